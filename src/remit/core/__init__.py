@@ -1,0 +1,1 @@
+"""Types, errors and settings that every room shares; imports nothing of Remit above it."""

@@ -1,0 +1,25 @@
+"""Every way in is bounded. The bounds stand here, once, and the reference lists them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+REQUEST_BYTES: Final = 256 * 1024  # one HTTP request or MCP frame to be decided
+FRAME_BYTES: Final = 16 * 1024 * 1024  # one MCP frame passed through from the upstream
+JSON_DEPTH: Final = 32
+JSON_NODES: Final = 20_000
+DOCUMENT_BYTES: Final = 4 * 1024 * 1024  # one file of the project folder
+TOKEN_BYTES: Final = 8 * 1024
+RECORD_BYTES: Final = 64 * 1024
+STRING_IN_RECORD: Final = 1024  # longer strings are recorded as digest and length
+NAME_BYTES: Final = 256
+TASK_DEPTH: Final = 8
+CHILDREN_PER_TASK: Final = 256
+PROMPT_BYTES: Final = 64 * 1024
+SESSION_CALLS: Final = 10_000
+SESSION_LABELS: Final = 64
+SESSION_DESTINATIONS: Final = 256
+SESSION_BYTES: Final = 512 * 1024 * 1024  # of results, as reported by enforcement points
+IDEMPOTENCY_KEYS: Final = 10_000  # kept per session
+PERMIT_MS: Final = 5_000  # a permit holds this long, once
+CLOCK_BACK_MS: Final = 2_000  # a larger step back refuses
