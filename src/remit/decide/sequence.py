@@ -1,0 +1,55 @@
+"""Decide and append are one step per stream, in one order.
+
+A `Work` runs alone, in the sequencer: it reads the world, returns its answer and the entries to append. The entries
+are taken into the world at once, so that the next work sees them; the answer is given only after they are durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from remit.decide.world import World
+
+# (path, salt, value) of each personal value that a record only commits to.
+Opening = tuple[str, bytes, Any]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One record to append. `body` is what state keeps; `recorded` is what the record says, personal values concealed."""
+
+    stream: str
+    kind: str
+    body: dict[str, Any]
+    key: str = ""  # an id to find the record by
+    recorded: dict[str, Any] | None = None  # None: the body, as it is
+    openings: tuple[Opening, ...] = ()
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What a work came to: its answer, and the entries that must be durable before the answer is given."""
+
+    answer: Any
+    entries: tuple[Entry, ...] = ()
+    durable: bool = True  # False: answer once sequenced; the entries follow in the same order
+
+
+Work = Callable[[World, int], Step]
+
+
+class Sequencer(Protocol):
+    """Where works run one at a time and their entries become durable; storage fulfils it.
+
+    `run` raises what the work raised, or `Unavailable` when the entries could not be made durable (then the world
+    is as if the work had not run), when the clock moved back by more than `bounds.CLOCK_BACK_MS`, or when closed.
+    """
+
+    async def run(self, work: Work) -> Any:
+        """The work's answer, after its entries are durable."""
+        ...
+
+    def keep_text(self, digest: str, text: str) -> None:
+        """Stores the text of a policy, an intent or a catalogue under its digest; durable with the next commit."""
+        ...

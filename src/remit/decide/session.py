@@ -1,0 +1,291 @@
+"""The history of one task tree, as a fold over the records of its stream.
+
+State here is a function of the records alone, so that a restart, a failed commit or another process arrives at
+the same state by replaying them. Nothing in this module reads the clock, the configuration or storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from remit.core.effects import Effect
+from remit.core.tasks import TaskState, TaskView
+
+PERMIT_OPEN: Final = "open"
+_RELEASED_FOR_READS: Final = frozenset({"error", "unknown"})
+
+
+@dataclass(slots=True)
+class Task:
+    """One task of the tree."""
+
+    id: str
+    root: str
+    parent: str
+    intent: str
+    workload: str
+    starter: str
+    key: str
+    created: int
+    expires: int
+    params: dict[str, Any]
+    case_type: str
+    on_behalf_of: str
+    emergency: bool
+    depth: int
+    state: TaskState = "open"
+    calls: int = 0
+    children: int = 0
+
+    def view(self) -> TaskView:
+        """How the task stands, for an answer."""
+        return TaskView(
+            id=self.id,
+            root=self.root,
+            parent=self.parent,
+            intent=self.intent,
+            workload=self.workload,
+            starter=self.starter,
+            state=self.state,
+            created=self.created,
+            expires=self.expires,
+            depth=self.depth,
+            params=self.params,
+            case_type=self.case_type,
+            on_behalf_of=self.on_behalf_of,
+            emergency=self.emergency,
+            calls=self.calls,
+        )
+
+
+@dataclass(slots=True)
+class Permit:
+    """One permit and what became of it: `open`, `response`, `error`, `not_executed`, `unknown` or `claimed`."""
+
+    decision: str
+    task: str
+    action: str
+    effect: Effect
+    digest: str
+    subject: str
+    pep: str
+    at: int
+    deadline: int
+    usage: Mapping[str, str]
+    input: dict[str, Any]
+    state: str = PERMIT_OPEN
+    released: bool = False
+
+
+@dataclass(slots=True)
+class Step:
+    """One completed action, believed from an enforcement point: what it was asked and which result fields it kept."""
+
+    action: str
+    task: str
+    at: int
+    input: dict[str, Any]
+    selected: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Used:
+    """What permits have spent of one limit."""
+
+    calls: int = 0
+    total: Decimal = Decimal(0)
+
+
+@dataclass(slots=True)
+class Denial:
+    """A denial that identical ones are folded into."""
+
+    decision: dict[str, Any]
+    at: int
+    count: int = 0  # repetitions not yet recorded
+    total: int = 0
+
+
+@dataclass(slots=True)
+class Index:
+    """Completed steps of one prerequisite by the values that its `where` compares."""
+
+    seen: int = 0
+    latest: dict[tuple[Any, ...], Step] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Session:
+    """One task tree: its tasks, permits, spent limits, completed steps and what its reads carried."""
+
+    root: str
+    tasks: dict[str, Task] = field(default_factory=dict)
+    permits: dict[str, Permit] = field(default_factory=dict)
+    used: dict[str, Used] = field(default_factory=dict)
+    steps: dict[str, list[Step]] = field(default_factory=dict)
+    indexes: dict[tuple[Any, ...], Index] = field(default_factory=dict)
+    labels: set[str] = field(default_factory=set)
+    destinations: set[str] = field(default_factory=set)
+    untrusted: bool = False
+    calls: int = 0
+    bytes: int = 0
+    idempotency: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    denials: dict[tuple[str, ...], Denial] = field(default_factory=dict)
+    open_permits: int = 0
+
+    def apply(self, kind: str, body: dict[str, Any], at: int) -> None:
+        """Takes one record into the state; unknown kinds change nothing."""
+        if kind == "decision":
+            self._decision(body, at)
+        elif kind == "outcome":
+            self._outcome(body, at)
+        elif kind == "resolution":
+            self._close(self.permits[body["decision"]], body["result"])
+        elif kind == "task":
+            self._task(body, at)
+
+    def chain(self, task: Task) -> tuple[Task, ...]:
+        """The task and its ancestors, from the task upwards."""
+        found = [task]
+        while found[-1].parent:
+            found.append(self.tasks[found[-1].parent])
+        return tuple(found)
+
+    def descendants(self, task_id: str) -> list[Task]:
+        """The tasks below `task_id`, deepest first."""
+        below = [task for task in self.tasks.values() if task.id.startswith(task_id + ".")]
+        return sorted(below, key=lambda task: -task.depth)
+
+    def latest_step(self, action: str, left: tuple[str, ...], right: tuple[Any, ...]) -> Step | None:
+        """The latest completed `action` whose values at the paths `left` equal `right`; cost independent of history."""
+        steps = self.steps.get(action)
+        if not steps:
+            return None
+        index = self.indexes.setdefault((action, *left), Index())
+        for step in steps[index.seen :]:
+            values = tuple(_value_at(step, path) for path in left)
+            if None not in values:
+                index.latest[values] = step
+        index.seen = len(steps)
+        return index.latest.get(right)
+
+    def _task(self, body: dict[str, Any], at: int) -> None:
+        task_id, state = body["task"], body["state"]
+        if task_id in self.tasks:
+            self.tasks[task_id].state = state
+            return
+        parent = body.get("parent", "")
+        if parent:
+            self.tasks[parent].children += 1
+        self.tasks[task_id] = Task(
+            id=task_id,
+            root=body["root"],
+            parent=parent,
+            intent=body["intent"],
+            workload=body["workload"],
+            starter=body["starter"],
+            key=body["key"],
+            created=at,
+            expires=body["expires"],
+            params=body.get("params", {}),
+            case_type=body.get("caseType", ""),
+            on_behalf_of=body.get("onBehalfOf", ""),
+            emergency=body.get("emergency", False),
+            depth=task_id.count("."),
+        )
+
+    def _decision(self, body: dict[str, Any], at: int) -> None:
+        if key := body.get("idempotencyKey"):
+            self.idempotency[key] = (body["digest"], body)
+        if body["effect"] != "permit":
+            self.denials[denial_key(body)] = Denial(body, at)
+            return
+        permit = Permit(
+            decision=body["id"],
+            task=body["task"],
+            action=body["action"],
+            effect=body["serverEffect"],
+            digest=body["digest"],
+            subject=body["subject"],
+            pep=body["pep"],
+            at=at,
+            deadline=body["deadline"],
+            usage=body.get("usage", {}),
+            input=body["context"].get("input", {}),
+        )
+        self.permits[permit.decision] = permit
+        self.open_permits += 1
+        self.calls += 1
+        self.tasks[permit.task].calls += 1
+        for limit, amount in permit.usage.items():
+            used = self.used.setdefault(limit, Used())
+            used.calls += 1
+            used.total += Decimal(amount)
+        adds = body.get("adds")
+        if adds:
+            self.labels.update(adds.get("labels", ()))
+            self.untrusted = self.untrusted or adds.get("untrusted", False)
+            if host := adds.get("destination"):
+                self.destinations.add(host)
+
+    def _outcome(self, body: dict[str, Any], at: int) -> None:
+        permit = self.permits[body["decision"]]
+        self.bytes += body.get("bytes", 0)
+        if body["standing"] == "claimed":
+            if permit.pep == permit.subject:
+                self._close(permit, "claimed")
+            return
+        self._close(permit, body["result"])
+        if body["result"] == "response":
+            step = Step(permit.action, permit.task, at, permit.input, body.get("selected", {}))
+            self.steps.setdefault(permit.action, []).append(step)
+        if body["result"] != "unknown":
+            permit.input = {}
+
+    def _close(self, permit: Permit, result: str) -> None:
+        if permit.state == PERMIT_OPEN:
+            self.open_permits -= 1
+        permit.state = result
+        released = result == "not_executed" or (permit.effect == "read" and result in _RELEASED_FOR_READS)
+        if released == permit.released:
+            return
+        permit.released = released
+        sign = -1 if released else 1
+        for limit, amount in permit.usage.items():
+            used = self.used[limit]
+            used.calls += sign
+            used.total += sign * Decimal(amount)
+
+
+def denial_key(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """What makes two denials identical: who, for which task, what with which arguments, and why."""
+    return (body.get("task", ""), body["subject"], body["pep"], body["action"], body["digest"], body["reason"]["code"])
+
+
+def _value_at(step: Step, path: str) -> Any:
+    """The value at `input.<path>` or `output.<path>` of a step; None where it is missing or not a scalar."""
+    side, _, rest = path.partition(".")
+    if side == "output":
+        value: Any = step.selected.get(rest)
+    else:
+        value = step.input
+        for name in rest.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+    return scalar(value)
+
+
+def scalar(value: Any) -> Any:
+    """A comparable form of a scalar: type-exact, decimals by value; None for anything else."""
+    if isinstance(value, bool):
+        return ("bool", value)
+    if isinstance(value, int):
+        return ("number", Decimal(value))
+    if isinstance(value, str):
+        return ("string", value)
+    if isinstance(value, dict) and set(value) == {"__extn"}:
+        extension = value["__extn"]
+        return ("number", Decimal(extension["arg"])) if extension.get("fn") == "decimal" else None
+    return None
