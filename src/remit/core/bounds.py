@@ -23,3 +23,6 @@ SESSION_BYTES: Final = 512 * 1024 * 1024  # of results, as reported by enforceme
 IDEMPOTENCY_KEYS: Final = 10_000  # kept per session
 PERMIT_MS: Final = 5_000  # a permit holds this long, once
 CLOCK_BACK_MS: Final = 2_000  # a larger step back refuses
+TOOLS_PER_SERVER: Final = 1_000
+TOOL_PAGES: Final = 100  # of one `tools/list`
+DEFINITION_BYTES: Final = 256 * 1024  # one tool's definition, as canonical bytes
