@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from remit.core.identities import Identity, Mode
+
+# The reason codes of a permit.
+PERMITTED: Final = "permitted"
+OBSERVED: Final = "observed"
 
 
 class TaskHandle(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ class RemitError(Exception):
     """
 
     status = 500
+    decision = ""  # the id of the recorded denial, where there is one
 
     def __init__(self, code: str, message: str, next_step: str = "") -> None:
         super().__init__(message)

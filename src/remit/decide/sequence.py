@@ -7,18 +7,20 @@ are taken into the world at once, so that the next work sees them; the answer is
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from remit.decide.world import World
+
+T = TypeVar("T")
 
 # (path, salt, value) of each personal value that a record only commits to.
 Opening = tuple[str, bytes, Any]
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One record to append. `body` is what state keeps; `recorded` is what the record says, personal values concealed."""
+    """One record to append: `body` is what state keeps, `recorded` what the record says (personal values concealed)."""
 
     stream: str
     kind: str
@@ -28,15 +30,15 @@ class Entry(msgspec.Struct, frozen=True):
     openings: tuple[Opening, ...] = ()
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, Generic[T], frozen=True):
     """What a work came to: its answer, and the entries that must be durable before the answer is given."""
 
-    answer: Any
+    answer: T
     entries: tuple[Entry, ...] = ()
     durable: bool = True  # False: answer once sequenced; the entries follow in the same order
 
 
-Work = Callable[[World, int], Step]
+Work = Callable[[World, int], Step[T]]
 
 
 class Sequencer(Protocol):
@@ -46,7 +48,7 @@ class Sequencer(Protocol):
     is as if the work had not run), when the clock moved back by more than `bounds.CLOCK_BACK_MS`, or when closed.
     """
 
-    async def run(self, work: Work) -> Any:
+    async def run(self, work: Work[T]) -> T:
         """The work's answer, after its entries are durable."""
         ...
 

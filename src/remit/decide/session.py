@@ -70,6 +70,7 @@ class Permit:
     action: str
     effect: Effect
     digest: str
+    recorded_digest: str  # as the record has it: salted when arguments are personal
     subject: str
     pep: str
     at: int
@@ -147,6 +148,10 @@ class Session:
         elif kind == "task":
             self._task(body, at)
 
+    def is_pending(self) -> bool:
+        """Whether time alone can still change this session: open permits, or tasks that have not ended."""
+        return self.open_permits > 0 or any(task.state in ("open", "suspended") for task in self.tasks.values())
+
     def chain(self, task: Task) -> tuple[Task, ...]:
         """The task and its ancestors, from the task upwards."""
         found = [task]
@@ -209,6 +214,7 @@ class Session:
             action=body["action"],
             effect=body["serverEffect"],
             digest=body["digest"],
+            recorded_digest=body.get("recordedDigest", body["digest"]),
             subject=body["subject"],
             pep=body["pep"],
             at=at,

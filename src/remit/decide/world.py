@@ -63,10 +63,14 @@ class Life:
 
 
 class World:
-    """Registrations, sessions and what is due, in memory; `replay` reads a stream's records from storage."""
+    """Registrations, sessions and what is due, in memory.
 
-    def __init__(self, replay: Replay) -> None:
+    `replay` reads a stream's records from storage; `find` names the stream of the record that has a key.
+    """
+
+    def __init__(self, replay: Replay, find: Callable[[str], str | None]) -> None:
         self._replay = replay
+        self._find = find
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self.lives: dict[str, Life] = {}
         self.configuration: dict[str, Any] = {}
@@ -91,6 +95,11 @@ class World:
             self._sessions.move_to_end(root)
             return session
         return self._load(root)
+
+    def locate(self, decision_id: str) -> str | None:
+        """The root of the session in which a decision was recorded, or None."""
+        stream = self._find(decision_id)
+        return stream.removeprefix("session/") if stream and stream.startswith("session/") else None
 
     def apply(self, stream: str, kind: str, body: dict[str, Any], at: int) -> None:
         """Takes one new record into the state of its stream."""
@@ -129,17 +138,13 @@ class World:
         for kind, body, at in self._replay(stream):
             self.apply(stream, kind, body, at)
 
-    def due(self, now: int) -> list[tuple[str, str]]:
-        """What is due by `now` and no longer scheduled: ("permit" | "task", id)."""
-        found = []
-        while self._due and self._due[0][0] <= now:
+    def due(self, now: int, most: int) -> list[tuple[str, str]]:
+        """At most `most` of what is due by `now`, no longer scheduled then: ("permit" | "task", id)."""
+        found: list[tuple[str, str]] = []
+        while self._due and self._due[0][0] <= now and len(found) < most:
             _, what, id_ = heapq.heappop(self._due)
             found.append((what, id_))
         return found
-
-    def reschedule(self, what: str, id_: str, at: int) -> None:
-        """Puts something due back, to be seen again at `at`."""
-        heapq.heappush(self._due, (at, what, id_))
 
     def loaded_sessions(self) -> Iterable[Session]:
         """The sessions in memory."""

@@ -1,0 +1,171 @@
+"""`remit.toml`: every setting of an installation, declared once. An unknown key stops the start.
+
+The reference page of settings is made from the docstrings and defaults here.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from remit.core.documents import Document, read_toml
+from remit.core.identities import Kind, Mode
+
+FILE: Final = "remit.toml"
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Seconds = Annotated[int, Meta(ge=1, le=86_400)]
+_TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
+
+
+class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[service]`: where the service listens besides its unix socket."""
+
+    listen: Annotated[str, Meta(description="host:port of the HTTP listener; empty for none")] = "127.0.0.1:8181"
+
+
+class ModeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[mode]`: whether policies are enforced, or only observed until a time."""
+
+    default: Annotated[Mode, Meta(description="enforce, or observe: a policy's deny is recorded but permitted")] = (
+        "enforce"
+    )
+    observe_until: Annotated[datetime | None, Meta(description="observe needs an end, with a time zone")] = None
+
+
+class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[limits]`: bounds that an installation may set."""
+
+    rate_per_second: Annotated[float, Meta(gt=0, le=100_000, description="asks per workload, sustained")] = 50.0
+    rate_burst: Annotated[int, Meta(ge=1, le=1_000_000, description="asks per workload at once")] = 100
+    outcome_seconds: Annotated[Seconds, Meta(description="a permit without an outcome becomes unknown after this")] = (
+        120
+    )
+    denial_fold_seconds: Annotated[
+        Seconds, Meta(description="identical denials within this become one counted record")
+    ] = 60
+
+
+class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[identity]`: the embedded trust domain."""
+
+    svid_seconds: Annotated[int, Meta(ge=60, le=86_400, description="life of an identity document (JWT-SVID)")] = 3600
+    rotate_days: Annotated[int, Meta(ge=1, le=365, description="age at which the signing key is replaced")] = 30
+
+
+class Destinations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[destinations]`: which hosts policies see as internal."""
+
+    internal: Annotated[
+        tuple[str, ...], Meta(description="host suffixes (.corp.example) and networks (10.0.0.0/8)")
+    ] = ()
+
+
+class WorkloadSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[workloads]]`: a workload that exists from the first start on."""
+
+    name: Name
+    kind: Annotated[Literal["agent", "service", "pipeline", "bot"], Meta(description="what it is")]
+    owner: Annotated[str, Meta(min_length=1, max_length=256, description="the person who answers for it")]
+    groups: Annotated[tuple[Name, ...], Meta(description="groups that intents and policies name")] = ()
+    environment: Annotated[str, Meta(max_length=64, description="where it runs")] = ""
+    mode: Annotated[Mode | None, Meta(description="may be stricter than the installation's")] = None
+    description: Annotated[str, Meta(max_length=1024)] = ""
+    key: Annotated[str, Meta(max_length=64, description="thumbprint (RFC 7638) of its key; empty: made here")] = ""
+
+
+class StarterSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[starters]]`: an application or CI identity that starts tasks."""
+
+    name: Name
+    owner: Annotated[str, Meta(min_length=1, max_length=256, description="the person who answers for it")]
+    kind: Annotated[Literal["service", "pipeline", "bot"], Meta(description="what it is")] = "service"
+    groups: Annotated[tuple[Name, ...], Meta(description="groups that intents name as starters")] = ()
+    environment: Annotated[str, Meta(max_length=64, description="where it runs")] = ""
+    description: Annotated[str, Meta(max_length=1024)] = ""
+    key: Annotated[str, Meta(max_length=64, description="thumbprint (RFC 7638) of its key; empty: made here")] = ""
+
+
+class PepSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[enforcement_points]]`: a component that asks before an action and reports after it."""
+
+    name: Name
+    servers: Annotated[tuple[Name, ...], Meta(description="the servers that it stands before")]
+    owner: Annotated[str, Meta(min_length=1, max_length=256, description="the person who answers for it")]
+    kind: Annotated[Kind, Meta(description="what it is")] = "service"
+    groups: Annotated[tuple[Name, ...], Meta(description="groups that policies name")] = ()
+    environment: Annotated[str, Meta(max_length=64, description="where it runs")] = ""
+    description: Annotated[str, Meta(max_length=1024)] = ""
+    key: Annotated[str, Meta(max_length=64, description="thumbprint (RFC 7638) of its key; empty: made here")] = ""
+
+
+class PersonSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[people]]`: a person who starts tasks, approves, or administers."""
+
+    name: Name
+    roles: Annotated[
+        tuple[Literal["starter", "approver", "administrator"], ...], Meta(min_length=1, description="what they may be")
+    ]
+    groups: Annotated[tuple[Name, ...], Meta(description="groups that intents and policies name")] = ()
+    description: Annotated[str, Meta(max_length=1024)] = ""
+    key: Annotated[str, Meta(max_length=64, description="thumbprint (RFC 7638) of their key; empty: made here")] = ""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of `remit.toml`."""
+
+    trust_domain: Annotated[str, Meta(description="leads every identity and every record; never changes")]
+    operator: Annotated[str, Meta(description="the person at this keyboard: a name of `[[people]]`")] = ""
+    workload: Annotated[str, Meta(description="the workload that `remit run` starts by default")] = ""
+    service: Service = Service()
+    mode: ModeSettings = ModeSettings()
+    limits: LimitSettings = LimitSettings()
+    identity: IdentitySettings = IdentitySettings()
+    destinations: Destinations = Destinations()
+    workloads: tuple[WorkloadSeed, ...] = ()
+    starters: tuple[StarterSeed, ...] = ()
+    enforcement_points: tuple[PepSeed, ...] = ()
+    people: tuple[PersonSeed, ...] = ()
+
+
+def read_settings(folder: Path) -> Settings:
+    """Reads `remit.toml` of a project folder; every mistake is a `DocumentError` with its line."""
+    document = read_toml(folder / FILE)
+    settings = document.convert(Settings)
+    _check(document, settings)
+    return settings
+
+
+def _check(document: Document, settings: Settings) -> None:
+    if not _TRUST_DOMAIN.fullmatch(settings.trust_domain):
+        raise document.error(
+            f"`{settings.trust_domain[:64]}` is not a trust domain",
+            ("trust_domain",),
+            "use lower-case letters, digits, dots, dashes and underscores, such as `agents.example.org`",
+        )
+    mode = settings.mode
+    if mode.default == "observe" and (mode.observe_until is None or mode.observe_until.tzinfo is None):
+        # SECURITY: observing never goes on by itself.
+        raise document.error(
+            "observe needs an end", ("mode", "default"), "add `observe_until = 2026-12-31T00:00:00Z` under `[mode]`"
+        )
+    seen: set[str] = set()
+    for table in ("workloads", "starters", "enforcement_points", "people"):
+        for number, seed in enumerate(getattr(settings, table)):
+            name = f"{table}/{seed.name}"
+            if name in seen:
+                raise document.error(f"`{seed.name}` is declared twice", (table, number), "keep one of them")
+            seen.add(name)
+    if settings.operator and settings.operator not in {person.name for person in settings.people}:
+        raise document.error(
+            f"the operator `{settings.operator}` is none of `[[people]]`", ("operator",), "declare them"
+        )
+    if settings.workload and settings.workload not in {seed.name for seed in settings.workloads}:
+        raise document.error(
+            f"the workload `{settings.workload}` is none of `[[workloads]]`", ("workload",), "declare it"
+        )

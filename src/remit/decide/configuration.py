@@ -1,0 +1,41 @@
+"""What decides: policies, intents, catalogue, windows and settings, as one frozen snapshot with one digest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from remit.core.actions import Catalogue
+from remit.core.identities import Mode
+from remit.core.intents import Intent
+from remit.decide.destination import InternalHosts
+from remit.decide.windows import Windows
+from remit.policy.engine import Policies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds that an installation may set in `remit.toml`."""
+
+    outcome_deadline_ms: int = 120_000  # a permit without an outcome becomes `unknown` after this
+    rate_per_second: float = 50.0  # asks per workload, sustained
+    rate_burst: int = 100
+    denial_fold_ms: int = 60_000  # identical denials within this are one counted record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One loaded project; a decision names its `digest`, and the texts behind it are kept."""
+
+    trust_domain: str
+    catalogue: Catalogue
+    intents: Mapping[str, Intent]
+    policies: Policies
+    windows: Windows
+    internal: InternalHosts
+    limits: Limits
+    mode: Mode
+    observe_until: int  # ms; 0 when mode is enforce
+    digest: str
+    parts: Mapping[str, str]  # {"policies": digest, "intents": digest, ...}
+    texts: Mapping[str, str]  # digest -> text

@@ -1,0 +1,190 @@
+"""Entries of the stream: what decisions, tasks and outcomes leave behind (docs/design/records.md), and back."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from remit.core import canonical
+from remit.core.decisions import Ask, Decision, Obligation, PolicyRef, Reason
+from remit.core.identities import Registration
+from remit.core.tasks import RiskSignal, TaskState
+from remit.decide.case import Case
+from remit.decide.configuration import Configuration
+from remit.decide.sequence import Entry
+from remit.decide.world import identity_stream, session_stream
+from remit.ledger.commitments import conceal, reveal
+
+# The path under which the request digest of a decision with personal arguments is kept.
+DIGEST: Final = "/digest"
+
+
+def idempotency(ask: Ask) -> str:
+    """The name under which a key's decision is kept: per caller, and not the key itself."""
+    return hashlib.sha256(f"{ask.caller.id}\n{ask.idempotency_key}".encode()).hexdigest()
+
+
+def decision(configuration: Configuration, case: Case, made: Decision, deadline: int) -> Entry:
+    """The entry of a decision: what was asked, the facts that it used, what decided it, and what it spends."""
+    ask, action = case.ask, case.action
+    permit = made.effect == "permit" and action is not None
+    body: dict[str, Any] = {
+        "action": ask.action[:512],
+        "config": configuration.digest,
+        "context": case.contexts[0] if case.contexts else {},
+        "deadline": deadline,
+        "digest": case.digest,
+        "effect": made.effect,
+        "enforcement": case.enforcement,
+        "expires": made.expires,
+        "id": made.id,
+        "idempotencyKey": idempotency(ask) if ask.idempotency_key else "",
+        "mode": made.mode,
+        "obligations": [{"fields": list(o.fields), "id": o.id} for o in made.obligations],
+        "pep": ask.caller.id,
+        "principal": principal(case.subject) if case.subject is not None else {},
+        "reason": reason_body(made.reason),
+        "request": ask.request_id,
+        "serverEffect": action.effect if action is not None else "",
+        "subject": ask.subject,
+        "task": made.task,
+        "usage": case.usage if permit else {},
+        "would": made.would,
+    }
+    if len(case.contexts) > 1:
+        # The tasks above share every fact but their own.
+        body["above"] = [context["task"] for context in case.contexts[1:]]
+    if permit and action is not None:
+        body["adds"] = {
+            "destination": case.destination.host if case.destination else "",
+            "labels": list(action.labels),
+            "untrusted": not action.trusted,
+        }
+    personal = _personal(configuration, case)
+    entry = _concealed(case.stream, "decision", body, made.id, personal)
+    return _with_salted_digest(entry) if entry.openings else entry
+
+
+def denial_key(case: Case, made: Decision) -> tuple[str, ...]:
+    """What makes two denials identical; as `session.denial_key` says of a record's body."""
+    return (made.task, case.ask.subject, case.ask.caller.id, case.ask.action, case.digest, made.reason.code)
+
+
+def as_decision(body: Mapping[str, Any], refs: Mapping[str, PolicyRef], repeated: int = 0) -> Decision:
+    """The decision that a record's body describes: the same answer as was given then."""
+    reason = body["reason"]
+    return Decision(
+        id=body["id"],
+        effect=body["effect"],
+        reason=Reason(
+            code=reason["code"],
+            message=reason["message"],
+            next_step=reason.get("nextStep", ""),
+            policies=tuple(
+                PolicyRef(id=p["id"], path=p.get("path", ""), line=p.get("line", 0)) for p in reason["policies"]
+            ),
+        ),
+        action=body["action"],
+        digest=body["digest"],
+        task=body["task"],
+        expires=body["expires"],
+        obligations=tuple(Obligation(id=o["id"], fields=tuple(o["fields"])) for o in body.get("obligations", ())),
+        mode=body["mode"],
+        would=body.get("would", ""),
+        repeated=repeated,
+    )
+
+
+def reason_body(reason: Reason) -> dict[str, Any]:
+    """A reason as records keep it."""
+    return {
+        "code": reason.code,
+        "message": reason.message,
+        "nextStep": reason.next_step,
+        "policies": [policy.id for policy in reason.policies],
+    }
+
+
+def principal(registration: Registration) -> dict[str, Any]:
+    """The subject as policies saw it."""
+    return {
+        "environment": registration.environment,
+        "groups": list(registration.groups),
+        "id": registration.id,
+        "kind": registration.kind,
+        "owner": registration.owner,
+        "roles": list(registration.roles),
+    }
+
+
+def task_open(body: dict[str, Any], personal: tuple[str, ...]) -> Entry:
+    """The entry that opens a task; `personal` are the paths of values that the record only commits to."""
+    return _concealed(session_stream(body["task"]), "task", body, body["task"], personal)
+
+
+def task_change(task: str, root: str, state: TaskState, by: str, reason: str) -> Entry:
+    """The entry that moves a task to another state."""
+    body = {"by": by, "reason": reason, "root": root, "state": state, "task": task}
+    return Entry(session_stream(task), "task", body)
+
+
+def outcome(stream: str, body: dict[str, Any], recorded_digest: str, personal: tuple[str, ...]) -> Entry:
+    """The entry of an outcome; it quotes the digest as the permit's record has it."""
+    return _concealed(stream, "outcome", body | {"digest": recorded_digest}, "", personal)
+
+
+def registration(changed: Registration, by: str, reason: str) -> Entry:
+    """The entry of a registration or of its change."""
+    body = {"by": by, "reason": reason, "registration": msgspec.to_builtins(changed)}
+    return Entry(identity_stream(changed.id), "identity", body)
+
+
+def risk(signal: RiskSignal, by: str) -> Entry:
+    """The entry of a risk signal."""
+    return Entry(identity_stream(signal.id), "risk", msgspec.to_builtins(signal) | {"by": by})
+
+
+def repeated(stream: str, decision_id: str, count: int) -> Entry:
+    """The entry that counts identical denials."""
+    return Entry(stream, "denials", {"count": count, "decision": decision_id})
+
+
+def _personal(configuration: Configuration, case: Case) -> tuple[str, ...]:
+    paths: list[str] = []
+    if case.action is not None and case.contexts:
+        paths.extend(f"context.{path}" for path in case.action.personal if path.startswith("input."))
+    for number, task in enumerate(case.tasks):
+        intent = configuration.intents.get(task.intent)
+        if intent is None or number >= len(case.contexts):
+            continue
+        at = "context.task" if number == 0 else f"above.{number - 1}"
+        paths.extend(f"{at}.params.{name}" for name, parameter in intent.params.items() if parameter.personal)
+    return tuple(paths)
+
+
+def _concealed(stream: str, kind: str, body: dict[str, Any], key: str, personal: tuple[str, ...]) -> Entry:
+    recorded, openings = conceal(body, personal, lambda: secrets.token_bytes(16))
+    if recorded is body:
+        return Entry(stream, kind, body, key)
+    # State is a function of the record and its openings, so that a replay arrives at the same state.
+    kept = reveal(recorded, [(path, value) for path, _, value in openings])
+    return Entry(stream, kind, kept, key, recorded, tuple(openings))
+
+
+def _with_salted_digest(entry: Entry) -> Entry:
+    """Personal arguments could be found by trying them against an unsalted request digest."""
+    salt = secrets.token_bytes(16)
+    digest = entry.body["digest"]
+    salted = canonical.commitment(salt, digest)
+    return Entry(
+        entry.stream,
+        entry.kind,
+        entry.body | {"recordedDigest": salted},
+        entry.key,
+        {**(entry.recorded or {}), "digest": salted},
+        (*entry.openings, (DIGEST, salt, digest)),
+    )

@@ -1,0 +1,173 @@
+"""The governor: everything that enforcement points, starters and operators may ask of one installation.
+
+It joins the hot path, administration, the rates before the pipeline, and the sweep of what is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from remit.core.canonical import request_digest
+from remit.core.decisions import Ask, Decision, Reason
+from remit.core.identities import Registration
+from remit.decide import entries
+from remit.decide.case import Case
+from remit.decide.configuration import Configuration
+from remit.decide.identity_operations import IdentityOperations
+from remit.decide.outcome_operations import OutcomeOperations
+from remit.decide.pipeline import Pipeline
+from remit.decide.rates import Rates
+from remit.decide.sequence import Entry, Sequencer, Step
+from remit.decide.session import PERMIT_OPEN
+from remit.decide.sweep import sweep
+from remit.decide.task_operations import TaskOperations
+from remit.decide.world import World
+
+log = logging.getLogger("remit.decide")
+
+SWEEP_SECONDS: Final = 0.25
+LATENCY_BUCKETS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 500, 1000)
+
+
+class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
+    """Decides, records and administers; one for each open installation."""
+
+    def __init__(self, configuration: Configuration, sequencer: Sequencer, world: World) -> None:
+        super().__init__(configuration, sequencer)
+        self._pipeline = Pipeline(configuration, sequencer)
+        self._world = world
+        self._rates = Rates(configuration.limits.rate_per_second, configuration.limits.rate_burst)
+        self._decided: Counter[tuple[str, str, str]] = Counter()
+        self._latency: Counter[float] = Counter()
+        self._latency_sum = 0.0
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def authorize(self, ask: Ask) -> Decision:
+        """Decides and records; a permit is answered after its record is durable, and consumes."""
+        started = time.perf_counter()
+        if self._rates.admit(ask.subject):
+            decision = await self._pipeline.authorize(ask)
+        else:
+            decision = _rate_limited(ask)
+        self._count("authorize", decision, started)
+        return decision
+
+    async def probe(self, ask: Ask) -> Decision:
+        """Decides without recording: changes no history, consumes nothing, authorises nothing."""
+        started = time.perf_counter()
+        decision = await self._pipeline.probe(ask) if self._rates.admit(ask.subject) else _rate_limited(ask)
+        self._count("probe", decision, started)
+        return decision
+
+    async def listing(self, ask: Ask, server: str, tools: Mapping[str, str]) -> dict[str, Reason | None]:
+        """For each tool (name to its definition's digest): None where the task could be permitted, else why not."""
+
+        def work(world: World, now: int) -> Step[dict[str, Reason | None]]:
+            return Step(self._pipeline.listing(Case(ask, now, ""), world, server, tools), durable=False)
+
+        return await self._run(work)
+
+    def registration(self, spiffe_id: str) -> Registration | None:
+        """What is registered of one identity now."""
+        return self._world.registration(spiffe_id)
+
+    async def bootstrap(self, registrations: tuple[Registration, ...], by: str) -> list[Registration]:
+        """Registers what the project's own file names and is not yet registered as it says; composition only."""
+
+        def work(world: World, now: int) -> Step[list[Registration]]:
+            changed = []
+            for wanted in registrations:
+                existing = world.registration(wanted.id)
+                if existing is None or (existing.state != "retired" and _differs(existing, wanted)):
+                    changed.append(_merged(existing, wanted))
+            return Step(changed, tuple(entries.registration(each, by, "") for each in changed))
+
+        return await self._run(work)
+
+    async def announce(self) -> None:
+        """Records which configuration decides from now on, and a switch of the mode; once at the start."""
+        configuration = self.configuration
+        for digest, text in configuration.texts.items():
+            self._sequencer.keep_text(digest, text)
+        body = {"config": configuration.digest, **configuration.parts}
+        mode = {"by": "remit.toml", "mode": configuration.mode, "until": configuration.observe_until}
+
+        def work(world: World, now: int) -> Step[None]:
+            new = () if world.configuration == body else (Entry("administration", "configuration", body),)
+            switched = () if world.modes == mode else (Entry("administration", "mode", mode),)
+            return Step(None, (*new, *switched))
+
+        await self._run(work)
+
+    def start(self) -> None:
+        """Begins to sweep: permits whose deadline has passed, tasks whose time is over, denials that were counted."""
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    async def stop(self) -> None:
+        """Stops sweeping, after one last sweep."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+            self._sweeper = None
+        await self.sweep_now(everything=True)
+
+    async def sweep_now(self, *, everything: bool = False) -> int:
+        """Records what is due, and returns how many records that were; `everything` also flushes fresh counts."""
+        configuration = self.configuration
+        return await self._run(lambda world, now: sweep(configuration, world, now, everything=everything))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                await self.sweep_now()
+            except Exception:
+                log.critical("ALARM what is due could not be recorded; it is tried again", exc_info=True)
+
+    def metrics(self) -> dict[str, Any]:
+        """Counters since the start: see `remit.server.metrics` for their names."""
+        permits = [permit for session in self._world.loaded_sessions() for permit in session.permits.values()]
+        return {
+            "decisions": [
+                {"kind": kind, "effect": effect, "code": code, "count": count}
+                for (kind, effect, code), count in sorted(self._decided.items())
+            ],
+            "latency": {"buckets": dict(self._latency), "sum": self._latency_sum},
+            "openPermits": sum(permit.state == PERMIT_OPEN for permit in permits),
+            "unknownOutcomes": sum(permit.state == "unknown" for permit in permits),
+        }
+
+    def _count(self, kind: str, decision: Decision, started: float) -> None:
+        self._decided[kind, decision.effect, decision.reason.code] += 1
+        elapsed = (time.perf_counter() - started) * 1000
+        self._latency_sum += elapsed
+        self._latency[next((bound for bound in LATENCY_BUCKETS_MS if elapsed <= bound), float("inf"))] += 1
+
+
+def _rate_limited(ask: Ask) -> Decision:
+    reason = Reason(
+        code="rate_limited",
+        message="this workload asks more often than it may",
+        next_step="wait a second; `[limits]` in remit.toml sets the rate",
+    )
+    return Decision(
+        id="", effect="deny", reason=reason, action=ask.action, digest=request_digest(ask.action, ask.input)
+    )
+
+
+def _differs(existing: Registration, wanted: Registration) -> bool:
+    return _merged(existing, wanted) != existing
+
+
+def _merged(existing: Registration | None, wanted: Registration) -> Registration:
+    """What the file says, with the state and, where the file gives none, the key that stand in the record."""
+    if existing is None:
+        return wanted
+    fields = {name: getattr(wanted, name) for name in wanted.__struct_fields__}
+    fields |= {"state": existing.state, "key": wanted.key or existing.key}
+    return Registration(**fields)

@@ -1,0 +1,443 @@
+"""The hot path. One question, read from top to bottom:
+
+    request -> 1 identity -> 2 enforcement point -> 3 task -> 4 action -> 5 bounds -> 6 facts
+            -> 7 policy -> 8 mode -> 9 obligations -> 10 record -> answer
+
+1. identity: who asks and who will act are registered, active, and have proved it. No identity, no answer.
+2. enforcement point: the caller is registered for this server, or is the subject itself.
+3. task: the handle was proved with its key; the task exists, is the subject's, is open, as are all tasks above it.
+4. action: it stands in the catalogue, reviewed, with the definition that was pinned, and its arguments fit.
+5. bounds: the session is within its bounds.
+6. facts: the context is computed from records, configuration and time.
+7. policy: Cedar decides, for the task and for every task above it. A policy that errs denies.
+8. mode: in `observe` a policy's deny of a tool action becomes a permit that says so; nothing else does.
+9. obligations: what the enforcement point must do with a permit.
+10. record: the decision's entry; the answer is given after it is durable.
+
+`judge` is a plain function of the question, the state and the time. It runs in the sequencer, so that deciding and
+appending are one step. Only `Pipeline` turns an exception into a deny.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+import msgspec
+
+from remit.core import bounds, canonical
+from remit.core.decisions import OBSERVED, PERMITTED, Ask, Decision, Obligation, PolicyRef, Reason
+from remit.core.errors import Conflict, InvalidInput, Unavailable
+from remit.core.ids import new_id
+from remit.decide import entries, facts
+from remit.decide.case import Case
+from remit.decide.configuration import Configuration
+from remit.decide.destination import destination_of
+from remit.decide.sequence import Sequencer, Step
+from remit.decide.session import Denial
+from remit.decide.world import World
+
+log = logging.getLogger("remit.decide")
+
+T = TypeVar("T")
+
+
+class Pipeline:
+    """Answers questions against one configuration, through one sequencer."""
+
+    def __init__(self, configuration: Configuration, sequencer: Sequencer) -> None:
+        self.configuration = configuration
+        self._sequencer = sequencer
+
+    async def authorize(self, ask: Ask) -> Decision:
+        """Decides and records; a permit is returned after its record is durable, and consumes.
+
+        A caller that is not an enforcement point for the server gets a probe's answer, which authorises nothing.
+        Raises `Conflict` when an idempotency key comes back with other arguments.
+        """
+        return await self._answer(ask, consume=True)
+
+    async def probe(self, ask: Ask) -> Decision:
+        """Decides without recording: changes no history, consumes nothing, authorises nothing."""
+        return await self._answer(ask, consume=False)
+
+    async def _answer(self, ask: Ask, *, consume: bool) -> Decision:
+        try:
+            digest = canonical.request_digest(ask.action, ask.input)
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            return _refusal(ask, "", Reason(code="arguments_invalid", message="the arguments can't be read as JSON"))
+        try:
+            answer: Decision = await self._sequencer.run(
+                lambda world, now: self._step(ask, digest, consume, world, now)
+            )
+            return answer
+        except Conflict:
+            raise
+        except Unavailable as error:
+            return _refusal(ask, digest, Reason(code=error.code, message=error.message, next_step=error.next_step))
+        except Exception:
+            log.critical("ALARM the decision of %s failed; it is denied", ask.action, exc_info=True)
+            return _refusal(ask, digest, _FAULT)
+
+    def _step(self, ask: Ask, digest: str, consume: bool, world: World, now: int) -> Step[Decision]:
+        case = Case(ask, now, digest)
+        try:
+            reason = self.judge(case, world, resume=consume)
+            if isinstance(reason, Decision):
+                return Step(reason)
+            if not consume or (case.enforcement == "" and case.session is not None):
+                return Step(_decision(case, reason, probe=True), durable=False)
+            return self._record(case, reason, world)
+        except Conflict:
+            raise
+        except Exception:
+            # The one place where an exception becomes a deny; the record says that it was one.
+            log.critical("ALARM a step of the pipeline failed for %s; it is denied", ask.action, exc_info=True)
+            return (
+                self._record_fault(case, world) if consume else Step(_decision(case, _FAULT, probe=True), durable=False)
+            )
+
+    def listing(self, case: Case, world: World, server: str, tools: Mapping[str, str]) -> dict[str, Reason | None]:
+        """For each tool of a server: None where the task could be permitted to call it, else why not.
+
+        Errs towards listing: what depends on arguments or on steps still to come is decided when it is called.
+        """
+        refusal = self._identity(case, world) or self._task(case, world)
+        found: dict[str, Reason | None] = {}
+        for tool, definition in tools.items():
+            one = Case(
+                msgspec.structs.replace(case.ask, action=f"{server}/{tool}", definition=definition),
+                case.now,
+                case.digest,
+                case.subject,
+                session=case.session,
+                tasks=case.tasks,
+            )
+            found[tool] = refusal or self._known(one) or self._could_permit(one)
+        return found
+
+    def _could_permit(self, case: Case) -> Reason | None:
+        action, subject = _established(case.action), _established(case.subject)
+        for task in case.tasks:
+            resource = ("Remit::Server", action.server)
+            if not self.configuration.policies.could_permit(subject, action.name, resource, {}, task.intent):
+                return Reason(
+                    code="not_justified", message=f"the intent `{task.intent}` does not justify `{action.name}`"
+                )
+        return None
+
+    # --- the numbered steps ---------------------------------------------------------------------------------
+
+    def judge(self, case: Case, world: World, *, resume: bool = True) -> Reason | Decision:
+        """Steps 1 to 9: the reason of the permit or deny, or the earlier decision for the same idempotency key."""
+        refusal = self._identity(case, world) or self._enforcement_point(case, world) or self._task(case, world)
+        if refusal:
+            return refusal
+        if resume and (earlier := _earlier(case, self.configuration.policies.refs)):
+            return earlier
+        refusal = self._known(case) or self._arguments(case) or _bounds(case)
+        if refusal:
+            return refusal
+        self._facts(case, world)
+        reason = self._policy(case)
+        reason = self._mode(case, reason)
+        self._obligations(case)
+        return reason
+
+    def _identity(self, case: Case, world: World) -> Reason | None:
+        """1. Who asks and who will act are registered, active, and proved."""
+        ask, now = case.ask, case.now
+        caller = world.registration(ask.caller.id)
+        if caller is None:
+            return _unknown(ask.caller.id)
+        if ask.caller.expires <= now:
+            return Reason(
+                code="identity_expired", message="the caller's identity document has expired", next_step="renew it"
+            )
+        subject = world.registration(ask.subject)
+        if subject is None or "workload" not in subject.roles:
+            return _unknown(ask.subject)
+        proof = case.proof
+        # SECURITY: the subject of a question is proved, not named.
+        if proof is None or proof.id != ask.subject:
+            return Reason(
+                code="subject_not_proved",
+                message="the workload that would act has not proved itself",
+                next_step="forward its identity document and a proof by its key",
+            )
+        if proof.expires <= now:
+            return Reason(
+                code="identity_expired", message="the workload's identity document has expired", next_step="renew it"
+            )
+        case.subject = subject
+        for registration in (caller, subject):
+            if registration.state != "active":
+                return Reason(
+                    code=f"identity_{registration.state}",
+                    message=f"`{registration.id}` is {registration.state}",
+                    next_step="ask its owner or an administrator",
+                )
+        return None
+
+    def _enforcement_point(self, case: Case, world: World) -> Reason | None:
+        """2. How the caller stands to this action: its enforcement point, the workload itself, or neither."""
+        ask = case.ask
+        server = self.configuration.catalogue.servers.get(ask.action.partition("/")[0])
+        caller = world.registration(ask.caller.id)
+        if server is None or caller is None:
+            return None  # the action is refused as unknown below, in the task's stream
+        if ask.caller.id == ask.subject:
+            # SECURITY: the workload itself is never a trusted enforcement point.
+            case.enforcement = "self" if server.self_enforced else ""
+        elif "pep" in caller.roles and server.name in caller.servers:
+            case.enforcement = "pep"
+        return None
+
+    def _task(self, case: Case, world: World) -> Reason | None:
+        """3. The task: proved with its key, the subject's own, open, and so are all tasks above it."""
+        ask, handle, now = case.ask, case.ask.task, case.now
+        if handle is None:
+            return Reason(
+                code="no_task", message="every action belongs to a task, and none was given", next_step=_START
+            )
+        if handle.expires <= now:
+            return Reason(code="task_expired", message="the task's time is over", next_step=_START)
+        # SECURITY: a task token is a handle; without the key that it is bound to it is worth nothing.
+        if case.proof is None or handle.key != case.proof.key:
+            return Reason(
+                code="task_key_mismatch",
+                message="the task is bound to another key than the one that was proved",
+                next_step="use the key that the task was started for",
+            )
+        session = world.session(handle.task)
+        task = session.tasks.get(handle.task) if session else None
+        if session is None or task is None:
+            return Reason(code="task_unknown", message="there is no such task", next_step=_START)
+        if task.workload != ask.subject or handle.workload != ask.subject:
+            return Reason(code="task_not_yours", message="the task belongs to another workload", next_step=_START)
+        case.session = session
+        case.tasks = session.chain(task)
+        for each in case.tasks:
+            if each.state != "open":
+                return Reason(
+                    code=f"task_{each.state}", message=f"the task `{each.id}` is {each.state}", next_step=_START
+                )
+            if each.expires <= now:
+                return Reason(code="task_expired", message=f"the time of task `{each.id}` is over", next_step=_START)
+            if each.intent not in self.configuration.intents:
+                return Reason(
+                    code="intent_unknown",
+                    message=f"the intent `{each.intent}` is no longer declared",
+                    next_step="start a task under an approved intent",
+                )
+        return None
+
+    def _known(self, case: Case) -> Reason | None:
+        """4. The action: known, with the definition that was pinned, and reviewed."""
+        ask = case.ask
+        action = self.configuration.catalogue.actions.get(ask.action)
+        if action is None:
+            return Reason(
+                code="action_unknown",
+                message=f"`{ask.action}` is not in the catalogue",
+                next_step="import it with `remit catalogue import` and review it",
+            )
+        case.action = action
+        # SECURITY: a tool whose definition changed after review is another tool.
+        if ask.definition and ask.definition != action.pin:
+            return Reason(
+                code="action_changed",
+                message=f"the definition of `{ask.action}` is not the one that was reviewed",
+                next_step="look at what changed with `remit catalogue review`",
+            )
+        if not action.reviewed and not self.configuration.catalogue.servers[action.server].covers_unreviewed:
+            return Reason(
+                code="action_unreviewed",
+                message=f"what is known of `{ask.action}` was guessed and nobody reviewed it",
+                next_step="review it with `remit catalogue review`",
+            )
+        return None
+
+    def _arguments(self, case: Case) -> Reason | None:
+        """4. Its arguments: they fit the pinned schema, and their destination is clear."""
+        action, ask = _established(case.action), case.ask
+        try:
+            case.arguments = self.configuration.policies.typed_input(action.name, ask.input)
+            case.destination = destination_of(action, ask.input, self.configuration.internal)
+        except InvalidInput as error:
+            return Reason(code=error.code, message=error.message, next_step=error.next_step)
+        return None
+
+    def _facts(self, case: Case, world: World) -> None:
+        """6. Facts: one context for the task and one for each task above it."""
+        configuration, action, session = self.configuration, _established(case.action), _established(case.session)
+        caller = {
+            "id": case.ask.caller.id,
+            "isSubject": case.ask.caller.id == case.ask.subject,
+            "registered": case.enforcement != "",
+        }
+        risk = _established(world.life(case.ask.subject)).risk_at(case.now)
+        shared = facts.shared_context(configuration, session, case.arguments, case.destination, caller, risk, case.now)
+        case.contexts = [
+            shared | {"task": facts.task_facts(configuration, session, task, action, case.arguments, case.now)}
+            for task in case.tasks
+        ]
+        case.usage = facts.spending(configuration.intents, case.tasks, action, case.arguments)
+
+    def _policy(self, case: Case) -> Reason:
+        """7. Policy: permitted only if permitted for the task and for every task above it."""
+        action, subject = _established(case.action), _established(case.subject)
+        reason: Reason | None = None
+        for task, context in zip(case.tasks, case.contexts, strict=True):
+            resource = ("Remit::Server", action.server)
+            evaluation = self.configuration.policies.evaluate(subject, action.name, resource, context, task.intent)
+            if evaluation.errors:
+                for policy, message in evaluation.errors:
+                    log.critical("ALARM policy %s failed to evaluate: %s", policy, message)
+            if not evaluation.permitted:
+                return evaluation.reason
+            reason = reason or evaluation.reason
+        return _established(reason)
+
+    def _mode(self, case: Case, reason: Reason) -> Reason:
+        """8. Mode: the strictest of installation, intent and workload; observe turns only a policy's deny around."""
+        configuration = self.configuration
+        modes = {configuration.intents[task.intent].mode for task in case.tasks}
+        modes.add(_established(case.subject).mode)
+        observing = configuration.mode == "observe" and case.now < configuration.observe_until
+        if not observing or "enforce" in modes:
+            return reason
+        case.mode = "observe"
+        case.would = "permit" if reason.code == PERMITTED else "deny"
+        # SECURITY: an evaluation error is not a policy's deny, and who may ask is not observed; both stay a deny.
+        if case.would == "deny" and reason.code not in NEVER_OBSERVED:
+            return Reason(
+                code=OBSERVED,
+                message=f"permitted because this is observed only; enforcing would deny: {reason.message}",
+                next_step=reason.next_step,
+                policies=reason.policies,
+            )
+        return reason
+
+    def _obligations(self, case: Case) -> None:
+        """9. Obligations: result fields to remove, and result fields to report with the outcome."""
+        action = _established(case.action)
+        redact = (Obligation(id="redact", fields=action.redact),) if action.redact else ()
+        select = (Obligation(id="select", fields=tuple(f.path for f in action.select)),) if action.select else ()
+        case.obligations = redact + select
+
+    def _record(self, case: Case, reason: Reason, world: World) -> Step[Decision]:
+        """10. Record: the entry of the decision; an identical denial is folded into the first one."""
+        if world.registration(case.ask.caller.id) is None:
+            return Step(_decision(case, reason, probe=True), durable=False)  # a stranger writes no record
+        decision = _decision(case, reason, probe=False)
+        if decision.effect == "permit":
+            return Step(decision, (entries.decision(self.configuration, case, decision, self._deadline(case)),))
+        denials = _denials(case, world)
+        earlier = denials.get(entries.denial_key(case, decision)) if denials is not None else None
+        if earlier is not None and case.now - earlier.at < self.configuration.limits.denial_fold_ms:
+            earlier.count += 1
+            earlier.total += 1
+            return Step(entries.as_decision(earlier.decision, self.configuration.policies.refs, earlier.total))
+        return Step(decision, (entries.decision(self.configuration, case, decision, 0),))
+
+    def _record_fault(self, case: Case, world: World) -> Step[Decision]:
+        if case.subject is None and world.registration(case.ask.caller.id) is None:
+            return Step(_decision(case, _FAULT, probe=False))
+        bare = Case(case.ask, case.now, case.digest, case.subject, session=case.session, tasks=case.tasks)
+        decision = _decision(bare, _FAULT, probe=False)
+        return Step(decision, (entries.decision(self.configuration, bare, decision, 0),))
+
+    def _deadline(self, case: Case) -> int:
+        return case.now + self.configuration.limits.outcome_deadline_ms
+
+
+NEVER_OBSERVED: Final = frozenset({"policy_error", "caller_not_registered"})
+_START: Final = "start a task with `remit run --intent …`"
+_FAULT: Final = Reason(
+    code="internal_fault",
+    message="a step of the decision failed, so it is denied",
+    next_step="look at the service's log for the alarm",
+)
+
+
+def _bounds(case: Case) -> Reason | None:
+    """5. Bounds of the session: at a bound, deny with the reason."""
+    session = _established(case.session)
+    for name, value, bound in (
+        ("calls", session.calls, bounds.SESSION_CALLS),
+        ("labels", len(session.labels), bounds.SESSION_LABELS),
+        ("destinations", len(session.destinations), bounds.SESSION_DESTINATIONS),
+        ("bytes", session.bytes, bounds.SESSION_BYTES),
+    ):
+        if value >= bound:
+            return Reason(
+                code="bound_reached",
+                message=f"this session has reached its bound of {bound} {name}",
+                next_step="complete this task and start another",
+            )
+    return None
+
+
+def _earlier(case: Case, refs: Mapping[str, PolicyRef]) -> Decision | None:
+    """The decision that the same idempotency key was given before; with another digest it is a conflict."""
+    ask, session = case.ask, case.session
+    if not ask.idempotency_key or session is None:
+        return None
+    found = session.idempotency.get(entries.idempotency(ask))
+    if found is None:
+        return None
+    digest, body = found
+    if digest != case.digest:
+        raise Conflict(
+            "idempotency_conflict",
+            "this idempotency key was used for another action or other arguments",
+            "use a new key for a new request",
+        )
+    return entries.as_decision(body, refs)
+
+
+def _denials(case: Case, world: World) -> dict[tuple[str, ...], Denial] | None:
+    if case.session is not None:
+        return case.session.denials
+    life = world.life(case.subject.id if case.subject else case.ask.caller.id)
+    return life.denials if life else None
+
+
+def _decision(case: Case, reason: Reason, *, probe: bool) -> Decision:
+    permit = reason.code in (PERMITTED, OBSERVED)
+    return Decision(
+        id="" if probe else new_id("d", case.now),
+        effect="permit" if permit else "deny",
+        reason=reason,
+        action=case.ask.action,
+        digest=case.digest,
+        task=case.tasks[0].id if case.tasks else "",
+        at=case.now,
+        expires=case.now + bounds.PERMIT_MS if permit and not probe else 0,
+        obligations=case.obligations if permit else (),
+        mode=case.mode,
+        would=case.would,
+        probe=probe,
+    )
+
+
+def _refusal(ask: Ask, digest: str, reason: Reason) -> Decision:
+    """A deny without a record: nothing was durable, or nothing could be read."""
+    return Decision(id="", effect="deny", reason=reason, action=ask.action, digest=digest)
+
+
+def _unknown(spiffe_id: str) -> Reason:
+    return Reason(
+        code="identity_unknown",
+        message=f"`{spiffe_id}` is not registered",
+        next_step="register it with `remit workload add`",
+    )
+
+
+def _established(value: T | None) -> T:
+    """What an earlier step has established; its absence is a fault, and denies."""
+    if value is None:
+        raise LookupError("an earlier step has not established this")
+    return value

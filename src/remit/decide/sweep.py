@@ -1,0 +1,73 @@
+"""What time alone changes: permits become `unknown` at their deadline, tasks expire, counted denials are recorded."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from remit.decide import entries
+from remit.decide.configuration import Configuration
+from remit.decide.sequence import Entry, Step
+from remit.decide.session import PERMIT_OPEN, Denial
+from remit.decide.world import World, identity_stream, session_stream
+
+BATCH: Final = 256  # records in one sweep, so that no sweep holds up decisions for long
+
+
+def sweep(configuration: Configuration, world: World, now: int, *, everything: bool = False) -> Step[int]:
+    """The records of what is due by `now`; the answer is their number."""
+    found: list[Entry] = []
+    service = f"spiffe://{configuration.trust_domain}/remit"
+    for what, id_ in world.due(now, BATCH):
+        found.extend(_unknown(world, id_, service) if what == "permit" else _expired(world, id_, service))
+    found.extend(_counted(world, now - configuration.limits.denial_fold_ms, everything))
+    return Step(len(found), tuple(found))
+
+
+def _unknown(world: World, decision: str, service: str) -> list[Entry]:
+    root = world.permit_sessions.get(decision)
+    session = world.session(root) if root else None
+    permit = session.permits.get(decision) if session else None
+    if session is None or permit is None or permit.state != PERMIT_OPEN:
+        return []
+    body = {
+        "by": service,
+        "bytes": 0,
+        "decision": decision,
+        "digest": permit.recorded_digest,
+        "late": False,
+        "result": "unknown",
+        "selected": {},
+        "standing": "believed",
+        "started": 0,
+    }
+    return [Entry(session_stream(session.root), "outcome", body)]
+
+
+def _expired(world: World, task_id: str, service: str) -> list[Entry]:
+    session = world.session(task_id)
+    task = session.tasks.get(task_id) if session else None
+    if task is None or task.state not in ("open", "suspended"):
+        return []
+    return [entries.task_change(task.id, task.root, "expired", service, "its time is over")]
+
+
+def _counted(world: World, before: int, everything: bool) -> list[Entry]:
+    found: list[Entry] = []
+    for stream, denials in _folded(world):
+        for key, denial in list(denials.items()):
+            if not everything and denial.at > before:
+                continue
+            if denial.count:
+                found.append(entries.repeated(stream, denial.decision["id"], denial.count))
+                denial.count = 0
+            if denial.at <= before:
+                del denials[key]
+    return found
+
+
+def _folded(world: World) -> list[tuple[str, dict[tuple[str, ...], Denial]]]:
+    streams = [
+        (session_stream(session.root), session.denials) for session in world.loaded_sessions() if session.denials
+    ]
+    lives = [(identity_stream(spiffe_id), life.denials) for spiffe_id, life in world.lives.items() if life.denials]
+    return streams + lives

@@ -1,0 +1,344 @@
+"""SQLite storage: one sequencer thread decides in order, appends a batch, commits, then answers.
+
+1. Take what is waiting, at most `BATCH` works.
+2. Read the time; run each work alone; take its entries into the world; number and link them.
+3. Insert all entries and commit (WAL, synchronous=FULL).
+4. Answer. A failed commit answers `Unavailable` to the whole batch and forgets the state of the touched streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from remit.core import bounds, canonical
+from remit.core.clock import Clock, system_clock
+from remit.core.errors import Unavailable
+from remit.decide.sequence import Entry, Step, Work
+from remit.decide.world import Replayed, World
+from remit.ledger.record import decode_record, encode_record, leaf_hash
+from remit.storage.lock import FolderLock
+from remit.storage.reveal import reveal
+from remit.storage.schema import prepare
+
+log = logging.getLogger("remit.storage")
+
+T = TypeVar("T")
+
+BATCH: Final = 128
+QUEUE: Final = 20_000
+
+# number, leaf hash and time (ms) of a stream's last record
+Head = tuple[int, str, int]
+
+
+class _Inconsistent(Exception):
+    """A record that the state can't take: a bug, or a database that was changed from outside."""
+
+
+class _Job:
+    __slots__ = ("future", "loop", "result", "work")
+
+    def __init__(self, work: Work[Any], loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
+        self.work = work
+        self.loop = loop
+        self.future = future
+        self.result: Any = None
+
+
+class SqliteStore:
+    """The records of one installation in one SQLite database, and the only sequencer that writes it.
+
+    Opening takes an exclusive lock beside the database: a second sequencer is refused with `Conflict`.
+    """
+
+    def __init__(self, path: Path, trust_domain: str, clock: Clock = system_clock) -> None:
+        self._path = path
+        self._td = trust_domain
+        self._clock = clock
+        self._lock = FolderLock(path.with_suffix(".lock"))
+        self._jobs: deque[_Job] = deque()
+        self._texts: dict[str, str] = {}
+        self._kept: set[str] = set()
+        self._wake = threading.Condition()
+        self._closed = False
+        self._heads: dict[str, Head] = {}
+        self._pending: set[str] = set()
+        self.commits = 0
+        self.failed_commits = 0
+        try:
+            self._db = self._connect()
+            self._last = int(self._db.execute("SELECT coalesce(max(t), 0) FROM records").fetchone()[0])
+            self.world = World(self._replay, self._find)
+            self._load()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._thread = threading.Thread(target=self._loop, name="remit-sequencer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many works are waiting."""
+        return len(self._jobs)
+
+    async def run(self, work: Work[T]) -> T:
+        """Runs `work` in the sequencer and returns its answer after its entries are durable."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        job = _Job(work, loop, future)
+        with self._wake:
+            if self._closed:
+                raise Unavailable("storage_closed", "the service is stopping", "try again when it runs")
+            if len(self._jobs) >= QUEUE:
+                raise Unavailable("queue_full", "too many requests are waiting to be decided", "slow down and retry")
+            self._jobs.append(job)
+            if len(self._jobs) == 1:
+                self._wake.notify()
+        return await future
+
+    def keep_text(self, digest: str, text: str) -> None:
+        """Keeps a text under its digest; it becomes durable with the next commit."""
+        with self._wake:
+            if digest not in self._kept:
+                self._texts[digest] = text
+
+    def close(self) -> None:
+        """Finishes what is waiting, stops the sequencer and releases the lock."""
+        with self._wake:
+            if self._closed:
+                return
+            self._closed = True
+            self._wake.notify()
+        self._thread.join()
+        self._db.close()
+        self._lock.release()
+
+    # --- the sequencer thread -------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while True:
+            with self._wake:
+                while not self._jobs and not self._closed:
+                    self._wake.wait()
+                if not self._jobs:
+                    return
+                batch = [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
+            self._process(batch)
+
+    def _process(self, batch: list[_Job]) -> None:
+        rows: list[tuple[Any, ...]] = []
+        openings: list[tuple[Any, ...]] = []
+        touched: set[str] = set()
+        durable: list[_Job] = []
+        at_once: list[_Job] = []
+        for job in batch:
+            try:
+                step = job.work(self.world, self._now())
+                self._append(step, rows, openings, touched)
+                job.result = step.answer
+                (durable if step.durable else at_once).append(job)
+            except _Inconsistent as error:
+                self._refuse(batch, touched, error, "look at the service's log")
+                return
+            except Exception as error:  # noqa: BLE001 - handed to the pipeline, which alone turns it into a deny
+                job.result = error
+                at_once.append(job)
+        if at_once:
+            _answer(at_once)
+        if not rows and not self._texts:
+            _answer(durable)
+            return
+        try:
+            self._commit(rows, openings, touched)
+        except sqlite3.Error as error:
+            self._refuse(durable, touched, error, _advice(error))
+            return
+        _answer(durable)
+
+    def _refuse(self, jobs: list[_Job], touched: set[str], error: Exception, advice: str) -> None:
+        """Nothing of this batch happened: puts the state back and refuses everyone."""
+        log.critical("ALARM %d requests are refused: %s", len(jobs), error, exc_info=error)
+        self._undo(touched)
+        for job in jobs:
+            job.result = Unavailable(
+                "storage_unavailable", "the record could not be stored, so nothing is permitted", advice
+            )
+        _answer(jobs)
+
+    def _now(self) -> int:
+        now = self._clock()
+        if now < self._last - bounds.CLOCK_BACK_MS:
+            # SECURITY: a clock set back would reopen expired permits, tasks and windows.
+            log.critical("ALARM the clock moved back by %d ms", self._last - now)
+            raise Unavailable("clock_moved_back", "the clock moved back by more than 2 s", "set the host's clock right")
+        self._last = max(now, self._last)
+        return self._last
+
+    def _append(
+        self, step: Step[Any], rows: list[tuple[Any, ...]], openings: list[tuple[Any, ...]], touched: set[str]
+    ) -> None:
+        """Numbers and links the entries, then takes all of them into the world, or none."""
+        heads: dict[str, Head] = {}
+        encoded: list[tuple[Entry, int, int, bytes]] = []
+        for entry in step.entries:
+            number, link, at = heads.get(entry.stream) or self._head(entry.stream)
+            at = max(at, self._last)
+            recorded = entry.body if entry.recorded is None else entry.recorded
+            data = encode_record(self._td, entry.stream, number + 1, link, at, entry.kind, recorded)
+            heads[entry.stream] = (number + 1, leaf_hash(data), at)
+            encoded.append((entry, number + 1, at, data))
+        self._heads.update(heads)
+        for entry, number, at, data in encoded:
+            touched.add(entry.stream)
+            rows.append((entry.stream, number, at, entry.kind, entry.key or None, data))
+            openings.extend((entry.stream, number, *opening) for opening in _encoded(entry))
+            try:
+                self.world.apply(entry.stream, entry.kind, entry.body, at)
+            except Exception as error:
+                raise _Inconsistent(f"a {entry.kind} record does not fit the state of {entry.stream}") from error
+
+    def _commit(self, rows: list[tuple[Any, ...]], openings: list[tuple[Any, ...]], touched: set[str]) -> None:
+        with self._wake:
+            texts, self._texts = self._texts, {}
+        db = self._db
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            db.executemany("INSERT OR IGNORE INTO texts(digest, content) VALUES (?, ?)", texts.items())
+            db.executemany("INSERT INTO records(stream, n, t, kind, key, bytes) VALUES (?, ?, ?, ?, ?, ?)", rows)
+            if openings:
+                db.executemany("INSERT INTO openings(stream, n, path, salt, value) VALUES (?, ?, ?, ?, ?)", openings)
+            changed = self._pending_changes(touched)
+            for root, pending in changed:
+                sql = (
+                    "INSERT OR IGNORE INTO pending(root) VALUES (?)"
+                    if pending
+                    else "DELETE FROM pending WHERE root = ?"
+                )
+                db.execute(sql, (root,))
+            db.execute("COMMIT")
+        except sqlite3.Error:
+            with self._wake:
+                self._texts = texts | self._texts
+            raise
+        self.commits += 1
+        self._kept.update(texts)
+        for root, pending in changed:
+            (self._pending.add if pending else self._pending.discard)(root)
+
+    def _pending_changes(self, touched: Iterable[str]) -> list[tuple[str, bool]]:
+        changes = []
+        for stream in touched:
+            if stream.startswith("session/"):
+                root = stream[len("session/") :]
+                session = self.world.session(root)
+                pending = session is not None and session.is_pending()
+                if pending != (root in self._pending):
+                    changes.append((root, pending))
+        return changes
+
+    def _undo(self, touched: set[str]) -> None:
+        """Puts the world back to what the database holds; a connection that does not answer is replaced."""
+        self.failed_commits += 1
+        for stream in touched:
+            self._heads.pop(stream, None)
+        try:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self.world.forget(touched)
+        except sqlite3.Error:
+            log.exception("the database does not answer; it is opened again")
+            self._reopen(touched)
+
+    def _reopen(self, touched: set[str]) -> None:
+        self._db.close()
+        try:
+            self._db = self._connect()
+            self.world.forget(touched)
+        except sqlite3.Error:
+            # Every later batch fails on the closed connection and comes back here, until the database answers.
+            log.exception("the database can't be opened")
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=64)
+        self._path.chmod(0o600)
+        prepare(db)
+        return db
+
+    def _load(self) -> None:
+        self._kept.update(digest for (digest,) in self._db.execute("SELECT digest FROM texts"))
+        streams = self._db.execute("SELECT DISTINCT stream FROM records WHERE stream NOT LIKE 'session/%'")
+        for (stream,) in streams.fetchall():
+            self.world.load(stream)
+        self._pending = {root for (root,) in self._db.execute("SELECT root FROM pending").fetchall()}
+        for root in self._pending:
+            self.world.load("session/" + root)
+
+    def _head(self, stream: str) -> Head:
+        head = self._heads.get(stream)
+        if head is None:
+            sql = "SELECT n, bytes, t FROM records WHERE stream = ? ORDER BY n DESC LIMIT 1"
+            row = self._db.execute(sql, (stream,)).fetchone()
+            head = (row[0], leaf_hash(row[1]), row[2]) if row else (0, "", 0)
+            if len(self._heads) > 100_000:
+                self._heads.clear()
+            self._heads[stream] = head
+        return head
+
+    def _replay(self, stream: str) -> list[Replayed]:
+        opened: dict[int, list[tuple[str, bytes]]] = {}
+        for n, path, value in self._db.execute("SELECT n, path, value FROM openings WHERE stream = ?", (stream,)):
+            opened.setdefault(n, []).append((path, value))
+        found = []
+        for n, data in self._db.execute("SELECT n, bytes FROM records WHERE stream = ? ORDER BY n", (stream,)):
+            record = decode_record(data)
+            found.append((record.kind, reveal(record.body, opened.get(n, [])), record.t))
+        return found
+
+    def _find(self, key: str) -> str | None:
+        """The stream of the record that `key` names."""
+        row = self._db.execute("SELECT stream FROM records WHERE key = ? LIMIT 1", (key,)).fetchone()
+        return str(row[0]) if row else None
+
+
+def _encoded(entry: Entry) -> Iterable[tuple[str, bytes, bytes]]:
+    return ((path, salt, canonical.encode(value)) for path, salt, value in entry.openings)
+
+
+def _answer(jobs: list[_Job]) -> None:
+    """Hands results to their event loops, one wake-up a loop."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        loops.setdefault(job.loop, []).append(job)
+    for loop, theirs in loops.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, theirs)
+        except RuntimeError:
+            log.warning("%d answers had nobody waiting for them any more", len(theirs))
+
+
+def _resolve(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if isinstance(job.result, BaseException):
+            job.future.set_exception(job.result)
+        else:
+            job.future.set_result(job.result)
+
+
+def _advice(error: sqlite3.Error) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_FULL":
+        return "the disk is full: free space; the service recovers by itself"
+    if name.startswith("SQLITE_READONLY"):
+        return "the disk or the database is read-only: make it writable; the service recovers by itself"
+    return "look at the service's log; it recovers by itself when storage answers again"
