@@ -1,1 +1,1 @@
-"""."""
+"""Approved purposes and the values that tasks run under."""
