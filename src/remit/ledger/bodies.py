@@ -1,0 +1,172 @@
+"""What a verifier reads of each kind's body (docs/design/records.md); fields that it does not need are ignored."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+
+from remit.core.errors import InvalidInput
+
+AMOUNT_SCALE: Final = 9  # decimal places that sums are exact to
+UNIT: Final = 10**AMOUNT_SCALE
+
+_AMOUNT = re.compile(r"(-?)([0-9]{1,30})(?:\.([0-9]{1,9}))?")
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+_Spiffe = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+_Hex = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
+_Time = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+_Result = Literal["response", "error", "not_executed"]
+
+
+class Limit(msgspec.Struct, frozen=True, rename="camel"):
+    """One limit of a task: a number of calls, or a sum."""
+
+    name: str
+    calls: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    at_most: str | None = None
+    actions: tuple[str, ...] = ()
+    effects: tuple[str, ...] = ()
+    sum: str = ""
+
+
+class Task(msgspec.Struct, frozen=True, rename="camel"):
+    """A task that opens, or changes its state."""
+
+    task: _Id
+    state: Literal["open", "completed", "cancelled", "expired", "suspended"]
+    root: str = ""
+    parent: str = ""
+    intent: str = ""
+    workload: str = ""
+    starter: str = ""
+    expires: _Time = 0
+    on_behalf_of: Any = ""
+    params: dict[str, Any] = {}
+    limits: tuple[Limit, ...] = ()
+
+
+class Decision(msgspec.Struct, frozen=True, rename="camel"):
+    """A permit or a deny."""
+
+    id: _Id
+    effect: Literal["permit", "deny"]
+    action: str
+    digest: _Hex
+    subject: _Spiffe
+    pep: _Spiffe
+    mode: Literal["enforce", "observe"]
+    config: _Hex
+    task: str = ""
+    enforcement: Literal["pep", "self", ""] = ""
+    expires: _Time = 0
+    deadline: _Time = 0
+    would: Literal["permit", "deny", ""] = ""
+    idempotency_key: str = ""
+    server_effect: str = ""
+    usage: dict[str, str] = {}
+    context: dict[str, Any] = {}
+
+
+class Denials(msgspec.Struct, frozen=True):
+    """A count of denials identical to one that is recorded."""
+
+    decision: _Id
+    count: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a permit."""
+
+    decision: _Id
+    digest: _Hex
+    result: Literal["response", "error", "not_executed", "unknown"]
+    standing: Literal["believed", "claimed"]
+    by: str
+    started: _Time = 0
+    late: bool = False
+
+
+class Resolution(msgspec.Struct, frozen=True):
+    """An operator's word on an unknown outcome."""
+
+    decision: _Id
+    result: _Result
+    by: _Spiffe
+
+
+class Registration(msgspec.Struct, frozen=True):
+    """Of a registration: who, and in which state."""
+
+    id: _Spiffe
+    state: Literal["active", "quarantined", "retired"] = "active"
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """A registration or its change."""
+
+    registration: Registration
+
+
+class Risk(msgspec.Struct, frozen=True):
+    """One risk signal."""
+
+    id: _Spiffe
+    signal: _Id
+    value: Annotated[int, msgspec.Meta(ge=0, le=100)]
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """What decides from now on: the digest that decisions quote."""
+
+    config: _Hex
+
+
+class Mode(msgspec.Struct, frozen=True):
+    """A switch of the installation's mode."""
+
+    mode: Literal["enforce", "observe"]
+
+
+BODIES: Final[dict[str, type[msgspec.Struct]]] = {
+    "task": Task,
+    "decision": Decision,
+    "denials": Denials,
+    "outcome": Outcome,
+    "resolution": Resolution,
+    "identity": Identity,
+    "risk": Risk,
+    "configuration": Configuration,
+    "mode": Mode,
+}
+
+T = TypeVar("T")
+
+
+def read_body(body: dict[str, Any], type_: type[T]) -> T:
+    """The body of a record as its kind's type; `InvalidInput` where a field is missing or does not fit."""
+    try:
+        return msgspec.convert(body, type_)
+    except (ValueError, OverflowError, RecursionError) as error:
+        message = str(error)[:200]
+        raise InvalidInput("body_invalid", message[:1].lower() + message[1:]) from None
+
+
+def scaled(amount: Any) -> int | None:
+    """A decimal string or an integer of at most 30 digits in units of 10^-9, exactly; None for anything else."""
+    if isinstance(amount, int) and not isinstance(amount, bool):
+        return int(amount) * UNIT if abs(amount) < 10**30 else None
+    match = _AMOUNT.fullmatch(amount) if isinstance(amount, str) else None
+    if match is None:
+        return None
+    sign, whole, fraction = match.groups()
+    value = int(whole) * UNIT + int((fraction or "").ljust(AMOUNT_SCALE, "0"))
+    return -value if sign else value
+
+
+def shown(amount: int) -> str:
+    """A scaled amount as a decimal string."""
+    whole, fraction = divmod(abs(amount), UNIT)
+    text = f"{whole}.{fraction:0{AMOUNT_SCALE}d}".rstrip("0").rstrip(".")
+    return f"-{text}" if amount < 0 else text

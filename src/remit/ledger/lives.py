@@ -1,0 +1,69 @@
+"""What `administration` and the identities' streams say, for the checks of sessions against them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+from remit.ledger import bodies
+from remit.ledger.findings import Report
+
+
+@dataclass(slots=True)
+class Life:
+    """The states of one identity and the times (ms) from which each held."""
+
+    times: list[int] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Lives:
+    """Configurations by digest with the time they were recorded, and the life of every identity."""
+
+    configurations: dict[str, int] = field(default_factory=dict)
+    identities: dict[str, Life] = field(default_factory=dict)
+
+    def configure(self, body: bodies.Configuration, at: int) -> None:
+        """Takes a `configuration` record; the first record of a digest counts."""
+        self.configurations.setdefault(body.config, at)
+
+    def enter(self, owner: str, body: bodies.Identity, at: int, n: int, report: Report) -> None:
+        """Takes an `identity` record of the stream of `owner`."""
+        registration = body.registration
+        report.made("identities")
+        stream = f"identity/{owner}"
+        if registration.id != owner:
+            report.find("identities", stream, n, f"it registers `{registration.id}`, whose stream this is not")
+            return
+        life = self.identities.setdefault(owner, Life())
+        if life.states and life.states[-1] == "retired" and registration.state != "retired":
+            report.find("identities", stream, n, f"it makes a retired identity {registration.state}")
+        life.times.append(max(at, life.times[-1]) if life.times else at)
+        life.states.append(registration.state)
+
+    def refusal(self, spiffe_id: str, at: int) -> str:
+        """Why nothing may be permitted to this identity at `at`, or "".
+
+        Streams share a clock of milliseconds but no order within one: at the millisecond of a change both the state
+        before and the state after are taken to hold.
+        """
+        life = self.identities.get(spiffe_id)
+        if life is None:
+            return f"`{spiffe_id}` is not registered in this export"
+        index = bisect_right(life.times, at) - 1
+        if index < 0:
+            return f"`{spiffe_id}` was registered only later"
+        state = life.states[index]
+        while state != "active" and index > 0 and life.times[index] == at:
+            index -= 1
+            if life.states[index] == "active":
+                return ""
+        return "" if state == "active" else f"`{spiffe_id}` was {state}"
+
+    def unconfigured(self, config: str, at: int) -> str:
+        """Why a decision at `at` can't quote this configuration, or ""."""
+        recorded = self.configurations.get(config)
+        if recorded is None:
+            return f"the configuration `{config[:16]}…` was never recorded"
+        return f"the configuration `{config[:16]}…` was recorded only later" if recorded > at else ""

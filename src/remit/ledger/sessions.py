@@ -1,0 +1,357 @@
+"""The meaning of one session's stream: the rules of docs/design/records.md, applied record by record.
+
+State is what those rules need: tasks, permits, what limits have spent, idempotency keys. It is bounded by what one
+session may hold, and is dropped with the stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from remit.core import bounds
+from remit.core.effects import CONSEQUENTIAL
+from remit.ledger import bodies
+from remit.ledger.findings import Report
+from remit.ledger.lives import Lives
+
+_FINAL: Final = frozenset({"completed", "cancelled", "expired"})
+_RELEASED_FOR_READS: Final = frozenset({"error", "unknown"})
+
+
+@dataclass(slots=True)
+class Task:
+    """One task of the tree, with what it may spend: its own limits and those of the tasks above it."""
+
+    id: str
+    workload: str
+    expires: int
+    on_behalf_of: object
+    chain: tuple[Task, ...]  # the tasks above it, nearest first
+    self_started: bool
+    bounds: tuple[Bound, ...]
+    state: str = "open"
+
+
+@dataclass(slots=True, frozen=True)
+class Bound:
+    """One limit of one task, in scaled units; `at_most` is None where the record only commits to it."""
+
+    name: str
+    task: str
+    at_most: int | None
+    counts: bool
+    actions: frozenset[str]
+    effects: frozenset[str]
+    sum: str
+
+
+@dataclass(slots=True)
+class Permit:
+    """One permit and what became of it."""
+
+    digest: str
+    subject: str
+    pep: str
+    deadline: int
+    reads: bool
+    usage: dict[str, int]
+    result: str = ""  # "" while open
+    by_pep: bool = False
+    resolved: bool = False
+    claimed: bool = False
+    released: bool = False
+
+
+@dataclass(slots=True)
+class Session:
+    """The checks of one stream `session/<root>`."""
+
+    root: str
+    stream: str
+    lives: Lives
+    report: Report
+    tasks: dict[str, Task] = field(default_factory=dict)
+    permits: dict[str, Permit] = field(default_factory=dict)
+    denied: set[str] = field(default_factory=set)
+    spent: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    n: int = 0
+    t: int = 0
+
+    def find(self, check: str, message: str) -> None:
+        """Adds a finding at the record in hand."""
+        self.report.find(check, self.stream, self.n, message)
+
+    def finish(self) -> None:
+        """Counts what the stream leaves open."""
+        self.report.permits += len(self.permits)
+        self.report.open_permits += sum(
+            1 for permit in self.permits.values() if not permit.result and not permit.claimed
+        )
+
+    # --- tasks ----------------------------------------------------------------------------------------------
+
+    def task(self, body: bodies.Task) -> None:
+        """Takes a `task` record."""
+        self.report.made("tasks")
+        known = self.tasks.get(body.task)
+        if known is None:
+            self._open(body)
+        elif known.state in _FINAL:
+            self.find("tasks", f"the task `{body.task}` is {known.state} and can't become {body.state}")
+        elif body.state == "open" and known.state != "suspended":
+            self.find("tasks", f"the task `{body.task}` opens again")
+        else:
+            if body.state == "expired" and self.t < known.expires:
+                self.find("tasks", f"the task `{body.task}` expires {known.expires - self.t} ms before its time")
+            known.state = body.state
+
+    def _open(self, body: bodies.Task) -> None:
+        if body.state != "open":
+            self.find("tasks", f"the task `{body.task}` becomes {body.state} and was never opened")
+            return
+        if not (body.workload and body.starter and body.intent and body.expires):
+            self.find("tasks", f"the task `{body.task}` opens without workload, starter, intent or expiry")
+        parent = self.tasks.get(body.parent) if body.parent else None
+        if body.parent:
+            self._child(body, parent)
+        elif body.task != self.root:
+            self.find("tasks", f"the task `{body.task}` has no parent and is not the root of this stream")
+        if body.root != self.root:
+            self.find("tasks", f"the task `{body.task}` names the root `{body.root}`")
+        above = () if parent is None else (parent, *parent.chain)
+        self.tasks[body.task] = Task(
+            id=body.task,
+            workload=body.workload,
+            expires=body.expires,
+            on_behalf_of=body.on_behalf_of,
+            chain=above,
+            self_started=parent.self_started if parent else body.starter == body.workload,
+            bounds=self._bounds(body) + (() if parent is None else parent.bounds),
+        )
+
+    def _child(self, body: bodies.Task, parent: Task | None) -> None:
+        if parent is None:
+            self.find("tasks", f"the parent `{body.parent}` of the task `{body.task}` was never opened")
+            return
+        if not body.task.startswith(body.parent + "."):
+            self.find("tasks", f"the id of the child `{body.task}` does not continue its parent's, `{body.parent}`")
+        if parent.state != "open" or parent.expires <= self.t:
+            state = parent.state if parent.state != "open" else "expired"
+            self.find("tasks", f"the child `{body.task}` opens while its parent is {state}")
+        if body.expires > parent.expires:
+            self.find(
+                "tasks", f"the child `{body.task}` lasts {body.expires - parent.expires} ms longer than its parent"
+            )
+        if body.on_behalf_of != parent.on_behalf_of and isinstance(body.on_behalf_of, str):
+            self.find("tasks", f"the child `{body.task}` acts on behalf of another person than its parent")
+
+    def _bounds(self, body: bodies.Task) -> tuple[Bound, ...]:
+        found: list[Bound] = []
+        for limit in body.limits:
+            if (limit.calls is None) == (limit.at_most is None):
+                self.find("limits", f"the limit `{limit.name}` bounds neither calls nor a sum, or both")
+                continue
+            bound: str | int | None = limit.calls if limit.at_most is None else limit.at_most
+            if isinstance(bound, str) and bound.startswith("params."):
+                bound = body.params.get(bound.removeprefix("params."))
+            at_most = bodies.scaled(bound)
+            if at_most is None and not isinstance(bound, dict):
+                self.find("limits", f"the bound of the limit `{limit.name}` is not a decimal number")
+            found.append(
+                Bound(
+                    name=limit.name,
+                    task=body.task,
+                    at_most=at_most,
+                    counts=limit.calls is not None,
+                    actions=frozenset(limit.actions),
+                    effects=frozenset(limit.effects),
+                    sum=limit.sum,
+                )
+            )
+        return tuple(found)
+
+    # --- decisions ------------------------------------------------------------------------------------------
+
+    def decision(self, body: bodies.Decision) -> None:
+        """Takes a `decision` record."""
+        self.report.made("decisions")
+        if body.id in self.permits or body.id in self.denied:
+            self.find("decisions", f"the id `{body.id}` was given to an earlier decision")
+        task = self.tasks.get(body.task)
+        if task is None:
+            self.find("decisions", f"there is no task `{body.task}` in this session")
+        if body.effect == "deny":
+            self.denied.add(body.id)
+            return
+        self._permit(body, task)
+        usage = self._spend(body, task)
+        self._once(body)
+        self.permits[body.id] = Permit(
+            body.digest, body.subject, body.pep, body.deadline, body.server_effect == "read", usage
+        )
+
+    def _permit(self, body: bodies.Decision, task: Task | None) -> None:
+        self.report.made("permits")
+        self.report.made("quarantine")
+        if task is not None:
+            self._lifetime(body, task)
+        if not self.t < body.expires <= self.t + bounds.PERMIT_MS:
+            self.find("permits", f"the permit holds {body.expires - self.t} ms, not 1 to {bounds.PERMIT_MS}")
+        if (body.enforcement == "self") != (body.pep == body.subject) or not body.enforcement:
+            self.find("permits", f"enforcement is `{body.enforcement}` with `{body.pep}` as the enforcement point")
+        if body.would == "deny" and body.mode != "observe":
+            self.find("permits", "it permits what the policies denied, and not in mode `observe`")
+        if body.enforcement == "self" and body.server_effect in CONSEQUENTIAL and body.would != "deny":
+            self.find("permits", f"a workload that enforces itself is permitted to {body.server_effect}")
+        for who in {body.subject, body.pep}:
+            if refusal := self.lives.refusal(who, self.t):
+                self.find("quarantine", f"a permit is given while {refusal}")
+
+    def _lifetime(self, body: bodies.Decision, task: Task) -> None:
+        if body.subject != task.workload:
+            self.find("permits", f"`{body.subject}` is permitted under a task of `{task.workload}`")
+        for each in (task, *task.chain):
+            if each.state != "open":
+                self.find("permits", f"a permit is given while the task `{each.id}` is {each.state}")
+            elif each.expires <= self.t:
+                self.find("permits", f"a permit is given {self.t - each.expires} ms after the task `{each.id}` expired")
+        if task.self_started and body.server_effect in CONSEQUENTIAL:
+            self.find("permits", f"a workload that started its own task is permitted to {body.server_effect}")
+
+    def _spend(self, body: bodies.Decision, task: Task | None) -> dict[str, int]:
+        usage: dict[str, int] = {}
+        for name, amount in body.usage.items():
+            value = bodies.scaled(amount)
+            if value is None or value < 0:
+                # SECURITY: a negative amount would make room under the limit.
+                self.find(
+                    "limits", f"the amount `{amount[:40]}` of the limit `{name}` is not a decimal number of 0 or more"
+                )
+                continue
+            usage[name] = value
+            self.spent[name] = self.spent.get(name, 0) + value
+        if task is not None and (usage or task.bounds):
+            self._limits(body, task, usage)
+        return usage
+
+    def _limits(self, body: bodies.Decision, task: Task, usage: dict[str, int]) -> None:
+        observed = body.would == "deny"
+        unknown = set(usage)
+        for bound in task.bounds:
+            unknown.discard(bound.name)
+            amount = usage.get(bound.name)
+            covered = body.action in bound.actions or body.server_effect in bound.effects
+            if amount is None:
+                if covered and not observed:
+                    self.find("limits", f"the permit does not count against the limit `{bound.name}`")
+                continue
+            self.report.made("limits")
+            if bound.counts and amount != 10**bodies.AMOUNT_SCALE:
+                self.find("limits", f"the permit counts {bodies.shown(amount)} calls against the limit `{bound.name}`")
+            if bound.sum:
+                self._amount(body, bound, amount)
+            if bound.at_most is None:
+                self.report.skipped("limits whose bound is a concealed parameter")
+            elif self.spent[bound.name] > bound.at_most and not observed:
+                spent, most = bodies.shown(self.spent[bound.name]), bodies.shown(bound.at_most)
+                self.find(
+                    "limits", f"the limit `{bound.name}` of task `{bound.task}` is {most}, with this {spent} is spent"
+                )
+        for name in sorted(unknown):
+            self.find("limits", f"the permit counts against `{name}`, which is no limit of its task or those above")
+
+    def _amount(self, body: bodies.Decision, bound: Bound, amount: int) -> None:
+        value: object = body.context
+        for step in bound.sum.split("."):
+            value = value.get(step) if isinstance(value, dict) else None
+        if isinstance(value, dict) and isinstance(value.get("__extn"), dict):
+            value = value["__extn"].get("arg")
+        if isinstance(value, dict) and value.keys() == {"commitment"}:
+            self.report.skipped("amounts that are concealed arguments")
+        elif bodies.scaled(value) != amount:
+            self.find(
+                "limits", f"the permit counts {bodies.shown(amount)} against `{bound.name}`, which is not `{bound.sum}`"
+            )
+
+    def _once(self, body: bodies.Decision) -> None:
+        if not body.idempotency_key:
+            return
+        self.report.made("idempotency")
+        if self.keys.setdefault(body.idempotency_key, body.digest) != body.digest:
+            self.find("idempotency", f"the key `{body.idempotency_key[:16]}…` was permitted for another request before")
+
+    # --- what became of permits -----------------------------------------------------------------------------
+
+    def denials(self, body: bodies.Denials) -> None:
+        """Takes a `denials` record."""
+        self.report.made("denials")
+        if body.decision not in self.denied:
+            self.find("denials", f"there is no denial `{body.decision}` before it")
+
+    def outcome(self, body: bodies.Outcome) -> None:
+        """Takes an `outcome` record."""
+        self.report.made("outcomes")
+        permit = self.permits.get(body.decision)
+        if permit is None:
+            self.find("outcomes", f"there is no permit `{body.decision}` before it")
+            return
+        if body.digest != permit.digest:
+            self.find("outcomes", f"it quotes another digest than the permit `{body.decision}`")
+        if body.result == "unknown":
+            self._unknown(body, permit)
+        elif body.standing == "believed":
+            self._believed(body, permit)
+        else:
+            permit.claimed = True
+            if body.by == permit.pep != permit.subject:
+                self.find("outcomes", f"the outcome of the enforcement point `{body.by}` is only claimed")
+
+    def _unknown(self, body: bodies.Outcome, permit: Permit) -> None:
+        if permit.result:
+            self.find("outcomes", f"the permit `{body.decision}` becomes unknown, and was {permit.result}")
+            return
+        if self.t < permit.deadline:
+            self.find(
+                "outcomes", f"the permit `{body.decision}` becomes unknown {permit.deadline - self.t} ms too early"
+            )
+        self._close(permit, "unknown")
+
+    def _believed(self, body: bodies.Outcome, permit: Permit) -> None:
+        # SECURITY: nobody but the enforcement point that asked is believed, and never the workload itself.
+        if body.by != permit.pep or body.by == permit.subject:
+            who = "the workload itself" if body.by == permit.subject else "not the enforcement point that asked"
+            self.find("outcomes", f"the outcome by `{body.by}` is believed, which is {who}")
+            return
+        if permit.by_pep or permit.resolved:
+            by = "its enforcement point" if permit.by_pep else "an operator"
+            self.find("outcomes", f"the outcome of `{body.decision}` was told by {by} before; it is {permit.result}")
+            return
+        permit.by_pep = True
+        self._close(permit, body.result)
+
+    def resolution(self, body: bodies.Resolution) -> None:
+        """Takes a `resolution` record."""
+        self.report.made("resolutions")
+        permit = self.permits.get(body.decision)
+        if permit is None:
+            self.find("resolutions", f"there is no permit `{body.decision}` before it")
+            return
+        if permit.result != "unknown":
+            self.find("resolutions", f"the outcome of `{body.decision}` is {permit.result or 'open'}, not unknown")
+            return
+        if body.by == permit.subject:
+            self.find("resolutions", f"the workload `{body.by}` resolves its own permit")
+            return
+        permit.resolved = True
+        self._close(permit, body.result)
+
+    def _close(self, permit: Permit, result: str) -> None:
+        permit.result = result
+        released = result == "not_executed" or (permit.reads and result in _RELEASED_FOR_READS)
+        if released == permit.released:
+            return
+        permit.released = released
+        for name, amount in permit.usage.items():
+            self.spent[name] += -amount if released else amount
