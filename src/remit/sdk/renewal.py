@@ -1,0 +1,90 @@
+"""SVIDs that stay fresh: fetched with the registered key, renewed at half of their life."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+import msgspec
+
+from remit.core.clock import Clock
+from remit.core.errors import RemitError, Unauthenticated, Unavailable
+from remit.identity.holder import Holder, expiry_of
+from remit.sdk.transport import Transport, error_of
+from remit.sdk.wire import Svid, SvidRequest
+
+PATH: Final = "/v1/svids"
+RETRY_MS: Final = 10_000
+
+_log = logging.getLogger("remit.sdk")
+_svid = msgspec.json.Decoder(Svid)
+_encode = msgspec.json.Encoder().encode
+
+
+class HeldSvid:
+    """A holder and when its SVID must be renewed. One renewal at a time."""
+
+    def __init__(self, holder: Holder, now: int, until: int = 0) -> None:
+        """`until` is when it is needed no longer (ms); 0: as long as the client lives."""
+        self.holder = holder
+        self.until = until
+        self.expires = expiry_of(holder.svid) if holder.svid else 0
+        self.renew_at = now + max(0, self.expires - now) // 2
+        self._lock = asyncio.Lock()
+
+    async def fresh(self, transport: Transport, clock: Clock) -> None:
+        """Renews it now when it has expired or is missing; raises the service's refusal."""
+        if clock() < self.expires:
+            return
+        async with self._lock:
+            if clock() >= self.expires:
+                await self._renew(transport, clock)
+
+    async def renew(self, transport: Transport, clock: Clock) -> None:
+        """Renews it; when that fails, the old one stays until it expires, and the next try is 10 seconds later."""
+        async with self._lock:
+            try:
+                await self._renew(transport, clock)
+            except RemitError as error:
+                self.renew_at = clock() + RETRY_MS
+                _log.warning("the SVID of %s was not renewed: %s", self.holder.id, error.message)
+
+    async def replace(self, transport: Transport, clock: Clock, refused: str) -> None:
+        """Gets another one than `refused`, which the service did not accept."""
+        async with self._lock:
+            if self.holder.svid == refused:
+                await self._renew(transport, clock)
+
+    async def _renew(self, transport: Transport, clock: Clock) -> None:
+        try:
+            answer = await request_svid(transport, self.holder, clock())
+        except Unauthenticated:
+            if not self.holder.svid:
+                raise
+            answer = await request_svid(transport, self.holder, clock(), by_key=True)
+        now = clock()
+        self.holder.svid = answer.svid
+        self.expires = answer.expires
+        self.renew_at = now + max(0, answer.expires - now) // 2
+
+
+async def request_svid(transport: Transport, holder: Holder, now: int, *, bind: str = "", by_key: bool = False) -> Svid:
+    """A fresh SVID for the holder, bound to the key that it holds or to the one with thumbprint `bind`.
+
+    With its live SVID, or with its registered key alone: when it has none, or `by_key`.
+    """
+    kept = holder.svid
+    if by_key:
+        holder.svid = ""
+    try:
+        headers = holder.headers("POST", transport.origin + PATH, now)
+    finally:
+        holder.svid = kept
+    reply = await transport.send("POST", PATH, _encode(SvidRequest(id=holder.id, bind=bind)), headers)
+    if reply.status != 201:
+        raise error_of(reply)
+    try:
+        return _svid.decode(reply.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise Unavailable("answer_invalid", "the service's answer is not an SVID") from None

@@ -1,0 +1,114 @@
+"""`POST /access/v1/evaluation`: AuthZEN 1.0, a thin translation of the question and its answer."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from remit.core import bounds
+from remit.core.decisions import Ask, TaskHandle
+from remit.core.errors import Forbidden, InvalidInput, Unauthenticated
+from remit.core.identities import Identity
+from remit.sdk.wire import EvaluationRequest, SubjectBody, decision_body
+from remit.server.answer import Answer, json_answer
+from remit.server.bodies import decode
+from remit.server.port import ServicePort
+from remit.server.serving import Call, Serving
+
+_decoder = msgspec.json.Decoder(EvaluationRequest)
+
+
+async def evaluate(serving: Serving, call: Call) -> Answer:
+    """Answers one question.
+
+    An authorization (recorded, consuming) when the body says `probe: false`, or says nothing, has a task, and the
+    caller is a registered enforcement point of the server; a probe otherwise.
+    """
+    began = time.perf_counter()
+    body = decode(call.body, _decoder)
+    context = body.context
+    server = _server_of(body)
+    if len(context.idempotency_key) > bounds.NAME_BYTES or len(body.action.properties.definition) > bounds.NAME_BYTES:
+        raise InvalidInput("name_too_long", f"a name is longer than {bounds.NAME_BYTES} bytes")
+    ask = Ask(
+        caller=call.caller,
+        subject=body.subject.id,
+        proof=subject_proof(serving, call, body.subject, context.task),
+        task=task_handle(serving, call, context.task),
+        action=body.action.name,
+        input=context.input,
+        definition=body.action.properties.definition,
+        idempotency_key=context.idempotency_key,
+        request_id=call.request_id,
+    )
+    probe = context.probe
+    if probe is None:
+        probe = not context.task or not is_enforcement_point(serving.service, call.caller, server)
+    decision = await (serving.service.probe(ask) if probe else serving.service.authorize(ask))
+    answer = json_answer(decision_body(decision))
+    serving.latency.observe(time.perf_counter() - began)
+    return answer
+
+
+def subject_proof(serving: Serving, call: Call, subject: SubjectBody, task: str) -> Identity | None:
+    """The subject's own identity when an enforcement point forwards it, None when the caller asks about itself.
+
+    `Forbidden` when it is forwarded and does not hold; a missing one is for the pipeline to refuse.
+    """
+    if subject.type != "workload":
+        raise InvalidInput("subject_type", "the subject's type is not `workload`", "ask about a workload")
+    _check_name(subject.id)
+    token, proof = subject.properties.token, subject.properties.proof
+    if subject.id == call.caller.id or not (token or proof):
+        return None
+    if max(len(token), len(proof)) > bounds.TOKEN_BYTES:
+        raise InvalidInput("token_too_long", f"a token is longer than {bounds.TOKEN_BYTES} bytes")
+    try:
+        identity = serving.authenticator.subject(token, proof, pep=call.caller.id, task_token=task, now=call.now)
+    except Unauthenticated as error:
+        # The caller is known: it is the subject that did not prove itself (403, so that the caller keeps its SVID).
+        raise Forbidden(error.code, error.message, error.next_step) from None
+    # SECURITY: the proof is of who is named, not of somebody.
+    if identity.id != subject.id:
+        raise Forbidden("subject_mismatch", "the forwarded proof is of another workload than the subject")
+    return identity
+
+
+def task_handle(serving: Serving, call: Call, token: str) -> TaskHandle | None:
+    """The verified handle of the task, None without a token; `Forbidden` when it does not hold."""
+    if not token:
+        return None
+    if len(token) > bounds.TOKEN_BYTES:
+        raise InvalidInput("token_too_long", f"a token is longer than {bounds.TOKEN_BYTES} bytes")
+    try:
+        return serving.authenticator.task_handle(token, call.now)
+    except Unauthenticated as error:
+        raise Forbidden(error.code, error.message, error.next_step) from None
+
+
+def is_enforcement_point(service: ServicePort, caller: Identity, server: str) -> bool:
+    """Whether the caller is a registered enforcement point of this server now."""
+    registration = service.registration(caller.id)
+    return registration is not None and "pep" in registration.roles and server in registration.servers
+
+
+def _server_of(body: EvaluationRequest) -> str:
+    name, resource = body.action.name, body.resource
+    _check_name(name)
+    _check_name(resource.id)
+    server, slash, tool = name.partition("/")
+    if not (server and slash and tool):
+        raise InvalidInput("action_malformed", "the action's name is not `<server>/<tool>`")
+    if resource.type != "server" or resource.id != server:
+        raise InvalidInput(
+            "resource_mismatch",
+            "the resource is not the action's server",
+            'send `"resource": {"type": "server", "id": "<server>"}`',
+        )
+    return server
+
+
+def _check_name(name: str) -> None:
+    if not name or len(name.encode()) > bounds.NAME_BYTES:
+        raise InvalidInput("name_invalid", f"a name is empty or longer than {bounds.NAME_BYTES} bytes")

@@ -1,0 +1,45 @@
+"""What anyone may read: health, readiness, public keys, and the AuthZEN metadata document."""
+
+from __future__ import annotations
+
+import msgspec
+
+from remit.core.errors import Unavailable
+from remit.server.answer import Answer, json_answer
+from remit.server.serving import Call, Serving
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The process answers (`ok`), or it can decide and record (`ready`)."""
+
+    status: str
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True):
+    """AuthZEN 1.0 PDP metadata (section 9); its names are the specification's, in snake case."""
+
+    policy_decision_point: str
+    access_evaluation_endpoint: str
+
+
+async def healthz(_: Serving, __: Call) -> Answer:
+    """The process answers."""
+    return json_answer(Health(status="ok"))
+
+
+async def readyz(serving: Serving, _: Call) -> Answer:
+    """It can decide and record; 503 with the reason otherwise."""
+    if why := serving.not_ready():
+        raise Unavailable("not_ready", why)
+    return json_answer(Health(status="ready"))
+
+
+async def keys(serving: Serving, _: Call) -> Answer:
+    """The trust domain's public keys as a JWKS in the SPIFFE bundle format."""
+    return json_answer(dict(serving.bundle()))
+
+
+async def metadata(serving: Serving, _: Call) -> Answer:
+    """Where the decision endpoint is."""
+    base = serving.base_url
+    return json_answer(Metadata(policy_decision_point=base, access_evaluation_endpoint=f"{base}/access/v1/evaluation"))

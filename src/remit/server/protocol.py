@@ -1,0 +1,120 @@
+"""HTTP/1.1 on one connection: uvicorn's httptools protocol, with bounds on what comes before a request is whole."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from remit.sdk.wire import Problem
+
+HEAD_BYTES: Final = 32 * 1024  # request line and headers
+HEADERS: Final = 64
+HEAD_SECONDS: Final = 10.0  # from the first byte (or the connection) to the end of the headers
+CONNECTIONS: Final = 1024
+
+_PHRASES: Final = {400: b"Bad Request", 431: b"Request Header Fields Too Large", 503: b"Service Unavailable"}
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Closes connections whose head is too large or too slow; answers framing errors as problems, and closes."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._in_head = True
+        self._head_bytes = 0
+        self.refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS:
+            self.refuse(503, "connections_full", f"there are {CONNECTIONS} connections already")
+            return
+        self._start_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.refused:
+            return
+        super().data_received(data)
+        if self._in_head or self.cycle is None:
+            # SECURITY: a head that never ends is bounded in bytes here and in time by the timer.
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self.refuse(431, "head_too_large", f"the request's head is larger than {HEAD_BYTES} bytes")
+        elif self.cycle.response_complete and self.timeout_keep_alive_task is None and self._head_timer is None:
+            # Bytes between requests (blank lines) stopped the keep-alive timer and began nothing.
+            self._start_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._start_head()
+
+    def on_headers_complete(self) -> None:
+        self._stop_head()
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > HEAD_BYTES or len(self.headers) > HEADERS:
+            self.refuse(431, "head_too_large", f"the head is larger than {HEAD_BYTES} bytes or {HEADERS} headers")
+        elif _hosts(self.headers) > 1:
+            self.refuse(400, "framing_invalid", "`Host` stands twice")
+        elif self.parser.should_upgrade():
+            # SECURITY: nothing is upgraded; what follows such a head would not be parsed as requests.
+            self.refuse(400, "upgrade_refused", "the service upgrades no connection")
+        if self.refused:
+            # Stops the parser in the middle: what follows is never a request.
+            raise ValueError("refused")
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        # SECURITY: after a framing error nothing on this connection is believed.
+        self.refuse(400, "framing_invalid", "the request is not valid HTTP/1.1")
+
+    def refuse(self, status: int, code: str, detail: str) -> None:
+        """Answers once and closes the connection."""
+        if self.refused:
+            return
+        self.refused = True
+        self._stop_head()
+        phrase = _PHRASES[status]
+        body = msgspec.json.encode(Problem(title=phrase.decode(), status=status, detail=detail, code=code))
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(
+                b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\n"
+                b"connection: close\r\n\r\n%b" % (status, phrase, len(body), body)
+            )
+        self.transport.close()
+
+    def _start_head(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
+
+    def _stop_head(self) -> None:
+        self._in_head = False
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_late(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+def _hosts(headers: list[tuple[bytes, bytes]]) -> int:
+    return sum(1 for name, _ in headers if name == b"host")

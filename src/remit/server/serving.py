@@ -1,0 +1,51 @@
+"""What the handlers are given: the rooms below, the installation's words, and one request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from remit.core.clock import Clock
+from remit.core.identities import Identity
+from remit.server.attachments import Attachments
+from remit.server.latency import Histogram
+from remit.server.port import AuthenticatorPort, AuthorityPort, ServicePort
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """The parts behind the listener; composition makes it once."""
+
+    service: ServicePort
+    authenticator: AuthenticatorPort
+    authority: AuthorityPort
+    bundle: Callable[[], Mapping[str, Any]]  # the trust domain's public keys (JWKS, SPIFFE bundle format)
+    not_ready: Callable[[], str]  # "" when ready, else why not
+    audience: str  # `spiffe://<trust domain>/remit`
+    base_url: str  # the origin that metadata names
+    svid_seconds: int
+    clock: Clock
+    attachments: Attachments = field(default_factory=Attachments)
+    latency: Histogram = field(default_factory=Histogram)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyProof:
+    """A proof without a token, not checked yet, and the URL that it must name."""
+
+    proof: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One request: who sent it, its bytes and what else a handler may use of it."""
+
+    caller: Identity
+    body: bytes
+    request_id: str
+    now: int
+    path: Mapping[str, str]
+    prefer: bytes = b""
+    key_proof: KeyProof | None = None  # with an empty `caller`: a proof by a key alone, to be checked

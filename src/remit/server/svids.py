@@ -1,0 +1,55 @@
+"""`POST /v1/svids`: a JWT-SVID for the holder of a registered key, or a fresh one for the holder of a live SVID."""
+
+from __future__ import annotations
+
+import msgspec
+
+from remit.core.errors import Forbidden, InvalidInput
+from remit.core.identities import Registration
+from remit.identity.keys import THUMBPRINT
+from remit.sdk.wire import Svid, SvidRequest
+from remit.server.answer import Answer, json_answer
+from remit.server.authentication import registered_key
+from remit.server.bodies import decode
+from remit.server.serving import Call, Serving
+
+_decoder = msgspec.json.Decoder(SvidRequest)
+
+
+async def issue_svid(serving: Serving, call: Call) -> Answer:
+    """Issues an SVID.
+
+    1. Without `Authorization`: the key that was proved must be the registered key of the identity that the body
+       names; the SVID is bound to it, or to the key that `bind` names.
+    2. With a live SVID: for the same identity and the same key; another key may be bound only by the registered one.
+    3. A quarantined or retired identity gets none.
+    """
+    body = decode(call.body, _decoder)
+    if body.bind and not THUMBPRINT.fullmatch(body.bind):
+        raise InvalidInput("bind_malformed", "`bind` is not an RFC 7638 thumbprint", "send 43 base64url characters")
+    registration, key = _proved(serving, call, body)
+    # SECURITY: without this an ephemeral key could pass its identity on to another for ever.
+    if body.bind not in ("", key) and key != registration.key:
+        raise Forbidden("bind_refused", "only the registered key may bind another key")
+    if registration.state != "active":
+        raise Forbidden("identity_inactive", f"the identity is {registration.state}", "ask its owner")
+    expires = call.now + serving.svid_seconds * 1000
+    svid = serving.authority.issue_svid(
+        registration.id, body.bind or key, serving.audience, call.now, serving.svid_seconds
+    )
+    return json_answer(Svid(svid=svid, expires=expires, id=registration.id), 201)
+
+
+def _proved(serving: Serving, call: Call, body: SvidRequest) -> tuple[Registration, str]:
+    """The registration and the thumbprint of the key that was proved."""
+    if call.key_proof is not None:
+        if not body.id:
+            raise InvalidInput("identity_missing", "the body names no identity", "send its SPIFFE ID as `id`")
+        registration = registered_key(serving, call, body.id)
+        return registration, registration.key
+    if body.id not in ("", call.caller.id):
+        raise Forbidden("identity_mismatch", "the SVID asked for is of another identity")
+    known = serving.service.registration(call.caller.id)
+    if known is None:
+        raise Forbidden("identity_unknown", "the identity is not registered")
+    return known, call.caller.key
