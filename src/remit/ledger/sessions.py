@@ -53,6 +53,7 @@ class Permit:
     digest: str
     subject: str
     pep: str
+    expires: int
     deadline: int
     reads: bool
     usage: dict[str, int]
@@ -189,7 +190,13 @@ class Session:
         usage = self._spend(body, task)
         self._once(body)
         self.permits[body.id] = Permit(
-            body.digest, body.subject, body.pep, body.deadline, body.server_effect == "read", usage
+            digest=body.digest,
+            subject=body.subject,
+            pep=body.pep,
+            expires=body.expires,
+            deadline=body.deadline,
+            reads=body.server_effect == "read",
+            usage=usage,
         )
 
     def _permit(self, body: bodies.Decision, task: Task | None) -> None:
@@ -248,7 +255,7 @@ class Session:
                     self.find("limits", f"the permit does not count against the limit `{bound.name}`")
                 continue
             self.report.made("limits")
-            if bound.counts and amount != 10**bodies.AMOUNT_SCALE:
+            if bound.counts and amount != bodies.UNIT:
                 self.find("limits", f"the permit counts {bodies.shown(amount)} calls against the limit `{bound.name}`")
             if bound.sum:
                 self._amount(body, bound, amount)
@@ -279,8 +286,11 @@ class Session:
         if not body.idempotency_key:
             return
         self.report.made("idempotency")
-        if self.keys.setdefault(body.idempotency_key, body.digest) != body.digest:
-            self.find("idempotency", f"the key `{body.idempotency_key[:16]}…` was permitted for another request before")
+        earlier = self.keys.setdefault(body.idempotency_key, body.id)
+        if earlier != body.id:
+            same = earlier in self.permits and self.permits[earlier].digest == body.digest
+            what = "the same request" if same else "another request"
+            self.find("idempotency", f"the key `{body.idempotency_key[:16]}…` was permitted for {what} by `{earlier}`")
 
     # --- what became of permits -----------------------------------------------------------------------------
 
@@ -299,6 +309,11 @@ class Session:
             return
         if body.digest != permit.digest:
             self.find("outcomes", f"it quotes another digest than the permit `{body.decision}`")
+        late = body.started > permit.expires
+        self.report.late += late
+        if late and not body.late:
+            over = body.started - permit.expires
+            self.find("outcomes", f"the action began {over} ms after its permit had run out, and is not called late")
         if body.result == "unknown":
             self._unknown(body, permit)
         elif body.standing == "believed":
@@ -312,6 +327,8 @@ class Session:
         if permit.result:
             self.find("outcomes", f"the permit `{body.decision}` becomes unknown, and was {permit.result}")
             return
+        if body.by in (permit.subject, permit.pep):
+            self.find("outcomes", f"`{body.by}` makes the permit `{body.decision}` unknown, which only the service may")
         if self.t < permit.deadline:
             self.find(
                 "outcomes", f"the permit `{body.decision}` becomes unknown {permit.deadline - self.t} ms too early"

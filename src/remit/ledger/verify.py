@@ -68,7 +68,7 @@ class _Verification:
     def run(self) -> Report:
         self._files()
         self._texts()
-        for entry in sorted(self.export.manifest.streams, key=_order):
+        for entry in sorted({entry.name: entry for entry in self.export.manifest.streams}.values(), key=_order):
             self._stream(entry)
         for name in self._known:
             self.report.find("history", name, 0, "the stream was in the earlier export and is not in this one")
@@ -150,7 +150,7 @@ class _Stream:
         self.td = run.export.manifest.td
         self.name = entry.name
         self.expected = 1
-        self._link: str | None = ""  # None: what came before is missing
+        self._link = ""
         self._time = 0
         self.space, _, self.owner = entry.name.partition("/")
         self._denied: set[str] = set()
