@@ -21,7 +21,7 @@ MANIFEST_BYTES: Final = 1 << 30
 STREAMS: Final = "streams"
 TEXTS: Final = "texts"
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _Hex = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=INTEGER_MAX)]
 
@@ -42,7 +42,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     td: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     created: _Count  # ms
     streams: tuple[StreamEntry, ...]
-    texts: tuple[_Hex, ...] = ()
+    texts: frozenset[_Hex] = frozenset()
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -160,7 +160,7 @@ def _write(
     for digest, text in texts.items() if isinstance(texts, Mapping) else texts:
         (folder / TEXTS / _checked(digest)).write_bytes(text.encode() if isinstance(text, str) else text)
         names.append(digest)
-    manifest = Manifest(td=td, created=created, streams=tuple(streams), texts=tuple(sorted(names)))
+    manifest = Manifest(td=td, created=created, streams=tuple(streams), texts=frozenset(names))
     (folder / MANIFEST).write_bytes(msgspec.json.format(canonical.encode(manifest), indent=1) + b"\n")
     return manifest
 
@@ -204,7 +204,7 @@ def _open(path: Path) -> BinaryIO:
 
 def _checked(digest: str) -> str:
     # SECURITY: a digest becomes a file's name; anything else could lead out of the folder.
-    if not _DIGEST.fullmatch(digest):
+    if not DIGEST.fullmatch(digest):
         raise InvalidInput("digest_invalid", f"`{digest[:80]}` is not a SHA-256 in hex")
     return digest
 

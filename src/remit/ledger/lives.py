@@ -24,10 +24,6 @@ class Lives:
     configurations: dict[str, int] = field(default_factory=dict)
     identities: dict[str, Life] = field(default_factory=dict)
 
-    def configure(self, body: bodies.Configuration, at: int) -> None:
-        """Takes a `configuration` record; the first record of a digest counts."""
-        self.configurations.setdefault(body.config, at)
-
     def enter(self, owner: str, body: bodies.Identity, at: int, n: int, report: Report) -> None:
         """Takes an `identity` record of the stream of `owner`."""
         registration = body.registration

@@ -13,6 +13,7 @@ from remit.core import bounds
 from remit.core.effects import CONSEQUENTIAL
 from remit.ledger import bodies
 from remit.ledger.findings import Report
+from remit.ledger.limits import Bound, Spending, read_bounds
 from remit.ledger.lives import Lives
 
 _FINAL: Final = frozenset({"completed", "cancelled", "expired"})
@@ -31,19 +32,6 @@ class Task:
     self_started: bool
     bounds: tuple[Bound, ...]
     state: str = "open"
-
-
-@dataclass(slots=True, frozen=True)
-class Bound:
-    """One limit of one task, in scaled units; `at_most` is None where the record only commits to it."""
-
-    name: str
-    task: str
-    at_most: int | None
-    counts: bool
-    actions: frozenset[str]
-    effects: frozenset[str]
-    sum: str
 
 
 @dataclass(slots=True)
@@ -75,10 +63,13 @@ class Session:
     tasks: dict[str, Task] = field(default_factory=dict)
     permits: dict[str, Permit] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
-    spent: dict[str, int] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     n: int = 0
     t: int = 0
+    spending: Spending = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spending = Spending(self.report, self.find)
 
     def find(self, check: str, message: str) -> None:
         """Adds a finding at the record in hand."""
@@ -129,7 +120,7 @@ class Session:
             on_behalf_of=body.on_behalf_of,
             chain=above,
             self_started=parent.self_started if parent else body.starter == body.workload,
-            bounds=self._bounds(body) + (() if parent is None else parent.bounds),
+            bounds=read_bounds(body, self.find) + (() if parent is None else parent.bounds),
         )
 
     def _child(self, body: bodies.Task, parent: Task | None) -> None:
@@ -148,31 +139,6 @@ class Session:
         if body.on_behalf_of != parent.on_behalf_of and isinstance(body.on_behalf_of, str):
             self.find("tasks", f"the child `{body.task}` acts on behalf of another person than its parent")
 
-    def _bounds(self, body: bodies.Task) -> tuple[Bound, ...]:
-        found: list[Bound] = []
-        for limit in body.limits:
-            if (limit.calls is None) == (limit.at_most is None):
-                self.find("limits", f"the limit `{limit.name}` bounds neither calls nor a sum, or both")
-                continue
-            bound: str | int | None = limit.calls if limit.at_most is None else limit.at_most
-            if isinstance(bound, str) and bound.startswith("params."):
-                bound = body.params.get(bound.removeprefix("params."))
-            at_most = bodies.scaled(bound)
-            if at_most is None and not isinstance(bound, dict):
-                self.find("limits", f"the bound of the limit `{limit.name}` is not a decimal number")
-            found.append(
-                Bound(
-                    name=limit.name,
-                    task=body.task,
-                    at_most=at_most,
-                    counts=limit.calls is not None,
-                    actions=frozenset(limit.actions),
-                    effects=frozenset(limit.effects),
-                    sum=limit.sum,
-                )
-            )
-        return tuple(found)
-
     # --- decisions ------------------------------------------------------------------------------------------
 
     def decision(self, body: bodies.Decision) -> None:
@@ -187,7 +153,7 @@ class Session:
             self.denied.add(body.id)
             return
         self._permit(body, task)
-        usage = self._spend(body, task)
+        usage = self.spending.take(body, task.bounds if task else ())
         self._once(body)
         self.permits[body.id] = Permit(
             digest=body.digest,
@@ -214,7 +180,7 @@ class Session:
             self.find("permits", f"a workload that enforces itself is permitted to {body.server_effect}")
         for who in {body.subject, body.pep}:
             if refusal := self.lives.refusal(who, self.t):
-                self.find("quarantine", f"a permit is given while {refusal}")
+                self.find("quarantine", f"a permit is given, and {refusal}")
 
     def _lifetime(self, body: bodies.Decision, task: Task) -> None:
         if body.subject != task.workload:
@@ -227,70 +193,13 @@ class Session:
         if task.self_started and body.server_effect in CONSEQUENTIAL:
             self.find("permits", f"a workload that started its own task is permitted to {body.server_effect}")
 
-    def _spend(self, body: bodies.Decision, task: Task | None) -> dict[str, int]:
-        usage: dict[str, int] = {}
-        for name, amount in body.usage.items():
-            value = bodies.scaled(amount)
-            if value is None or value < 0:
-                # SECURITY: a negative amount would make room under the limit.
-                self.find(
-                    "limits", f"the amount `{amount[:40]}` of the limit `{name}` is not a decimal number of 0 or more"
-                )
-                continue
-            usage[name] = value
-            self.spent[name] = self.spent.get(name, 0) + value
-        if task is not None and (usage or task.bounds):
-            self._limits(body, task, usage)
-        return usage
-
-    def _limits(self, body: bodies.Decision, task: Task, usage: dict[str, int]) -> None:
-        observed = body.would == "deny"
-        unknown = set(usage)
-        for bound in task.bounds:
-            unknown.discard(bound.name)
-            amount = usage.get(bound.name)
-            covered = body.action in bound.actions or body.server_effect in bound.effects
-            if amount is None:
-                if covered and not observed:
-                    self.find("limits", f"the permit does not count against the limit `{bound.name}`")
-                continue
-            self.report.made("limits")
-            if bound.counts and amount != bodies.UNIT:
-                self.find("limits", f"the permit counts {bodies.shown(amount)} calls against the limit `{bound.name}`")
-            if bound.sum:
-                self._amount(body, bound, amount)
-            if bound.at_most is None:
-                self.report.skipped("limits whose bound is a concealed parameter")
-            elif self.spent[bound.name] > bound.at_most and not observed:
-                spent, most = bodies.shown(self.spent[bound.name]), bodies.shown(bound.at_most)
-                self.find(
-                    "limits", f"the limit `{bound.name}` of task `{bound.task}` is {most}, with this {spent} is spent"
-                )
-        for name in sorted(unknown):
-            self.find("limits", f"the permit counts against `{name}`, which is no limit of its task or those above")
-
-    def _amount(self, body: bodies.Decision, bound: Bound, amount: int) -> None:
-        value: object = body.context
-        for step in bound.sum.split("."):
-            value = value.get(step) if isinstance(value, dict) else None
-        if isinstance(value, dict) and isinstance(value.get("__extn"), dict):
-            value = value["__extn"].get("arg")
-        if isinstance(value, dict) and value.keys() == {"commitment"}:
-            self.report.skipped("amounts that are concealed arguments")
-        elif bodies.scaled(value) != amount:
-            self.find(
-                "limits", f"the permit counts {bodies.shown(amount)} against `{bound.name}`, which is not `{bound.sum}`"
-            )
-
     def _once(self, body: bodies.Decision) -> None:
         if not body.idempotency_key:
             return
         self.report.made("idempotency")
         earlier = self.keys.setdefault(body.idempotency_key, body.id)
         if earlier != body.id:
-            same = earlier in self.permits and self.permits[earlier].digest == body.digest
-            what = "the same request" if same else "another request"
-            self.find("idempotency", f"the key `{body.idempotency_key[:16]}…` was permitted for {what} by `{earlier}`")
+            self.find("idempotency", f"the key `{body.idempotency_key[:16]}…` was permitted before, as `{earlier}`")
 
     # --- what became of permits -----------------------------------------------------------------------------
 
@@ -370,5 +279,4 @@ class Session:
         if released == permit.released:
             return
         permit.released = released
-        for name, amount in permit.usage.items():
-            self.spent[name] += -amount if released else amount
+        self.spending.move(permit.usage, released)

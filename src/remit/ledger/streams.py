@@ -1,0 +1,171 @@
+"""The checks of one stream, line by line: bytes, numbers, links, time, and what the records mean."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from remit.core import canonical
+from remit.core.errors import RemitError
+from remit.ledger import bodies
+from remit.ledger.export import DIGEST, Export, StreamEntry
+from remit.ledger.findings import Report
+from remit.ledger.lives import Lives
+from remit.ledger.record import ADMINISTRATION, KINDS, VERSION, Record, check_stream, decode_record, is_canonical
+from remit.ledger.sessions import Session
+
+_DECIDING: Final = frozenset({"decision", "denials"})
+_ALLOWED: Final[dict[str, frozenset[str]]] = {
+    ADMINISTRATION: frozenset({"configuration", "mode"}) | _DECIDING,
+    "identity": frozenset({"identity", "risk"}) | _DECIDING,
+    "session": frozenset({"task", "outcome", "resolution"}) | _DECIDING,
+}
+
+
+class Stream:
+    """The checks of one stream, line by line."""
+
+    def __init__(self, export: Export, entry: StreamEntry, lives: Lives, report: Report) -> None:
+        self.report = report
+        self.lives = lives
+        self.export = export
+        self.td = export.manifest.td
+        self.name = entry.name
+        self.expected = 1
+        self._link = ""
+        self._time = 0
+        self.space, _, self.owner = entry.name.partition("/")
+        self._denied: set[str] = set()
+        self._session: Session | None = None
+        try:
+            check_stream(entry.name)
+        except RemitError as error:
+            self._find("stream", 0, error.message)
+        if self.space == "session":
+            self._session = Session(self.owner, entry.name, lives, report)
+
+    def _find(self, check: str, n: int, message: str) -> None:
+        self.report.find(check, self.name, n, message)
+
+    def compare(self, earlier: StreamEntry, head: str) -> None:
+        """Compares the record at the place where an earlier export ended."""
+        self.report.made("history")
+        if earlier.head != head:
+            self._find("history", earlier.records, "the record is not the one that the earlier export had there")
+
+    def finish(self) -> None:
+        """Closes the stream."""
+        if self._session:
+            self._session.finish()
+
+    def take(self, data: bytes, leaf: str) -> None:
+        """Checks one line."""
+        try:
+            record = decode_record(data)
+        except RemitError as error:
+            self._find("format", self.expected, error.message)
+            self.expected, self._link = self.expected + 1, leaf
+            return
+        if record.v != VERSION:
+            self._find("kind", record.n, f"version {record.v} is not known")
+        elif not is_canonical(record, data):
+            self._find("canonical", record.n, "the bytes are not the canonical ones of the record")
+        if record.stream != self.name:
+            self._find("stream", record.n, f"the record belongs to the stream `{record.stream[:100]}`")
+        if record.td != self.td:
+            self._find("trust_domain", record.n, f"the record belongs to `{record.td}`")
+        self._place(record, leaf)
+        if record.v == VERSION:
+            self._meaning(record)
+
+    def _place(self, record: Record, leaf: str) -> None:
+        n = record.n
+        if n < self.expected:
+            self._find("numbers", n, f"record {n} stands again, after record {self.expected - 1}")
+            return
+        if n > self.expected:
+            missing = (
+                f"record {self.expected} is" if n == self.expected + 1 else f"records {self.expected} to {n - 1} are"
+            )
+            self._find("numbers", n, f"{missing} missing before it")
+        elif record.prev != self._link:
+            follows = f"record {n - 1} as it stands here" if n > 1 else "nothing, as the first record must"
+            self._find("links", n, f"record {n} does not follow {follows}: its `prev` is another hash")
+        if record.t < self._time:
+            self._find("time", n, f"time goes back by {self._time - record.t} ms")
+        self.expected, self._link, self._time = n + 1, leaf, max(self._time, record.t)
+
+    # --- meaning --------------------------------------------------------------------------------------------
+
+    def _meaning(self, record: Record) -> None:
+        kind = record.kind
+        if kind not in KINDS:
+            self._find("kind", record.n, f"the kind `{kind}` is not known")
+            return
+        if kind not in _ALLOWED.get(self.space, ()):
+            self._find("kind", record.n, f"a record of kind `{kind}` has no place in `{self.space}`")
+            return
+        try:
+            body = bodies.read_body(record.body, bodies.BODIES[kind])
+        except RemitError as error:
+            self._find("body", record.n, error.message)
+            return
+        if isinstance(body, bodies.Decision):
+            self.report.made("configuration")
+            if refusal := self.lives.unconfigured(body.config, record.t):
+                self._find("configuration", record.n, refusal)
+        if self._session is not None:
+            self._session.n, self._session.t = record.n, record.t
+            getattr(self._session, kind)(body)
+        else:
+            self._outside(body, record)
+
+    def _outside(self, body: object, record: Record) -> None:
+        """The records of `administration` and of identities."""
+        if isinstance(body, bodies.Decision):
+            self._decision(body, record.n)
+        elif isinstance(body, bodies.Denials):
+            self.report.made("denials")
+            if body.decision not in self._denied:
+                self._find("denials", record.n, f"there is no denial `{body.decision}` before it")
+        elif isinstance(body, bodies.Identity):
+            self.lives.enter(self.owner, body, record.t, record.n, self.report)
+        elif isinstance(body, bodies.Risk):
+            self.report.made("identities")
+            if body.id != self.owner:
+                self._find("identities", record.n, f"the signal is about `{body.id}`, whose stream this is not")
+        elif isinstance(body, bodies.Configuration):
+            self._configuration(record)
+
+    def _configuration(self, record: Record) -> None:
+        parts = {name: value for name, value in record.body.items() if name != "config"}
+        config = record.body["config"]
+        if canonical.digest(parts) != config:
+            self._find("configuration", record.n, f"the digest `{config[:16]}…` is not that of its parts")
+        self.lives.configurations.setdefault(config, record.t)
+        for name, digest in parts.items():
+            self._kept(name, digest, record.n)
+
+    def _kept(self, name: str, digest: object, n: int) -> None:
+        """Checks that the text of a part is in the export, and where it is an index, the texts that it lists."""
+        texts = self.export.manifest.texts
+        self.report.made("texts")
+        if digest not in texts:
+            self._find("texts", n, f"the text of the {name} `{str(digest)[:16]}…` is not in the export")
+            return
+        try:
+            listed = msgspec.json.decode(self.export.text(str(digest)), type=dict[str, str])
+        except (RemitError, ValueError, RecursionError):
+            return  # a text that is no index; one that can't be read is a finding of its own
+        for file, below in listed.items():
+            if DIGEST.fullmatch(below) and below not in texts:
+                self._find("texts", n, f"the text of `{file[:100]}` in the {name} is not in the export")
+
+    def _decision(self, body: bodies.Decision, n: int) -> None:
+        self.report.made("decisions")
+        if body.id in self._denied:
+            self._find("decisions", n, f"the id `{body.id}` was given to an earlier decision")
+        self._denied.add(body.id)
+        if body.effect == "permit" and "/" in body.action:
+            self._find("permits", n, f"`{body.action[:100]}` is permitted outside any session")
