@@ -83,6 +83,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         return self.effect == "permit"
 
 
+Standing = Literal["believed", "claimed"]
 OutcomeResult = Literal["response", "error", "not_executed"]
 
 
@@ -101,5 +102,5 @@ class OutcomeReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """How an outcome was taken: believed (from the registered enforcement point) or claimed."""
 
     decision: str
-    standing: Literal["believed", "claimed"]
+    standing: Standing
     late: bool = False

@@ -113,7 +113,7 @@ def _check_events(text: str, path: Path) -> None:
                 raise DocumentError(
                     "aliases are not allowed",
                     path=path,
-                    line=event.start_mark.line + 1,
+                    line=_line(event),
                     next_step="write the value out",
                 )
             if isinstance(event, yaml.CollectionStartEvent):
@@ -122,8 +122,8 @@ def _check_events(text: str, path: Path) -> None:
                 depth -= 1
             nodes += 1
             if depth > bounds.JSON_DEPTH or nodes > 20 * bounds.JSON_NODES:
-                line = event.start_mark.line + 1
-                raise DocumentError("the file is nested too deeply or has too many values", path=path, line=line)
+                message = "the file is nested too deeply or has too many values"
+                raise DocumentError(message, path=path, line=_line(event))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _yaml_error(error, path) from None
 

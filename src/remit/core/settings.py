@@ -32,9 +32,7 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ModeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[mode]`: whether policies are enforced, or only observed until a time."""
 
-    default: Annotated[Mode, Meta(description="enforce, or observe: a policy's deny is recorded but permitted")] = (
-        "enforce"
-    )
+    default: Annotated[Mode, Meta(description="enforce, or observe: denies are only recorded")] = "enforce"
     observe_until: Annotated[datetime | None, Meta(description="observe needs an end, with a time zone")] = None
 
 
@@ -43,9 +41,7 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     rate_per_second: Annotated[float, Meta(gt=0, le=100_000, description="asks per workload, sustained")] = 50.0
     rate_burst: Annotated[int, Meta(ge=1, le=1_000_000, description="asks per workload at once")] = 100
-    outcome_seconds: Annotated[Seconds, Meta(description="a permit without an outcome becomes unknown after this")] = (
-        120
-    )
+    outcome_seconds: Annotated[Seconds, Meta(description="then a permit without outcome is unknown")] = 120
     denial_fold_seconds: Annotated[
         Seconds, Meta(description="identical denials within this become one counted record")
     ] = 60
@@ -61,9 +57,7 @@ class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Destinations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[destinations]`: which hosts policies see as internal."""
 
-    internal: Annotated[
-        tuple[str, ...], Meta(description="host suffixes (.corp.example) and networks (10.0.0.0/8)")
-    ] = ()
+    internal: Annotated[tuple[str, ...], Meta(description="host suffixes (.corp.example), networks (10.0.0.0/8)")] = ()
 
 
 class WorkloadSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -32,6 +32,7 @@ class Case:
     mode: Mode = "enforce"
     would: Literal["permit", "deny", ""] = ""
     obligations: tuple[Obligation, ...] = ()
+    asked: float = 0.0  # `time.perf_counter` when the question came in; shown, never decided on
 
     @property
     def proof(self) -> Identity | None:

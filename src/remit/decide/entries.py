@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -43,6 +44,7 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
         "expires": made.expires,
         "id": made.id,
         "idempotencyKey": idempotency(ask) if ask.idempotency_key else "",
+        "micros": int((time.perf_counter() - case.asked) * 1e6) if case.asked else 0,
         "mode": made.mode,
         "obligations": [{"fields": list(o.fields), "id": o.id} for o in made.obligations],
         "pep": ask.caller.id,
@@ -74,8 +76,8 @@ def denial_key(case: Case, made: Decision) -> tuple[str, ...]:
     return (made.task, case.ask.subject, case.ask.caller.id, case.ask.action, case.digest, made.reason.code)
 
 
-def as_decision(body: Mapping[str, Any], refs: Mapping[str, PolicyRef], repeated: int = 0) -> Decision:
-    """The decision that a record's body describes: the same answer as was given then."""
+def as_decision(body: Mapping[str, Any], refs: Mapping[str, PolicyRef], now: int, repeated: int = 0) -> Decision:
+    """The decision that a record's body describes, answered again at `now`: a permit is no fresher for it."""
     reason = body["reason"]
     return Decision(
         id=body["id"],
@@ -91,6 +93,7 @@ def as_decision(body: Mapping[str, Any], refs: Mapping[str, PolicyRef], repeated
         action=body["action"],
         digest=body["digest"],
         task=body["task"],
+        at=now,
         expires=body["expires"],
         obligations=tuple(Obligation(id=o["id"], fields=tuple(o["fields"])) for o in body.get("obligations", ())),
         mode=body["mode"],

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
@@ -31,7 +30,6 @@ from remit.decide.world import World
 log = logging.getLogger("remit.decide")
 
 SWEEP_SECONDS: Final = 0.25
-LATENCY_BUCKETS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 500, 1000)
 
 
 class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
@@ -42,27 +40,20 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
         self._pipeline = Pipeline(configuration, sequencer)
         self._world = world
         self._rates = Rates(configuration.limits.rate_per_second, configuration.limits.rate_burst)
-        self._decided: Counter[tuple[str, str, str]] = Counter()
-        self._latency: Counter[float] = Counter()
-        self._latency_sum = 0.0
+        self._decided: Counter[str] = Counter()
         self._sweeper: asyncio.Task[None] | None = None
 
     async def authorize(self, ask: Ask) -> Decision:
         """Decides and records; a permit is answered after its record is durable, and consumes."""
-        started = time.perf_counter()
-        if self._rates.admit(ask.subject):
-            decision = await self._pipeline.authorize(ask)
-        else:
-            decision = _rate_limited(ask)
-        self._count("authorize", decision, started)
-        return decision
+        if not self._rates.admit(ask.subject):
+            return self._counted(_rate_limited(ask))
+        return self._counted(await self._pipeline.authorize(ask))
 
     async def probe(self, ask: Ask) -> Decision:
         """Decides without recording: changes no history, consumes nothing, authorises nothing."""
-        started = time.perf_counter()
-        decision = await self._pipeline.probe(ask) if self._rates.admit(ask.subject) else _rate_limited(ask)
-        self._count("probe", decision, started)
-        return decision
+        if not self._rates.admit(ask.subject):
+            return self._counted(_rate_limited(ask))
+        return self._counted(await self._pipeline.probe(ask))
 
     async def listing(self, ask: Ask, server: str, tools: Mapping[str, str]) -> dict[str, Reason | None]:
         """For each tool (name to its definition's digest): None where the task could be permitted, else why not."""
@@ -130,23 +121,18 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
                 log.critical("ALARM what is due could not be recorded; it is tried again", exc_info=True)
 
     def metrics(self) -> dict[str, Any]:
-        """Counters since the start: see `remit.server.metrics` for their names."""
+        """Decisions since the start by effect and reason code, and gauges (`remit.server.metrics` has their names)."""
         permits = [permit for session in self._world.loaded_sessions() for permit in session.permits.values()]
         return {
-            "decisions": [
-                {"kind": kind, "effect": effect, "code": code, "count": count}
-                for (kind, effect, code), count in sorted(self._decided.items())
-            ],
-            "latency": {"buckets": dict(self._latency), "sum": self._latency_sum},
-            "openPermits": sum(permit.state == PERMIT_OPEN for permit in permits),
-            "unknownOutcomes": sum(permit.state == "unknown" for permit in permits),
+            "decisions": dict(self._decided),
+            "open_permits": sum(permit.state == PERMIT_OPEN for permit in permits),
+            "unknown_outcomes": sum(permit.state == "unknown" for permit in permits),
+            **self._sequencer.gauges(),
         }
 
-    def _count(self, kind: str, decision: Decision, started: float) -> None:
-        self._decided[kind, decision.effect, decision.reason.code] += 1
-        elapsed = (time.perf_counter() - started) * 1000
-        self._latency_sum += elapsed
-        self._latency[next((bound for bound in LATENCY_BUCKETS_MS if elapsed <= bound), float("inf"))] += 1
+    def _counted(self, decision: Decision) -> Decision:
+        self._decided[f"{decision.effect}/{decision.reason.code}"] += 1
+        return decision
 
 
 def _rate_limited(ask: Ask) -> Decision:

@@ -8,7 +8,7 @@ from typing import Any
 
 from remit.core import bounds
 from remit.core.actions import Action, Field
-from remit.core.decisions import Outcome, OutcomeReceipt, OutcomeResult
+from remit.core.decisions import Outcome, OutcomeReceipt, OutcomeResult, Standing
 from remit.core.errors import Conflict, NotFound
 from remit.core.identities import Identity
 from remit.decide import entries
@@ -63,13 +63,13 @@ class OutcomeOperations(Operations):
         }
         resource = ("Remit::Server", permit.action.partition("/")[0])
         refusal = self._decide(caller, "outcome.report", resource, context, world)
-        standing = "believed" if refusal is None else "claimed"
-        if refusal is not None and caller.id != permit.subject:
+        if refusal is not None:
             raise self._refused(caller, "outcome.report", refusal, {"target": outcome.decision}, world, now)
+        # SECURITY: an outcome is believed from the permit's own enforcement point only, never from who acted.
+        believed = caller.id == permit.pep and caller.id != permit.subject
+        standing: Standing = "believed" if believed else "claimed"
         late = outcome.started > permit.at + bounds.PERMIT_MS
-        receipt = OutcomeReceipt(
-            decision=outcome.decision, standing="believed" if standing == "believed" else "claimed", late=late
-        )
+        receipt = OutcomeReceipt(decision=outcome.decision, standing=standing, late=late)
         if standing == "believed" and permit.state not in ("open", "unknown"):
             if permit.state == outcome.result:
                 return Step(receipt)

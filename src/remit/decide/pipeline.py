@@ -80,8 +80,8 @@ class Pipeline:
             log.critical("ALARM the decision of %s failed; it is denied", ask.action, exc_info=True)
             return _refusal(ask, digest, _FAULT)
 
-    def _step(self, ask: Ask, digest: str, consume: bool, world: World, now: int) -> Step[Decision]:
-        case = Case(ask, now, digest)
+    def _step(self, ask: Ask, digest: str, consume: bool, asked: float, world: World, now: int) -> Step[Decision]:
+        case = Case(ask, now, digest, asked=asked)
         try:
             reason = self.judge(case, world, resume=consume)
             if isinstance(reason, Decision):
@@ -339,7 +339,9 @@ class Pipeline:
         if earlier is not None and case.now - earlier.at < self.configuration.limits.denial_fold_ms:
             earlier.count += 1
             earlier.total += 1
-            return Step(entries.as_decision(earlier.decision, self.configuration.policies.refs, earlier.total))
+            return Step(
+                entries.as_decision(earlier.decision, self.configuration.policies.refs, case.now, earlier.total)
+            )
         return Step(decision, (entries.decision(self.configuration, case, decision, 0),))
 
     def _record_fault(self, case: Case, world: World) -> Step[Decision]:
@@ -353,7 +355,7 @@ class Pipeline:
         return case.now + self.configuration.limits.outcome_deadline_ms
 
 
-NEVER_OBSERVED: Final = frozenset({"policy_error", "caller_not_registered"})
+NEVER_OBSERVED: Final = frozenset({"policy_error", "enforcement_point_not_registered", "self_enforced"})
 _START: Final = "start a task with `remit run --intent …`"
 _FAULT: Final = Reason(
     code="internal_fault",
@@ -395,7 +397,7 @@ def _earlier(case: Case, refs: Mapping[str, PolicyRef]) -> Decision | None:
             "this idempotency key was used for another action or other arguments",
             "use a new key for a new request",
         )
-    return entries.as_decision(body, refs)
+    return entries.as_decision(body, refs, case.now)
 
 
 def _denials(case: Case, world: World) -> dict[tuple[str, ...], Denial] | None:

@@ -55,3 +55,7 @@ class Sequencer(Protocol):
     def keep_text(self, digest: str, text: str) -> None:
         """Stores the text of a policy, an intent or a catalogue under its digest; durable with the next commit."""
         ...
+
+    def gauges(self) -> dict[str, int]:
+        """What an operator watches: `queue_depth`, `commits`, `failed_commits`."""
+        ...

@@ -70,8 +70,8 @@ class SqliteStore:
         self._closed = False
         self._heads: dict[str, Head] = {}
         self._pending: set[str] = set()
-        self.commits = 0
-        self.failed_commits = 0
+        self._commits = 0
+        self._failed_commits = 0
         try:
             self._db = self._connect()
             self._last = int(self._db.execute("SELECT coalesce(max(t), 0) FROM records").fetchone()[0])
@@ -83,10 +83,9 @@ class SqliteStore:
         self._thread = threading.Thread(target=self._loop, name="remit-sequencer", daemon=True)
         self._thread.start()
 
-    @property
-    def waiting(self) -> int:
-        """How many works are waiting."""
-        return len(self._jobs)
+    def gauges(self) -> dict[str, int]:
+        """What an operator watches: how many works wait, and how commits went since the start."""
+        return {"queue_depth": len(self._jobs), "commits": self._commits, "failed_commits": self._failed_commits}
 
     async def run(self, work: Work[T]) -> T:
         """Runs `work` in the sequencer and returns its answer after its entries are durable."""
@@ -227,7 +226,7 @@ class SqliteStore:
             with self._wake:
                 self._texts = texts | self._texts
             raise
-        self.commits += 1
+        self._commits += 1
         self._kept.update(texts)
         for root, pending in changed:
             (self._pending.add if pending else self._pending.discard)(root)
@@ -245,7 +244,7 @@ class SqliteStore:
 
     def _undo(self, touched: set[str]) -> None:
         """Puts the world back to what the database holds; a connection that does not answer is replaced."""
-        self.failed_commits += 1
+        self._failed_commits += 1
         for stream in touched:
             self._heads.pop(stream, None)
         try:

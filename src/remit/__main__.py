@@ -1,0 +1,5 @@
+"""`python -m remit`: the command line."""
+
+from remit.cli.main import main
+
+main()

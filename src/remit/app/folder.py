@@ -1,0 +1,67 @@
+"""Where things stand in a project folder, and in its state folder `.remit/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from remit.core.errors import NotFound
+from remit.core.settings import FILE
+
+STATE: Final = ".remit"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One project folder; nothing is read or written here."""
+
+    root: Path
+
+    @property
+    def state(self) -> Path:
+        """`.remit/`, mode 0700: records, keys and the socket; never shared or committed."""
+        return self.root / STATE
+
+    @property
+    def database(self) -> Path:
+        """The records."""
+        return self.state / "remit.db"
+
+    @property
+    def socket(self) -> Path:
+        """The service's unix socket, mode 0600."""
+        return self.state / "remit.sock"
+
+    @property
+    def trust(self) -> Path:
+        """The trust domain's signing keys."""
+        return self.state / "trust"
+
+    @property
+    def keys(self) -> Path:
+        """Private keys of identities that act from this machine."""
+        return self.state / "keys"
+
+    @property
+    def run(self) -> Path:
+        """Handles of running tasks."""
+        return self.state / "run"
+
+    @property
+    def log(self) -> Path:
+        """What a service that was started on demand wrote to its log."""
+        return self.state / "service.log"
+
+    def key_file(self, path: str) -> Path:
+        """The key file of an identity by the path of its SPIFFE ID (`workload/finance-agent`)."""
+        return self.keys / (path.replace("/", "-") + ".jwk")
+
+
+def find_folder(start: Path) -> Folder:
+    """The project folder at `start` or above it; `NotFound` says how to make one."""
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if (folder / FILE).is_file():
+            return Folder(folder)
+    raise NotFound("no_project", f"there is no `{FILE}` in `{start}` or above it", "make a project with `remit init`")

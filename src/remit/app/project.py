@@ -1,0 +1,57 @@
+"""Loads a project folder: everything that decides, checked, as one configuration with one digest."""
+
+from __future__ import annotations
+
+from remit.app.folder import Folder
+from remit.catalogue.document import load_catalogue
+from remit.core import canonical
+from remit.core.settings import Settings, read_settings
+from remit.decide.configuration import Configuration, Limits
+from remit.decide.destination import InternalHosts
+from remit.decide.windows import Windows
+from remit.policy.engine import load as load_policies
+from remit.tasks.against import check_against
+from remit.tasks.intents import digest_of, load_intents, texts_of
+
+
+def load_project(folder: Folder) -> tuple[Settings, Configuration]:
+    """Reads and checks every file of the folder; the first mistake is a `DocumentError` with file, line and fix."""
+    settings = read_settings(folder.root)
+    catalogue = load_catalogue(folder.root / "catalogue")
+    intents = load_intents(folder.root / "intents")
+    check_against(catalogue, intents)
+    policies = load_policies(
+        folder_policies=sorted((folder.root / "policies").rglob("*")),
+        catalogue=catalogue,
+        intents=intents,
+        trust_domain=settings.trust_domain,
+    )
+    windows = Windows.load(folder.root / "windows")
+    text = (folder.root / "remit.toml").read_text("utf-8")
+    parts = {
+        "catalogue": catalogue.digest,
+        "intents": digest_of(intents),
+        "policies": policies.digest,
+        "settings": canonical.sha256(text.encode()),
+        "windows": windows.digest,
+    }
+    until = settings.mode.observe_until
+    return settings, Configuration(
+        trust_domain=settings.trust_domain,
+        catalogue=catalogue,
+        intents=intents,
+        policies=policies,
+        windows=windows,
+        internal=InternalHosts(settings.destinations.internal),
+        limits=Limits(
+            outcome_deadline_ms=settings.limits.outcome_seconds * 1000,
+            rate_per_second=settings.limits.rate_per_second,
+            rate_burst=settings.limits.rate_burst,
+            denial_fold_ms=settings.limits.denial_fold_seconds * 1000,
+        ),
+        mode=settings.mode.default,
+        observe_until=int(until.timestamp() * 1000) if until and settings.mode.default == "observe" else 0,
+        digest=canonical.digest(parts),
+        parts=parts,
+        texts={**policies.texts, **windows.texts, **texts_of(intents), **catalogue.texts, parts["settings"]: text},
+    )

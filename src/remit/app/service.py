@@ -1,0 +1,83 @@
+"""Runs the service of a folder: the unix socket, the HTTP listener, and everything behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from remit.app.folder import Folder
+from remit.app.installation import UNIX_ORIGIN, Installation, audience_of, open_installation
+from remit.core.errors import InvalidInput
+from remit.server.app import build_app
+from remit.server.listener import Listener, serve
+
+log = logging.getLogger("remit.service")
+
+ROTATION_CHECK_SECONDS = 3600
+
+
+async def run_service(
+    folder: Folder,
+    *,
+    while_attached: bool = False,
+    on_ready: Callable[[Installation, Listener], None] = lambda _installation, _listener: None,
+) -> None:
+    """Serves until SIGINT or SIGTERM; with `while_attached`, until nobody is attached any more.
+
+    Raises `Conflict("folder_in_use")` when another process has the folder, and `DocumentError` for its files.
+    """
+    installation = await open_installation(folder)
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        settings = installation.settings
+        host, port = listen_address(settings.service.listen)
+        app = build_app(
+            installation.governor,
+            installation.authenticator,
+            installation.authority,
+            bundle=installation.keyring.bundle,
+            audience=audience_of(settings.trust_domain),
+            base_url=f"http://{settings.service.listen}" if port is not None else UNIX_ORIGIN,
+            svid_seconds=settings.identity.svid_seconds,
+            clock=installation.clock,
+        )
+
+        def listening(listener: Listener) -> None:
+            tasks.append(asyncio.create_task(_keep_rotating(installation)))
+            if while_attached:
+                tasks.append(asyncio.create_task(_stop_when_alone(listener)))
+            on_ready(installation, listener)
+
+        origin = f"http://{settings.service.listen}" if port is not None else ""
+        await serve(app, socket_path=folder.socket, host=host, port=port, origin=origin, on_listening=listening)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await installation.close()
+
+
+def listen_address(listen: str) -> tuple[str, int | None]:
+    """Host and port of `service.listen`; no port when it is empty."""
+    if not listen:
+        return "127.0.0.1", None
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InvalidInput(
+            "listen_invalid", f"`{listen[:64]}` is not host:port", "write `127.0.0.1:8181`, or leave it empty"
+        )
+    return host.strip("[]"), int(port)
+
+
+async def _keep_rotating(installation: Installation) -> None:
+    while True:
+        await asyncio.sleep(ROTATION_CHECK_SECONDS)
+        try:
+            installation.rotate_if_due()
+        except Exception:
+            log.critical("ALARM the signing key could not be rotated; it is tried again", exc_info=True)
+
+
+async def _stop_when_alone(listener: Listener) -> None:
+    await listener.attachments.wait_unattended()
+    listener.should_exit = True

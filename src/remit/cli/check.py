@@ -1,0 +1,48 @@
+"""`remit check`: reads everything in the folder and says what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from remit.app.project import load_project
+from remit.cli import options
+from remit.cli.failures import reported
+
+
+@click.command()
+@options.project
+@click.option("--show-generated", is_flag=True, help="Print the policies that intents generate and those that ship.")
+@options.as_json
+@click.pass_context
+@reported
+def check(context: click.Context, project: Path | None, show_generated: bool, as_json: bool) -> None:
+    """Check settings, catalogue, intents, policies and windows; the first mistake with file, line and fix."""
+    folder = options.folder_of(context, project)
+    settings, configuration = load_project(folder)
+    if show_generated:
+        for path, text in configuration.policies.sources():
+            if path.startswith(("generated/", "shipped/")):
+                click.secho(f"// {path}", fg="cyan")
+                click.echo(text)
+        return
+    actions = configuration.catalogue.actions.values()
+    found = {
+        "trustDomain": settings.trust_domain,
+        "mode": configuration.mode,
+        "intents": len(configuration.intents),
+        "actions": sum(not action.tool.startswith("mcp:") for action in actions),
+        "unreviewed": sum(not action.reviewed for action in actions),
+        "policies": len(configuration.policies.refs),
+        "digest": configuration.digest,
+    }
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    click.secho("in order: ", fg="green", nl=False)
+    click.echo(
+        f"{found['intents']} intents, {found['actions']} actions ({found['unreviewed']} not reviewed), "
+        f"{found['policies']} policies, mode {found['mode']}, digest {str(found['digest'])[:12]}"
+    )

@@ -1,0 +1,56 @@
+"""How commands fail: one error line, one line that says what to do next, and an exit code that means something."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import click
+import msgspec
+
+from remit.core.errors import DocumentError, RemitError
+
+# The exit codes of every command; `remit exec` and `remit run` otherwise mirror the command that they started.
+OK: Final = 0
+FAILED: Final = 1  # what was checked is not in order, or the operation was refused
+USAGE: Final = 2  # the command line is wrong
+REFUSED: Final = 77  # `remit exec`: the action was refused and the command was not started
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def reported(function: F) -> F:
+    """Turns a `RemitError` into its message on standard error (JSON when the command was asked for it) and exit 1."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except RemitError as error:
+            tell(error, as_json=bool(kwargs.get("as_json")))
+            sys.exit(FAILED)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(FAILED)
+
+    return run  # type: ignore[return-value]  # same signature
+
+
+def tell(error: RemitError, *, as_json: bool = False) -> None:
+    """Shows an error to whoever called the command."""
+    if as_json:
+        shown: dict[str, Any] = {"error": error.code, "message": error.message, "next": error.next_step}
+        if isinstance(error, DocumentError):
+            shown |= {"path": error.path, "line": error.line, "column": error.column}
+        click.echo(msgspec.json.encode(shown).decode(), err=True)
+        return
+    where = f"{error.path}:{error.line}:{error.column}: " if isinstance(error, DocumentError) else ""
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(f"{where}{error.message}", err=True)
+    if error.next_step:
+        click.secho("  next: ", fg="cyan", nl=False, err=True)
+        click.echo(error.next_step, err=True)

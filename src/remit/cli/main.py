@@ -1,0 +1,94 @@
+"""`remit`: one group of commands; each stands in the file of its noun."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from remit import __version__
+
+# Name, module, attribute: commands are loaded when they are called, so that a gateway starts fast.
+_COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "init": ("remit.cli.init", "init"),
+    "check": ("remit.cli.check", "check"),
+    "test": ("remit.cli.cases", "test"),
+    "up": ("remit.cli.up", "up"),
+    "run": ("remit.cli.run", "run"),
+    "exec": ("remit.cli.execute", "execute"),
+    "gateway": ("remit.cli.gateway", "gateway"),
+    "task": ("remit.cli.task", "task"),
+    "decide": ("remit.cli.decide", "decide"),
+    "log": ("remit.cli.log", "log"),
+    "verify": ("remit.cli.verify", "verify"),
+    "doctor": ("remit.cli.doctor", "doctor"),
+    "catalogue": ("remit.cli.catalogue", "catalogue"),
+    "workload": ("remit.cli.identity", "workload"),
+    "starter": ("remit.cli.identity", "starter"),
+    "pep": ("remit.cli.identity", "pep"),
+    "approver": ("remit.cli.identity", "approver"),
+}
+
+SECTIONS: Final = {
+    "Begin": ("init", "check", "test", "up", "doctor"),
+    "Govern": ("run", "exec", "gateway", "task"),
+    "Look": ("decide", "log", "verify"),
+    "Administer": ("catalogue", "workload", "starter", "pep", "approver"),
+}
+
+
+class Commands(click.Group):
+    """Loads a command when it is called, and lists them in sections."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of the sections."""
+        return [name for names in SECTIONS.values() for name in names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One command, imported now; None when there is none of this name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One section after the other, each command with its first sentence."""
+        for title, names in SECTIONS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name, command.get_short_help_str(80)) for name, command in commands if command is not None]
+                )
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="remit")
+@click.option(
+    "--project",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    envvar="REMIT_PROJECT",
+    help="The project folder; by default the one at or above this folder.",
+)
+@click.pass_context
+def cli(context: click.Context, project: Path | None) -> None:
+    """Decide, at the moment an action is about to happen, whether it lies within the actor's remit.
+
+    A first minute: `remit init`, then `remit up` in one terminal and `remit run` in another.
+    """
+    context.obj = project
+
+
+def main() -> None:
+    """The program `remit`."""
+    # A reader that goes away (`remit log | head`) is no error.
+    try:
+        cli(prog_name="remit")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

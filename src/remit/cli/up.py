@@ -1,0 +1,53 @@
+"""`remit up`: starts the service of a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import click
+import uvloop
+from rich.console import Console
+
+from remit.app.folder import Folder
+from remit.app.installation import Installation
+from remit.app.service import run_service
+from remit.cli import options
+from remit.cli.failures import reported
+from remit.console.status import follow, show_start
+from remit.server.listener import Listener
+from remit.storage.reader import Reader
+
+
+@click.command()
+@options.project
+@click.option("--while-attached", is_flag=True, help="Stop when nothing started by `remit run` is attached any more.")
+@click.option("--plain", is_flag=True, help="No live table; log lines only.")
+@click.pass_context
+@reported
+def up(context: click.Context, project: Path | None, while_attached: bool, plain: bool) -> None:
+    """Start the service: it decides, records, and shows what it decides.
+
+    It listens on `.remit/remit.sock` (this user only) and on the address that `remit.toml` names. Stop it with Ctrl-C.
+    """
+    folder = options.folder_of(context, project)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    serve(folder, while_attached=while_attached, plain=plain or not sys.stdout.isatty())
+
+
+def serve(folder: Folder, *, while_attached: bool, plain: bool) -> None:
+    """Runs the service until it is stopped."""
+    console = Console(highlight=False)
+    following: list[asyncio.Task[None]] = []
+
+    def ready(installation: Installation, _: Listener) -> None:
+        listen = installation.settings.service.listen
+        where = [str(folder.socket), *([f"http://{listen}"] if listen else [])]
+        show_start(console, where, installation.settings, installation.configuration)
+        if not plain:
+            reader = Reader(folder.database)
+            following.append(asyncio.get_running_loop().create_task(follow(console, reader, reader.last())))
+
+    uvloop.run(run_service(folder, while_attached=while_attached, on_ready=ready))
