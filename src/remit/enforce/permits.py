@@ -1,0 +1,119 @@
+"""How an enforcement point asks and reports: one question, one permit in hand, one outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from remit.core.canonical import request_digest
+from remit.core.decisions import Decision, Outcome, OutcomeResult, Reason
+from remit.core.errors import RemitError
+from remit.enforce.port import Decider
+from remit.enforce.refusals import Refusal
+from remit.sdk.grant import TaskGrant
+from remit.sdk.obligations import KNOWN, fields_of
+from remit.sdk.permit import Permit
+
+DECIDE_SECONDS: Final = 10.0
+REPORT_SECONDS: Final = 10.0
+REPORT_AGAIN: Final = (0.5, 2.0, 8.0, 20.0)  # seconds between further attempts of a report that failed
+
+
+NO_TASK: Final = Reason(
+    code="task_required",
+    message="there is no task under which this could be permitted",
+    next_step="start the agent with `remit run --intent INTENT -- AGENT`, or set `REMIT_TASK` to the task's grant",
+)
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What is asked: one action on exactly this input, with the tool's definition as seen."""
+
+    action: str
+    input: dict[str, Any]
+    definition: str = ""
+
+
+class Held:
+    """A permit in hand for one question, and what is said of it afterwards."""
+
+    def __init__(self, question: Question, decision: Decision, asked_at: float) -> None:
+        self.question = question
+        self.decision = decision
+        self.redactions = fields_of(decision, "redact")
+        self.selections = fields_of(decision, "select")
+        self._permit = Permit(decision, asked_at)
+        self._started = 0
+
+    def use(self) -> None:
+        """Spends the permit; a `Refusal` when it is older than 5 seconds or was spent before."""
+        try:
+            # SECURITY: a permit holds for 5 seconds, once, for this action with these arguments.
+            self._permit.use(self.question.action, self.question.input)
+        except RemitError as error:
+            raise Refusal.of(error, self.question.action, self.decision) from None
+        self._started = time.time_ns() // 1_000_000
+
+    def outcome(self, result: OutcomeResult, output: dict[str, Any] | None = None, size: int = 0) -> Outcome:
+        """What happened under this permit."""
+        return Outcome(
+            decision=self.decision.id,
+            digest=self.decision.digest,
+            result=result,
+            started=self._started,
+            output=output or {},
+            bytes=size,
+        )
+
+
+async def ask(decider: Decider, grant: TaskGrant | None, question: Question) -> Held:
+    """The permit for `question`; a `Refusal` for all else: a denial, an error, silence, an obligation unknown here."""
+    if grant is None:
+        raise Refusal(NO_TASK, question.action)
+    asked_at = time.monotonic()
+    try:
+        async with asyncio.timeout(DECIDE_SECONDS):
+            decision = await decider.authorize(grant, question.action, question.input, definition=question.definition)
+        held = Held(question, decision, asked_at) if decision.permitted else None
+    except RemitError as error:
+        raise Refusal.of(error, question.action) from None
+    except TimeoutError:
+        reason = Reason(code="decision_timeout", message="Remit did not decide in time", next_step="try again later")
+        raise Refusal(reason, question.action) from None
+    if held is None:
+        raise Refusal(decision.reason, question.action, decision)
+    # SECURITY: an answer to another question permits nothing.
+    if decision.action != question.action or decision.digest != request_digest(question.action, question.input):
+        reason = Reason(code="decision_mismatch", message="the decision answers another question")
+        raise Refusal(reason, question.action)
+    unknown = {item.id for item in decision.obligations} - KNOWN
+    if unknown:
+        # SECURITY: a permit with an obligation that can't be met is a denial.
+        await report(decider, held.outcome("not_executed"))
+        message = f"the permit demands `{min(unknown)[:64]}`, which this enforcement point can't do"
+        reason = Reason(code="obligation_unknown", message=message, next_step="update the enforcement point")
+        raise Refusal(reason, question.action, decision)
+    return held
+
+
+async def report(decider: Decider, outcome: Outcome) -> bool:
+    """Whether the outcome is taken, in its order; False when it could not be reported now."""
+    try:
+        async with asyncio.timeout(REPORT_SECONDS):
+            await decider.report(outcome, wait=False)
+    except (RemitError, TimeoutError):
+        return False
+    return True
+
+
+async def report_again(decider: Decider, outcome: Outcome, log: Callable[[str], None]) -> None:
+    """Reports again with growing pauses; a permit whose outcome never arrives becomes unknown at its deadline."""
+    for pause in REPORT_AGAIN:
+        await asyncio.sleep(pause)
+        if await report(decider, outcome):
+            return
+    log(f"the outcome of decision {outcome.decision} could not be reported; it will be recorded as unknown")
