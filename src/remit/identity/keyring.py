@@ -134,7 +134,11 @@ class KeyRing:
     @contextmanager
     def _changing(self) -> Iterator[RingFile]:
         """The ring as it stands on disk, while no other process can change it."""
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            message = f"can't open the folder of the key ring: {error.strerror}"
+            raise DocumentError(message, path=self._folder, code="key_file_missing") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield _read(self._folder / FILE)

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from remit.core.errors import Conflict, DocumentError
+from remit.core.errors import Conflict, DocumentError, Unavailable
 
 MAX_BYTES: Final = 256 * 1024
 
@@ -38,23 +38,26 @@ def write_private(path: Path, data: bytes, *, replace: bool) -> None:
     """Writes `data` to `path` with mode 0600; readers see the old file or the whole new one, also after a crash.
 
     A missing parent folder is made with mode 0700. Without `replace`, an existing file is a
-    `Conflict("key_file_exists")` and stays as it was.
+    `Conflict("key_file_exists")` and stays as it was. A full or read-only disk is
+    `Unavailable("key_file_unwritable")`.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_new(temporary, data)
         if replace:
             temporary.replace(path)
         else:
             os.link(temporary, path)
+        _sync_folder(path.parent)
     except FileExistsError:
         raise Conflict(
             "key_file_exists", f"the file `{path.name}` exists already", "move it away first, if it is to be replaced"
         ) from None
+    except OSError as error:
+        raise Unavailable("key_file_unwritable", f"can't write the file `{path.name}`: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
 
 
 def _write_new(path: Path, data: bytes) -> None:

@@ -74,4 +74,5 @@ def replayed() -> Unauthenticated:
 
 
 def _mark(key: str, jti: str) -> bytes:
+    # A thumbprint has no dot, so no two pairs run together.
     return sha256(f"{key}.{jti}".encode("utf-8", "surrogatepass")).digest()[:16]

@@ -31,7 +31,7 @@ def parse_target(url: str) -> Target | None:
     and only where it is needed. User information and dot segments are refused rather than resolved: no client of
     this service has a reason to send them.
     """
-    if len(url) > MAX_BYTES or not url.isascii() or not url.isprintable():
+    if len(url) > MAX_BYTES or not url.isascii() or not url.isprintable() or " " in url:
         return None
     try:
         parts = urlsplit(url)
