@@ -1,0 +1,309 @@
+"""All policies of a project, loaded and validated once: what decides, what it says, and what it can see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from remit.core import canonical
+from remit.core.actions import Catalogue
+from remit.core.decisions import PolicyRef, Reason
+from remit.core.errors import InvalidInput
+from remit.core.identities import Registration
+from remit.core.intents import Intent
+from remit.policy import generated, reasons, schema, sources, validation
+from remit.policy.engine import EntityStore, Slice, Verdict, type_of
+from remit.policy.reads import Uid, applies
+from remit.policy.schema import NAMESPACE, Known, Vocabulary
+from remit.policy.sources import Policy, Source
+from remit.policy.typed import Converter, typed_value
+
+
+_EXPLAINED: Final = 10_000  # distinct outcomes whose explanation is kept
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policies say to one request.
+
+    `reason.code` is `permitted`, the code of the decisive policy, `no_policy_permits` or `policy_error`. With
+    `policy_error` nothing may turn the deny into a permit. `facts` are the paths of the context (without
+    `context.`) that the deciding policies read.
+    """
+
+    permitted: bool
+    reason: Reason
+    policies: tuple[PolicyRef, ...] = ()
+    errors: tuple[PolicyRef, ...] = ()
+    facts: tuple[str, ...] = ()
+
+
+class Policies:
+    """The loaded policies. Immutable but for caches; safe to use from several threads.
+
+    Make it with `load`; a change of policies, intents or catalogue makes a new one.
+    """
+
+    def __init__(
+        self,
+        texts: list[Source],
+        policies: list[Policy],
+        vocabulary: Vocabulary,
+        converters: Mapping[str, Converter],
+        catalogue: Catalogue,
+        intents: Mapping[str, Intent],
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.texts: Mapping[str, str] = {canonical.sha256(source.text.encode()): source.text for source in texts}
+        self.digest = canonical.digest([[s.path, canonical.sha256(s.text.encode())] for s in texts])
+        self._sources = texts
+        self._policies = sorted(policies, key=reasons.rank)
+        self._converters = converters
+        self._intents = intents
+        self._groups = {name: validation.groups_of(known) for name, known in vocabulary.actions.items()}
+        self._uids = {name: {"type": f"{NAMESPACE}::Action", "id": name} for name in vocabulary.actions}
+        self._justifying = {
+            name: sorted(intent.name for intent in intents.values() if schema.justifies(intent, action))
+            for name, action in catalogue.actions.items()
+        }
+        self._entities = EntityStore(_fixed_entities(vocabulary, catalogue, intents))
+        self._slices: dict[tuple[str, str, str, bool], Slice] = {}
+        self._explained: dict[tuple[str, bool, tuple[str, ...]], Evaluation] = {}
+
+    def evaluate(
+        self,
+        principal: Registration,
+        action: str,
+        resource: tuple[str, str],
+        context: Mapping[str, Any],
+        intent: str = "",
+        *,
+        related: tuple[Registration, ...] = (),
+    ) -> Evaluation:
+        """Whether the policies permit the request, and why.
+
+        `resource` is a type without namespace and an id. `context` must have the shape that `schema` gives for the
+        action, in Cedar's JSON form. `intent` is the task's; a context that says otherwise is a deny. `related` are
+        the registrations of the identities that the context names (`task.onBehalfOf`, `workload`): policies can
+        read the groups and attributes of no others.
+        """
+        known = self._known(principal, action, resource)
+        if known is None or (known.is_tool and not intent):
+            return self._unpermitted(action)
+        if known.is_tool and context["task"]["intent"] != intent:
+            # SECURITY: the slice is cut by intent; under another intent it would lack that one's forbids.
+            return _broken()
+        chosen = self._slice(known, resource, intent if known.is_tool else "", without_input=False)
+        entities = self._entities.with_(principal, related)
+        verdict = chosen.decide(self._request(principal, action, resource), entities, context)
+        return self._explain(verdict, action)
+
+    def preview(
+        self,
+        principal: Registration,
+        action: str,
+        resource: tuple[str, str],
+        context_without_input: Mapping[str, Any],
+        intent: str,
+        *,
+        related: tuple[Registration, ...] = (),
+    ) -> Evaluation:
+        """Whether some arguments could be permitted: over-approximates, and never consumes anything.
+
+        Forbids that depend on arguments (`input`, `destination`, sums of limits) are taken not to match, permits
+        that depend on them to match; all others are evaluated. The context may lack those three.
+        """
+        known = self._known(principal, action, resource)
+        if known is None or not known.is_tool or not intent:
+            return self._unpermitted(action)
+        if context_without_input["task"]["intent"] != intent:
+            return _broken()
+        chosen = self._slice(known, resource, intent, without_input=True)
+        entities = self._entities.with_(principal, related)
+        verdict = chosen.decide(self._request(principal, action, resource), entities, context_without_input)
+        if not verdict.permitted and not verdict.matched and not verdict.failed and not verdict.is_broken:
+            groups = self._groups[action]
+            maybe = tuple(
+                policy
+                for policy in self._policies
+                if policy.effect == "permit"
+                and policy.reads.needs_input
+                and applies(policy.scope, groups, (f"{NAMESPACE}::{resource[0]}", resource[1]), intent)
+            )
+            if maybe:
+                return self._explain(Verdict(True, maybe, ()), action)
+        return self._explain(verdict, action)
+
+    def could_permit(
+        self,
+        principal: Registration,
+        action: str,
+        resource: tuple[str, str],
+        context_without_input: Mapping[str, Any],
+        intent: str,
+        *,
+        related: tuple[Registration, ...] = (),
+    ) -> bool:
+        """Whether `preview` leaves the action possible, for filtering lists of tools."""
+        return self.preview(principal, action, resource, context_without_input, intent, related=related).permitted
+
+    def typed_input(self, action: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """`context.input`: the arguments that the tool's schema declares, in Cedar's JSON form.
+
+        `InvalidInput` (`arguments_invalid`) when they do not fit the schema or what Cedar can hold.
+        """
+        converter = self._converters.get(action)
+        if converter is None:
+            raise InvalidInput("arguments_invalid", "the action is not in the catalogue")
+        return converter(arguments)
+
+    def typed_param(self, intent: str, name: str, value: Any) -> Any:
+        """One parameter of a task as policies see it in `context.task.params`; decimals may be text."""
+        found = self._intents.get(intent)
+        parameter = found.params.get(name) if found is not None else None
+        if parameter is None:
+            raise InvalidInput("params_invalid", f"the intent `{intent}` has no parameter `{name}`")
+        return typed_value(parameter.type, value, name)
+
+    def sources(self) -> list[tuple[str, str]]:
+        """Every text of policies with its path: shipped, generated and the project's own."""
+        return [(source.path, source.text) for source in self._sources]
+
+    def policies(self) -> list[Policy]:
+        """Every policy, those that would be named first standing first."""
+        return list(self._policies)
+
+    def notices(self) -> list[str]:
+        """What works but deserves a look: tools whose input schema can't be used, so that they are refused."""
+        return [
+            f"the input schema of `{name}` can't be used, so every call is refused: {converter.problem}"
+            for name, converter in self._converters.items()
+            if converter.problem
+        ]
+
+    def _known(self, principal: Registration, action: str, resource: tuple[str, str]) -> Known | None:
+        """The action, when its schema allows this principal and this resource; nothing else is ever permitted."""
+        known = self.vocabulary.actions.get(action)
+        if known is None or resource[0] != known.resource:
+            return None
+        if principal.kind == "person" and "Person" not in known.principals:
+            return None
+        names = {
+            "Server": (known.server,) if known.is_tool else self.vocabulary.servers,
+            "Intent": self.vocabulary.intents,
+            "Installation": (self.vocabulary.trust_domain,),
+        }[known.resource]
+        return known if resource[1] in names else None
+
+    def _request(self, principal: Registration, action: str, resource: tuple[str, str]) -> dict[str, Any]:
+        return {
+            "principal": {"type": type_of(principal), "id": principal.id},
+            "action": self._uids[action],
+            "resource": {"type": f"{NAMESPACE}::{resource[0]}", "id": resource[1]},
+        }
+
+    def _slice(self, known: Known, resource: tuple[str, str], intent: str, *, without_input: bool) -> Slice:
+        if known.is_tool and intent not in self.vocabulary.intents:
+            intent = ""  # no policy names it, so one slice serves all such
+        key = (known.name, resource[1], intent, without_input)
+        chosen = self._slices.get(key)
+        if chosen is None:
+            uid: Uid = (f"{NAMESPACE}::{resource[0]}", resource[1])
+            groups = self._groups[known.name]
+            chosen = self._slices[key] = Slice(
+                [
+                    policy
+                    for policy in self._policies
+                    if applies(policy.scope, groups, uid, intent if known.is_tool else None)
+                    and not (without_input and policy.reads.needs_input)
+                ]
+            )
+        return chosen
+
+    def _explain(self, verdict: Verdict, action: str) -> Evaluation:
+        if verdict.is_broken and not verdict.failed:
+            return _broken()
+        if verdict.failed:
+            reason = reasons.undecidable(verdict.failed)
+            return Evaluation(permitted=False, reason=reason, policies=reason.policies, errors=reason.policies)
+        if not verdict.matched:
+            return self._unpermitted(action)
+        key = (action, verdict.permitted, tuple([policy.id for policy in verdict.matched]))
+        explained = self._explained.get(key)
+        if explained is None:
+            if verdict.permitted:
+                reason = reasons.permitted(verdict.matched)
+            else:
+                reason = reasons.forbidden(verdict.matched, action, self._justifying.get(action, ()))
+            explained = Evaluation(
+                permitted=verdict.permitted,
+                reason=reason,
+                policies=reason.policies,
+                facts=reasons.facts(verdict.matched),
+            )
+            if len(self._explained) >= _EXPLAINED:
+                self._explained = {}
+            self._explained[key] = explained
+        return explained
+
+    def _unpermitted(self, action: str) -> Evaluation:
+        return Evaluation(permitted=False, reason=reasons.unpermitted(action, self._justifying.get(action, ())))
+
+
+def load(
+    *,
+    folder_policies: list[Path],
+    catalogue: Catalogue,
+    intents: Mapping[str, Intent],
+    trust_domain: str,
+) -> Policies:
+    """Reads, generates, parses and strictly validates all policies.
+
+    `folder_policies` are `*.cedar` files or folders of them. A `DocumentError` names file, line and fix at the
+    first mistake, whether in a policy or in the intent that one is generated from.
+    """
+    converters = {name: Converter(action) for name, action in catalogue.actions.items()}
+    inputs = {name: converter.shape for name, converter in converters.items()}
+    vocabulary = schema.vocabulary(catalogue, intents, inputs, trust_domain)
+    texts = [
+        *sources.shipped(),
+        *generated.generate(intents, catalogue, inputs, trust_domain),
+        *sources.read_folder(folder_policies),
+    ]
+    policies = [policy for source in texts for policy in sources.parse(source)]
+    sources.check_ids(policies)
+    validation.validate(policies, vocabulary)
+    return Policies(texts, policies, vocabulary, converters, catalogue, intents)
+
+
+def _broken() -> Evaluation:
+    return Evaluation(permitted=False, reason=reasons.undecidable(()))
+
+
+def _fixed_entities(
+    vocabulary: Vocabulary, catalogue: Catalogue, intents: Mapping[str, Intent]
+) -> list[dict[str, Any]]:
+    type_ = f"{NAMESPACE}::Action"
+    actions = [
+        {
+            "uid": {"type": type_, "id": known.name},
+            "attrs": {},
+            "parents": [{"type": type_, "id": group} for group in known.groups],
+        }
+        for known in vocabulary.actions.values()
+    ]
+    purposes = [
+        {
+            "uid": {"type": f"{NAMESPACE}::Intent", "id": intent.name},
+            "attrs": {
+                "selfStart": intent.self_start,
+                "consequential": schema.is_consequential(intent, catalogue),
+                "emergency": intent.emergency,
+            },
+            "parents": [],
+        }
+        for intent in intents.values()
+    ]
+    return [*actions, *purposes]

@@ -1,0 +1,239 @@
+"""Policy files: read, split into single policies with file, line and column, and checked one by one.
+
+Only `*.cedar` files are policies. Temporal policies (`*.dw`, `policies/workload/`) are refused, never ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+from cedarpy import _internal as cedar
+
+from remit.core import bounds
+from remit.core.decisions import PolicyRef
+from remit.core.documents import read_text
+from remit.core.errors import DocumentError
+from remit.policy import text as cedar_text
+from remit.policy.reads import Reads, Scope, reads_of, scope_of
+from remit.policy.text import Token
+
+Origin = Literal["shipped", "generated", "user"]
+
+RESERVED_IDS: Final = ("intent:", "remit:")  # of generated and shipped policies
+NOTE_LENGTH: Final = 1_024  # of @message and @next
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_UNFINISHED = "unexpected end of input"
+_TEMPORAL_NEXT: Final = "remove it, or state the order or the limit in the intent (`order`, `limits`)"
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One text of policies and where it stands. `at` overrides the place that decisions quote: an intent's."""
+
+    path: str
+    text: str
+    origin: Origin
+    at: tuple[str, int] | None = None
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """One policy: its text, what its annotations say, where it can apply and what it reads."""
+
+    id: str
+    text: str  # without annotations
+    effect: Literal["permit", "forbid"]
+    annotations: Mapping[str, str]
+    ref: PolicyRef
+    origin: Origin
+    source: Source
+    start: int  # offset in the source's text
+    end: int
+    scope: Scope
+    reads: Reads
+
+    def error(self, message: str, next_step: str = "", word: str = "") -> DocumentError:
+        """An error at this policy; at `word`, where that occurs in it."""
+        offset = self.start
+        if word:
+            found = cedar_text.tokens(self.source.text[self.start : self.end])
+            names = (word, cedar_text.quote(word))
+            offset += next((token.start for token in found if token.text in names), 0)
+        return error_at(self.source, offset, message, next_step)
+
+
+def read_folder(paths: Iterable[Path]) -> list[Source]:
+    """The policy files among `paths`: files, or folders with files; each path is named from its folder on."""
+    sources: list[Source] = []
+    for path in paths:
+        if not path.is_dir():
+            sources.append(_read(path, f"{path.parent.name}/{path.name}"))
+            continue
+        for file in sorted(path.iterdir()):
+            if file.name.startswith(".") or file.suffix == ".md" or file.name.startswith("README"):
+                continue
+            if file.is_dir():
+                _refuse_folder(file)
+                continue
+            sources.append(_read(file, f"{path.name}/{file.name}"))
+    return sources
+
+
+def shipped() -> list[Source]:
+    """The policies that come with Remit."""
+    folder = resources.files("remit.policy") / "shipped"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".cedar")), key=lambda file: file.name)
+    return [Source(f"shipped/{file.name}", file.read_text(encoding="utf-8"), "shipped") for file in files]
+
+
+def parse(source: Source) -> Iterator[Policy]:
+    """The policies of one source; a `DocumentError` at the line that can't be read."""
+    stem = Path(source.path).stem
+    for number, piece in enumerate(cedar_text.pieces(source.text)):
+        yield _policy(source, piece, f"{stem}#{number}")
+
+
+def check_ids(policies: Iterable[Policy]) -> None:
+    """Refuses two policies of one id, in whatever files, and users' policies with Remit's own ids."""
+    seen: dict[str, Policy] = {}
+    for count, policy in enumerate(policies):
+        # SECURITY: a decision names its policies by id: two of one name, or a borrowed name, would mislead.
+        if policy.origin == "user" and policy.id.startswith(RESERVED_IDS):
+            raise policy.error(
+                f"the id `{policy.id}` is reserved", "ids that begin with `intent:` or `remit:` are Remit's own", "id"
+            )
+        if policy.id in seen:
+            other = seen[policy.id].ref
+            raise policy.error(
+                f"the id `{policy.id}` stands twice: also at {other.path}:{other.line}", "give one of them another @id"
+            )
+        if count >= cedar_text.MAX_POLICIES:
+            raise policy.error(f"there are more than {cedar_text.MAX_POLICIES} policies")
+        seen[policy.id] = policy
+
+
+def error_at(source: Source, offset: int, message: str, next_step: str = "") -> DocumentError:
+    """An error at `offset` of the source, with the line itself; for a generated policy, at its intent."""
+    line, column = cedar_text.position(source.text, offset)
+    shown = cedar_text.line_at(source.text, line).strip()[:160]
+    if source.at is not None:
+        path, at_line = source.at
+        return DocumentError(f"{message} (in the generated `{shown}`)", path=path, line=at_line, next_step=next_step)
+    return DocumentError(f"{message}: `{shown}`", path=source.path, line=line, column=column, next_step=next_step)
+
+
+def _read(path: Path, name: str) -> Source:
+    if path.suffix == ".dw":
+        raise DocumentError("temporal policies are not supported by this version", path=path, next_step=_TEMPORAL_NEXT)
+    if path.suffix != ".cedar":
+        # SECURITY: a misspelt ending must not switch a policy off without a word.
+        raise DocumentError(
+            "this file is not a policy", path=path, next_step="end its name with `.cedar`, or move it elsewhere"
+        )
+    return Source(name, read_text(path), "user")
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.name == "workload":
+        raise DocumentError(
+            "policies across tasks (`policies/workload/`): temporal policies are not supported by this version",
+            path=path,
+            next_step=_TEMPORAL_NEXT,
+        )
+    raise DocumentError("policies are not read from folders within", path=path, next_step="move the files up")
+
+
+def _policy(source: Source, piece: list[Token], default_id: str) -> Policy:
+    start, end = piece[0].start, piece[-1].end
+    over = cedar_text.excess(piece)
+    if over is not None:
+        # SECURITY: the engine's parser has no bound on nesting; over-nested text would end the process.
+        raise error_at(source, over[0].start, over[1], "split it into several policies")
+    body = source.text[start:end]
+    try:
+        parsed = msgspec.json.decode(cedar.policies_to_json_str(body))
+    except ValueError as error:
+        raise _parse_error(source, piece, str(error)) from None
+    except RecursionError:
+        raise error_at(source, start, "the policy is nested too deeply", "split it into several policies") from None
+    if parsed["templates"]:
+        raise error_at(source, start, "policy templates are not supported", "name the principal or the resource")
+    if len(parsed["staticPolicies"]) != 1:
+        raise error_at(source, start, "this is not one whole policy", "end each policy with `;`")
+    est: dict[str, Any] = next(iter(parsed["staticPolicies"].values()))
+    annotations = {name: value or "" for name, value in est.get("annotations", {}).items()}
+    id_ = annotations.get("id") or default_id
+    _check_annotations(source, piece, annotations)
+    path, line = source.at or (source.path, cedar_text.position(source.text, start)[0])
+    return Policy(
+        id=id_,
+        text=source.text[_effect(piece).start : end],
+        effect=est["effect"],
+        annotations=annotations,
+        ref=PolicyRef(id=id_, path=path, line=line),
+        origin=source.origin,
+        source=source,
+        start=start,
+        end=end,
+        scope=scope_of(est),
+        reads=reads_of(est),
+    )
+
+
+def _effect(piece: list[Token]) -> Token:
+    """The `permit` or `forbid` after the annotations `@name("…")`."""
+    depth = 0
+    for index, token in enumerate(piece):
+        depth += (token.text == "(") - (token.text == ")")
+        if depth == 0 and token.text in ("permit", "forbid") and (index == 0 or piece[index - 1].text != "@"):
+            return token
+    return piece[0]
+
+
+def _check_annotations(source: Source, piece: list[Token], annotations: Mapping[str, str]) -> None:
+    id_ = annotations.get("id", "")
+    if len(id_.encode()) > bounds.NAME_BYTES or not id_.isprintable():
+        raise error_at(source, piece[0].start, f"an @id has at most {bounds.NAME_BYTES} printable characters")
+    if "reason" in annotations and _CODE.fullmatch(annotations["reason"]) is None:
+        raise error_at(
+            source,
+            piece[0].start,
+            "an @reason is a code of small letters, digits and `_`",
+            'for a sentence use @message, as in @message("payments stop at night")',
+        )
+    for name in ("message", "next"):
+        if len(annotations.get(name, "")) > NOTE_LENGTH:
+            raise error_at(source, piece[0].start, f"@{name} has at most {NOTE_LENGTH} characters")
+
+
+def _parse_error(source: Source, piece: list[Token], message: str) -> DocumentError:
+    """The error at the first token that can't follow what stands before it.
+
+    The engine names no position. A text that ends too early is told apart from one that is wrong, so the wrong
+    token is the last one of the shortest beginning that is wrong.
+    """
+    base, low, high = piece[0].start, 1, len(piece)
+    while low < high:
+        middle = (low + high) // 2
+        if _problem(source.text[base : piece[middle - 1].end]) in ("", _UNFINISHED):
+            low = middle + 1
+        else:
+            high = middle
+    offset = piece[low - 1].start
+    if message == _UNFINISHED:
+        offset, message = piece[-1].start, "the policy is not finished: its `;` or a closing bracket is missing"
+    elif low == len(piece) and not message.startswith(("unexpected token", "invalid token")):
+        # Found only in the whole: the message names the word.
+        offset = next((token.start for token in piece if len(token.text) > 1 and token.text in message), base)
+    return error_at(source, offset, f"not valid Cedar: {message}")
+
+
+def _problem(text: str) -> str:
+    try:
+        cedar.policies_to_json_str(text)
+    except ValueError as error:
+        return str(error)
+    return ""
