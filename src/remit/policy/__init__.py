@@ -1,6 +1,6 @@
 """Cedar policies: from files, intents and Remit itself to decisions with reasons."""
 
-from remit.policy.policies import Evaluation, Policies, load
+from remit.policy.engine import Evaluation, Policies, load
 from remit.policy.schema import context_example
 from remit.policy.typed import entity_ref, typed_decimal, typed_time, typed_value
 

@@ -1,199 +1,308 @@
-"""The evaluation of one request: the one place that calls the Cedar engine, and that another engine replaces.
-
-A slice holds every policy that could match or fail for one action, resource and intent; the context is cut to
-the paths that the slice reads. Both change neither decision nor reasons nor errors, and a test compares them with
-the engine on the whole.
-"""
+"""All policies of a project, loaded and validated once: what decides, what it says, and what it can see."""
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from cedarpy import _internal as cedar
 
-from remit.core.errors import Unavailable
+from remit.core import canonical
+from remit.core.actions import Catalogue
+from remit.core.decisions import PolicyRef, Reason
+from remit.core.errors import InvalidInput
 from remit.core.identities import Registration
-from remit.policy.reads import Path
-from remit.policy.schema import NAMESPACE
-from remit.policy.sources import Policy
+from remit.core.intents import Intent
+from remit.policy import generated, reasons, schema, sources, validation
+from remit.policy.reads import Uid, applies
+from remit.policy.schema import NAMESPACE, Known, Vocabulary
+from remit.policy.slices import EntityStore, Slice, Verdict, type_of
+from remit.policy.sources import Policy, Source
+from remit.policy.typed import Converter, typed_value
 
-_log = logging.getLogger("remit.policy")
-
-Project = Callable[[Mapping[str, Any]], dict[str, Any]]
-
-_FAILED = re.compile(r"error while evaluating policy `policy(\d+)`")
-_PREFIX: Final = len("policy")
-_encode = msgspec.json.Encoder().encode
+_EXPLAINED: Final = 10_000  # distinct outcomes whose explanation is kept
 
 
-class _Diagnostics(msgspec.Struct):
-    reason: list[str] = []
-    errors: list[str] = []
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policies say to one request.
 
-
-class _Answer(msgspec.Struct):
-    decision: str
-    diagnostics: _Diagnostics
-
-
-_decode = msgspec.json.Decoder(_Answer).decode
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """What the engine says: the policies that matched for the decision and those that failed, in rank order."""
+    `reason.code` is `permitted`, the code of the decisive policy, `no_policy_permits` or `policy_error`. With
+    `policy_error` nothing may turn the deny into a permit. `facts` are the paths of the context (without
+    `context.`) that the deciding policies read.
+    """
 
     permitted: bool
-    matched: tuple[Policy, ...]
-    failed: tuple[Policy, ...]
-    is_broken: bool = False  # the request itself could not be evaluated
+    reason: Reason
+    policies: tuple[PolicyRef, ...] = ()
+    errors: tuple[PolicyRef, ...] = ()
+    facts: tuple[str, ...] = ()
 
 
-class Slice:
-    """The policies that can matter to one kind of request, parsed once."""
+class Policies:
+    """The loaded policies. Immutable but for caches; safe to use from several threads.
 
-    def __init__(self, policies: Sequence[Policy]) -> None:
-        self.policies = tuple(policies)
-        self.project = projection(
-            {path for policy in policies for path in policy.reads.values},
-            {path for policy in policies for path in policy.reads.tests},
-        )
-        # The engine numbers policies by their place in the text.
-        self._set = cedar.PolicySet.from_str("\n".join(policy.text for policy in policies))
-
-    def decide(self, request: dict[str, Any], entities: Any, context: Mapping[str, Any]) -> Verdict:
-        """Evaluates one request; `request` has principal, action and resource, and is not changed."""
-        asked = {**request, "context": _encode(self.project(context)).decode()}
-        answer = _decode(cedar.is_authorized_batch([asked], self._set, entities, None, False)[0])
-        permitted = answer.decision == "Allow"
-        diagnostics = answer.diagnostics
-        if not diagnostics.errors and answer.decision in ("Allow", "Deny"):
-            return Verdict(permitted, self._named(diagnostics.reason), ())
-        return self._broken(answer)
-
-    def _broken(self, answer: _Answer) -> Verdict:
-        """SECURITY: Cedar skips a policy that fails, so a forbid that fails would let the action through: deny."""
-        places: set[int] = set()
-        is_broken = answer.decision not in ("Allow", "Deny")
-        for error in answer.diagnostics.errors:
-            match = _FAILED.match(error)
-            if match is None or int(match[1]) >= len(self.policies):
-                is_broken = True
-                _log.error("the policy engine refused a request: %s", error)
-                continue
-            policy = self.policies[int(match[1])]
-            places.add(int(match[1]))
-            _log.error("policy %s (%s:%d) failed: %s", policy.id, policy.ref.path, policy.ref.line, error)
-        failed = tuple(self.policies[place] for place in sorted(places))
-        return Verdict(False, self._named(answer.diagnostics.reason), failed, is_broken or not failed)
-
-    def _named(self, names: list[str]) -> tuple[Policy, ...]:
-        if len(names) == 1:
-            return (self.policies[int(names[0][_PREFIX:])],)
-        return tuple(self.policies[place] for place in sorted(int(name[_PREFIX:]) for name in names))
-
-
-def projection(values: Iterable[Path], tests: Iterable[Path]) -> Project:
-    """A function that copies from a context what is read, with the records on the way.
-
-    `values` are read; of `tests` only the presence matters, so a value that is never read becomes `true`.
+    Make it with `load`; a change of policies, intents or catalogue makes a new one.
     """
-    tree: dict[str, Any] = {}
-    for path in sorted(values):
-        if not path:
-            return dict
-        _grow(tree, path, _WHOLE)
-    for path in sorted(tests, key=len, reverse=True):
-        _grow(tree, path, _PRESENT)
-    return _projector(tree)
 
+    def __init__(
+        self,
+        texts: list[Source],
+        policies: list[Policy],
+        vocabulary: Vocabulary,
+        converters: Mapping[str, Converter],
+        catalogue: Catalogue,
+        intents: Mapping[str, Intent],
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.texts: Mapping[str, str] = {canonical.sha256(source.text.encode()): source.text for source in texts}
+        self.digest = canonical.digest([[s.path, canonical.sha256(s.text.encode())] for s in texts])
+        self._sources = texts
+        self._policies = sorted(policies, key=reasons.rank)
+        self._converters = converters
+        self._intents = intents
+        self._groups = {name: validation.groups_of(known) for name, known in vocabulary.actions.items()}
+        self._uids = {name: {"type": f"{NAMESPACE}::Action", "id": name} for name in vocabulary.actions}
+        self._justifying = {
+            name: sorted(intent.name for intent in intents.values() if schema.justifies(intent, action))
+            for name, action in catalogue.actions.items()
+        }
+        self._entities = EntityStore(_fixed_entities(vocabulary, catalogue, intents))
+        self._slices: dict[tuple[str, str, str, bool], Slice] = {}
+        self._explained: dict[tuple[str, bool, tuple[str, ...]], Evaluation] = {}
 
-_WHOLE: Final = "whole"
-_PRESENT: Final = "present"
-_ABSENT: Final = object()
+    def evaluate(
+        self,
+        principal: Registration,
+        action: str,
+        resource: tuple[str, str],
+        context: Mapping[str, Any],
+        intent: str = "",
+        *,
+        related: tuple[Registration, ...] = (),
+    ) -> Evaluation:
+        """Whether the policies permit the request, and why.
 
+        `resource` is a type without namespace and an id. `context` must have the shape that `schema` gives for the
+        action, in Cedar's JSON form. `intent` is the task's; a context that says otherwise is a deny. `related` are
+        the registrations of the identities that the context names (`task.onBehalfOf`, `workload`): policies can
+        read the groups and attributes of no others.
+        """
+        known = self._known(principal, action, resource)
+        if known is None or (known.is_tool and not intent):
+            return self._unpermitted(action)
+        if known.is_tool and context["task"]["intent"] != intent:
+            # SECURITY: the slice is cut by intent; under another intent it would lack that one's forbids.
+            return _broken()
+        chosen = self._slice(known, resource, intent if known.is_tool else "", without_input=False)
+        entities = self._entities.with_(principal, related)
+        verdict = chosen.decide(self._request(principal, action, resource), entities, context)
+        return self._explain(verdict, action)
 
-def _grow(tree: dict[str, Any], path: Path, leaf: str) -> None:
-    for name in path[:-1]:
-        below = tree.setdefault(name, {})
-        if below is _WHOLE:
-            return
-        if below is _PRESENT:
-            below = tree[name] = {}
-        tree = below
-    if leaf is _WHOLE or path[-1] not in tree:
-        tree[path[-1]] = leaf
+    def preview(
+        self,
+        principal: Registration,
+        action: str,
+        resource: tuple[str, str],
+        context_without_input: Mapping[str, Any],
+        intent: str,
+        *,
+        related: tuple[Registration, ...] = (),
+    ) -> Evaluation:
+        """Whether some arguments could be permitted: over-approximates, and never consumes anything.
 
+        Forbids that depend on arguments (`input`, `destination`, sums of limits) are taken not to match, permits
+        that depend on them to match; all others are evaluated. The context may lack those three.
+        """
+        known = self._known(principal, action, resource)
+        if known is None or not known.is_tool or not intent:
+            return self._unpermitted(action)
+        if context_without_input["task"]["intent"] != intent:
+            return _broken()
+        chosen = self._slice(known, resource, intent, without_input=True)
+        entities = self._entities.with_(principal, related)
+        verdict = chosen.decide(self._request(principal, action, resource), entities, context_without_input)
+        if not verdict.permitted and not verdict.matched and not verdict.failed and not verdict.is_broken:
+            groups = self._groups[action]
+            maybe = tuple(
+                policy
+                for policy in self._policies
+                if policy.effect == "permit"
+                and policy.reads.needs_input
+                and applies(policy.scope, groups, (f"{NAMESPACE}::{resource[0]}", resource[1]), intent)
+            )
+            if maybe:
+                return self._explain(Verdict(True, maybe, ()), action)
+        return self._explain(verdict, action)
 
-def _projector(tree: Mapping[str, Any]) -> Project:
-    steps = [(name, how if isinstance(how, str) else _projector(how)) for name, how in tree.items()]
+    def could_permit(
+        self,
+        principal: Registration,
+        action: str,
+        resource: tuple[str, str],
+        context_without_input: Mapping[str, Any],
+        intent: str,
+        *,
+        related: tuple[Registration, ...] = (),
+    ) -> bool:
+        """Whether `preview` leaves the action possible, for filtering lists of tools."""
+        return self.preview(principal, action, resource, context_without_input, intent, related=related).permitted
 
-    def project(record: Mapping[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for name, how in steps:
-            item = record.get(name, _ABSENT)
-            if item is _ABSENT:
-                continue
-            if how is _WHOLE:
-                result[name] = item
-            elif how is _PRESENT:
-                result[name] = True
-            elif type(item) is dict and "__entity" not in item:
-                result[name] = how(item)  # type: ignore[operator]
+    def typed_input(self, action: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """`context.input`: the arguments that the tool's schema declares, in Cedar's JSON form.
+
+        `InvalidInput` (`arguments_invalid`) when they do not fit the schema or what Cedar can hold.
+        """
+        converter = self._converters.get(action)
+        if converter is None:
+            raise InvalidInput("arguments_invalid", "the action is not in the catalogue")
+        return converter(arguments)
+
+    def typed_param(self, intent: str, name: str, value: Any) -> Any:
+        """One parameter of a task as policies see it in `context.task.params`; decimals may be text."""
+        found = self._intents.get(intent)
+        parameter = found.params.get(name) if found is not None else None
+        if parameter is None:
+            raise InvalidInput("params_invalid", f"the intent `{intent}` has no parameter `{name}`")
+        return typed_value(parameter.type, value, name)
+
+    def sources(self) -> list[tuple[str, str]]:
+        """Every text of policies with its path: shipped, generated and the project's own."""
+        return [(source.path, source.text) for source in self._sources]
+
+    def policies(self) -> list[Policy]:
+        """Every policy, those that would be named first standing first."""
+        return list(self._policies)
+
+    def notices(self) -> list[str]:
+        """What works but deserves a look: tools whose input schema can't be used, so that they are refused."""
+        return [
+            f"the input schema of `{name}` can't be used, so every call is refused: {converter.problem}"
+            for name, converter in self._converters.items()
+            if converter.problem
+        ]
+
+    def _known(self, principal: Registration, action: str, resource: tuple[str, str]) -> Known | None:
+        """The action, when its schema allows this principal and this resource; nothing else is ever permitted."""
+        known = self.vocabulary.actions.get(action)
+        if known is None or resource[0] != known.resource:
+            return None
+        if principal.kind == "person" and "Person" not in known.principals:
+            return None
+        names = {
+            "Server": (known.server,) if known.is_tool else self.vocabulary.servers,
+            "Intent": self.vocabulary.intents,
+            "Installation": (self.vocabulary.trust_domain,),
+        }[known.resource]
+        return known if resource[1] in names else None
+
+    def _request(self, principal: Registration, action: str, resource: tuple[str, str]) -> dict[str, Any]:
+        return {
+            "principal": {"type": type_of(principal), "id": principal.id},
+            "action": self._uids[action],
+            "resource": {"type": f"{NAMESPACE}::{resource[0]}", "id": resource[1]},
+        }
+
+    def _slice(self, known: Known, resource: tuple[str, str], intent: str, *, without_input: bool) -> Slice:
+        if known.is_tool and intent not in self.vocabulary.intents:
+            intent = ""  # no policy names it, so one slice serves all such
+        key = (known.name, resource[1], intent, without_input)
+        chosen = self._slices.get(key)
+        if chosen is None:
+            uid: Uid = (f"{NAMESPACE}::{resource[0]}", resource[1])
+            groups = self._groups[known.name]
+            chosen = self._slices[key] = Slice(
+                [
+                    policy
+                    for policy in self._policies
+                    if applies(policy.scope, groups, uid, intent if known.is_tool else None)
+                    and not (without_input and policy.reads.needs_input)
+                ]
+            )
+        return chosen
+
+    def _explain(self, verdict: Verdict, action: str) -> Evaluation:
+        if verdict.is_broken and not verdict.failed:
+            return _broken()
+        if verdict.failed:
+            reason = reasons.undecidable(verdict.failed)
+            return Evaluation(permitted=False, reason=reason, policies=reason.policies, errors=reason.policies)
+        if not verdict.matched:
+            return self._unpermitted(action)
+        key = (action, verdict.permitted, tuple([policy.id for policy in verdict.matched]))
+        explained = self._explained.get(key)
+        if explained is None:
+            if verdict.permitted:
+                reason = reasons.permitted(verdict.matched)
             else:
-                result[name] = item
-        return result
+                reason = reasons.forbidden(verdict.matched, action, self._justifying.get(action, ()))
+            explained = Evaluation(
+                permitted=verdict.permitted,
+                reason=reason,
+                policies=reason.policies,
+                facts=reasons.facts(verdict.matched),
+            )
+            if len(self._explained) >= _EXPLAINED:
+                self._explained = {}
+            self._explained[key] = explained
+        return explained
 
-    return project
+    def _unpermitted(self, action: str) -> Evaluation:
+        return Evaluation(permitted=False, reason=reasons.unpermitted(action, self._justifying.get(action, ())))
 
 
-class EntityStore:
-    """Entities in the engine's form: actions and intents once, each registration on its first request.
+def load(
+    *,
+    folder_policies: list[Path],
+    catalogue: Catalogue,
+    intents: Mapping[str, Intent],
+    trust_domain: str,
+) -> Policies:
+    """Reads, generates, parses and strictly validates all policies.
 
-    Handles are immutable and shared between threads; at most `KEPT` principals are kept.
+    `folder_policies` are `*.cedar` files or folders of them. A `DocumentError` names file, line and fix at the
+    first mistake, whether in a policy or in the intent that one is generated from.
     """
-
-    KEPT: Final = 10_000
-
-    def __init__(self, fixed: Sequence[dict[str, Any]]) -> None:
-        self._fixed = cedar.Entities.from_json_str(msgspec.json.encode(fixed).decode())
-        self._kept: dict[str, tuple[Registration, tuple[Registration, ...], Any]] = {}
-
-    def with_(self, principal: Registration, related: tuple[Registration, ...]) -> Any:
-        """The entities for requests of `principal` whose context names `related`."""
-        kept = self._kept.get(principal.id)
-        if kept is not None and (kept[0] is principal or kept[0] == principal) and kept[1] == related:
-            return kept[2]
-        named = {registration.id: registration for registration in (*related, principal)}
-        added = msgspec.json.encode([entity_of(registration) for registration in named.values()]).decode()
-        try:
-            handle = self._fixed.with_added_json_str(added)
-        except ValueError as error:
-            _log.error("the policy engine refused the registration %s: %s", principal.id, error)
-            raise Unavailable("policy_unavailable", "the registration can't be evaluated") from None
-        if len(self._kept) >= self.KEPT:
-            self._kept = {}
-        self._kept[principal.id] = (principal, related, handle)
-        return handle
+    converters = {name: Converter(action) for name, action in catalogue.actions.items()}
+    inputs = {name: converter.shape for name, converter in converters.items()}
+    vocabulary = schema.vocabulary(catalogue, intents, inputs, trust_domain)
+    texts = [
+        *sources.shipped(),
+        *generated.generate(intents, catalogue, inputs, trust_domain),
+        *sources.read_folder(folder_policies),
+    ]
+    policies = [policy for source in texts for policy in sources.parse(source)]
+    sources.check_ids(policies)
+    validation.validate(policies, vocabulary)
+    return Policies(texts, policies, vocabulary, converters, catalogue, intents)
 
 
-def type_of(registration: Registration) -> str:
-    """The entity type of an identity, with its namespace."""
-    return f"{NAMESPACE}::Person" if registration.kind == "person" else f"{NAMESPACE}::Workload"
+def _broken() -> Evaluation:
+    return Evaluation(permitted=False, reason=reasons.undecidable(()))
 
 
-def entity_of(registration: Registration) -> dict[str, Any]:
-    """An identity as an entity in Cedar's JSON form."""
-    return {
-        "uid": {"type": type_of(registration), "id": registration.id},
-        "attrs": {
-            "kind": registration.kind,
-            "owner": registration.owner,
-            "environment": registration.environment,
-            "roles": list(registration.roles),
-        },
-        "parents": [{"type": f"{NAMESPACE}::Group", "id": group} for group in registration.groups],
-    }
+def _fixed_entities(
+    vocabulary: Vocabulary, catalogue: Catalogue, intents: Mapping[str, Intent]
+) -> list[dict[str, Any]]:
+    type_ = f"{NAMESPACE}::Action"
+    actions = [
+        {
+            "uid": {"type": type_, "id": known.name},
+            "attrs": {},
+            "parents": [{"type": type_, "id": group} for group in known.groups],
+        }
+        for known in vocabulary.actions.values()
+    ]
+    purposes = [
+        {
+            "uid": {"type": f"{NAMESPACE}::Intent", "id": intent.name},
+            "attrs": {
+                "selfStart": intent.self_start,
+                "consequential": schema.is_consequential(intent, catalogue),
+                "emergency": intent.emergency,
+            },
+            "parents": [],
+        }
+        for intent in intents.values()
+    ]
+    return [*actions, *purposes]

@@ -1,0 +1,199 @@
+"""The evaluation of one request: the one place that calls the Cedar engine, and that another engine replaces.
+
+A slice holds every policy that could match or fail for one action, resource and intent; the context is cut to
+the paths that the slice reads. Both change neither decision nor reasons nor errors, and a test compares them with
+the engine on the whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from cedarpy import _internal as cedar
+
+from remit.core.errors import Unavailable
+from remit.core.identities import Registration
+from remit.policy.reads import Path
+from remit.policy.schema import NAMESPACE
+from remit.policy.sources import Policy
+
+_log = logging.getLogger("remit.policy")
+
+Project = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+_FAILED = re.compile(r"error while evaluating policy `policy(\d+)`")
+_PREFIX: Final = len("policy")
+_encode = msgspec.json.Encoder().encode
+
+
+class _Diagnostics(msgspec.Struct):
+    reason: list[str] = []
+    errors: list[str] = []
+
+
+class _Answer(msgspec.Struct):
+    decision: str
+    diagnostics: _Diagnostics
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What the engine says: the policies that matched for the decision and those that failed, in rank order."""
+
+    permitted: bool
+    matched: tuple[Policy, ...]
+    failed: tuple[Policy, ...]
+    is_broken: bool = False  # the request itself could not be evaluated
+
+
+class Slice:
+    """The policies that can matter to one kind of request, parsed once."""
+
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self.policies = tuple(policies)
+        self.project = projection(
+            {path for policy in policies for path in policy.reads.values},
+            {path for policy in policies for path in policy.reads.tests},
+        )
+        # The engine numbers policies by their place in the text.
+        self._set = cedar.PolicySet.from_str("\n".join(policy.text for policy in policies))
+
+    def decide(self, request: dict[str, Any], entities: Any, context: Mapping[str, Any]) -> Verdict:
+        """Evaluates one request; `request` has principal, action and resource, and is not changed."""
+        asked = {**request, "context": _encode(self.project(context)).decode()}
+        answer = _decode(cedar.is_authorized_batch([asked], self._set, entities, None, False)[0])
+        permitted = answer.decision == "Allow"
+        diagnostics = answer.diagnostics
+        if not diagnostics.errors and answer.decision in ("Allow", "Deny"):
+            return Verdict(permitted, self._named(diagnostics.reason), ())
+        return self._broken(answer)
+
+    def _broken(self, answer: _Answer) -> Verdict:
+        """SECURITY: Cedar skips a policy that fails, so a forbid that fails would let the action through: deny."""
+        places: set[int] = set()
+        is_broken = answer.decision not in ("Allow", "Deny")
+        for error in answer.diagnostics.errors:
+            match = _FAILED.match(error)
+            if match is None or int(match[1]) >= len(self.policies):
+                is_broken = True
+                _log.error("the policy engine refused a request: %s", error)
+                continue
+            policy = self.policies[int(match[1])]
+            places.add(int(match[1]))
+            _log.error("policy %s (%s:%d) failed: %s", policy.id, policy.ref.path, policy.ref.line, error)
+        failed = tuple(self.policies[place] for place in sorted(places))
+        return Verdict(False, self._named(answer.diagnostics.reason), failed, is_broken or not failed)
+
+    def _named(self, names: list[str]) -> tuple[Policy, ...]:
+        if len(names) == 1:
+            return (self.policies[int(names[0][_PREFIX:])],)
+        return tuple(self.policies[place] for place in sorted(int(name[_PREFIX:]) for name in names))
+
+
+def projection(values: Iterable[Path], tests: Iterable[Path]) -> Project:
+    """A function that copies from a context what is read, with the records on the way.
+
+    `values` are read; of `tests` only the presence matters, so a value that is never read becomes `true`.
+    """
+    tree: dict[str, Any] = {}
+    for path in sorted(values):
+        if not path:
+            return dict
+        _grow(tree, path, _WHOLE)
+    for path in sorted(tests, key=len, reverse=True):
+        _grow(tree, path, _PRESENT)
+    return _projector(tree)
+
+
+_WHOLE: Final = "whole"
+_PRESENT: Final = "present"
+_ABSENT: Final = object()
+
+
+def _grow(tree: dict[str, Any], path: Path, leaf: str) -> None:
+    for name in path[:-1]:
+        below = tree.setdefault(name, {})
+        if below is _WHOLE:
+            return
+        if below is _PRESENT:
+            below = tree[name] = {}
+        tree = below
+    if leaf is _WHOLE or path[-1] not in tree:
+        tree[path[-1]] = leaf
+
+
+def _projector(tree: Mapping[str, Any]) -> Project:
+    steps = [(name, how if isinstance(how, str) else _projector(how)) for name, how in tree.items()]
+
+    def project(record: Mapping[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for name, how in steps:
+            item = record.get(name, _ABSENT)
+            if item is _ABSENT:
+                continue
+            if how is _WHOLE:
+                result[name] = item
+            elif how is _PRESENT:
+                result[name] = True
+            elif type(item) is dict and "__entity" not in item:
+                result[name] = how(item)  # type: ignore[operator]
+            else:
+                result[name] = item
+        return result
+
+    return project
+
+
+class EntityStore:
+    """Entities in the engine's form: actions and intents once, each registration on its first request.
+
+    Handles are immutable and shared between threads; at most `KEPT` principals are kept.
+    """
+
+    KEPT: Final = 10_000
+
+    def __init__(self, fixed: Sequence[dict[str, Any]]) -> None:
+        self._fixed = cedar.Entities.from_json_str(msgspec.json.encode(fixed).decode())
+        self._kept: dict[str, tuple[Registration, tuple[Registration, ...], Any]] = {}
+
+    def with_(self, principal: Registration, related: tuple[Registration, ...]) -> Any:
+        """The entities for requests of `principal` whose context names `related`."""
+        kept = self._kept.get(principal.id)
+        if kept is not None and (kept[0] is principal or kept[0] == principal) and kept[1] == related:
+            return kept[2]
+        named = {registration.id: registration for registration in (*related, principal)}
+        added = msgspec.json.encode([entity_of(registration) for registration in named.values()]).decode()
+        try:
+            handle = self._fixed.with_added_json_str(added)
+        except ValueError as error:
+            _log.error("the policy engine refused the registration %s: %s", principal.id, error)
+            raise Unavailable("policy_unavailable", "the registration can't be evaluated") from None
+        if len(self._kept) >= self.KEPT:
+            self._kept = {}
+        self._kept[principal.id] = (principal, related, handle)
+        return handle
+
+
+def type_of(registration: Registration) -> str:
+    """The entity type of an identity, with its namespace."""
+    return f"{NAMESPACE}::Person" if registration.kind == "person" else f"{NAMESPACE}::Workload"
+
+
+def entity_of(registration: Registration) -> dict[str, Any]:
+    """An identity as an entity in Cedar's JSON form."""
+    return {
+        "uid": {"type": type_of(registration), "id": registration.id},
+        "attrs": {
+            "kind": registration.kind,
+            "owner": registration.owner,
+            "environment": registration.environment,
+            "roles": list(registration.roles),
+        },
+        "parents": [{"type": f"{NAMESPACE}::Group", "id": group} for group in registration.groups],
+    }
