@@ -34,7 +34,7 @@ class Remit(Protocol):
 
     async def authorize(
         self,
-        grant: TaskGrant,
+        grant: TaskGrant | None,
         action: str,
         input: dict[str, Any],
         *,
@@ -45,7 +45,7 @@ class Remit(Protocol):
 
     async def permit(
         self,
-        grant: TaskGrant,
+        grant: TaskGrant | None,
         action: str,
         input: dict[str, Any],
         *,

@@ -29,10 +29,12 @@ from remit.sdk.api import Enforcement
 from remit.sdk.arguments import check_arguments
 from remit.sdk.grant import TaskGrant
 from remit.sdk.permit import Permit
+from remit.sdk.proofs import ReadyProofs
 from remit.sdk.renewal import HeldSvid, request_svid
 from remit.sdk.transport import ConnectionLost, Transport, error_of, open_transport
 
 EVALUATION: Final = "/access/v1/evaluation"
+OUTCOMES: Final = "/v1/outcomes"
 _GRANTS: Final = 256  # subjects whose proofs are kept ready
 _LOOK_SECONDS: Final = 5.0  # how often renewals are looked after
 
@@ -62,6 +64,7 @@ class Client:
         self._clock = clock
         self._holder = holder
         self._own = HeldSvid(holder, clock())
+        self._proofs = ReadyProofs(holder, transport.origin, clock, (EVALUATION, OUTCOMES))
         self._subjects: OrderedDict[str, HeldSvid] = OrderedDict()
         self._permits: OrderedDict[str, float] = OrderedDict()
         self._keeper = asyncio.create_task(self._keep())
@@ -99,7 +102,7 @@ class Client:
 
     async def authorize(
         self,
-        grant: TaskGrant,
+        grant: TaskGrant | None,
         action: str,
         input: dict[str, Any],
         *,
@@ -116,7 +119,7 @@ class Client:
 
     async def permit(
         self,
-        grant: TaskGrant,
+        grant: TaskGrant | None,
         action: str,
         input: dict[str, Any],
         *,
@@ -157,7 +160,7 @@ class Client:
         """Reports what happened. `wait=False` is answered once it is in order, before it is durable (RFC 7240)."""
         headers = {} if wait else {"Prefer": "respond-async"}
         # The first outcome of a permit counts, so that it may be sent again.
-        return await self._call("POST", "/v1/outcomes", outcome, _receipt, again=True, headers=headers)
+        return await self._call("POST", OUTCOMES, outcome, _receipt, again=True, headers=headers)
 
     async def start_task(self, request: TaskRequest) -> StartedTask:
         """Starts a task; the caller is its starter."""
@@ -292,7 +295,10 @@ class Client:
             if not again:
                 raise
         except Unauthenticated as error:
-            await self._replace_svid(error)
+            # A proof from before the service started: a fresh one will do.
+            if error.code != "proof_stale":
+                await self._replace_svid(error)
+            self._proofs.clear()
         return await self._call_once(method, path, data, decoder, headers)
 
     async def _call_once(
@@ -303,11 +309,9 @@ class Client:
         decoder: msgspec.json.Decoder[T],
         headers: Mapping[str, str] | None,
     ) -> T:
-        now = self._clock()
-        if now >= self._own.expires:
+        if self._clock() >= self._own.expires:
             await self._own.fresh(self._transport, self._clock)
-            now = self._clock()
-        sent = self._holder.headers(method, self._transport.origin + path, now)
+        sent = self._proofs.take(method, path)
         if headers:
             sent.update(headers)
         reply = await self._transport.send(method, path, data, sent)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from remit.core.errors import (
     Conflict,
@@ -59,6 +60,7 @@ class Transport:
     def __init__(self, session: aiohttp.ClientSession, origin: str) -> None:
         self.origin = origin
         self.session = session
+        self._urls: dict[str, URL] = {}
 
     async def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Reply:
         """One request. `ConnectionLost` or `Unavailable` when there is no answer; any status is an answer."""
@@ -66,7 +68,7 @@ class Transport:
             headers["Content-Type"] = "application/json"
         try:
             async with self.session.request(
-                method, self.origin + path, data=body, headers=headers, allow_redirects=False
+                method, self._url(path), data=body, headers=headers, allow_redirects=False
             ) as response:
                 if (response.content_length or 0) > ANSWER_BYTES:
                     raise Unavailable("answer_invalid", "the service's answer is too large")
@@ -83,6 +85,14 @@ class Transport:
             ) from None
         except RuntimeError:
             raise Unavailable("client_closed", "the client is closed") from None
+
+    def _url(self, path: str) -> URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = URL(self.origin + path, encoded=True)
+            if len(self._urls) < 64:
+                self._urls[path] = url
+        return url
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -65,10 +65,8 @@ def build_app(
         clock=clock,
     )
     described = json_answer(openapi(OPERATIONS, version))
-    routes = [
-        Route(op.path, Endpoint(_with_description(op, described), serving), methods=[op.method], name=op.id)
-        for op in OPERATIONS
-    ]
+    endpoints = [(op, Endpoint(_with_description(op, described), serving)) for op in OPERATIONS]
+    routes = [Route(op.path, endpoint, methods=[op.method], name=op.id) for op, endpoint in endpoints]
     app = Starlette(
         routes=routes,
         middleware=[
@@ -77,6 +75,7 @@ def build_app(
                 serving=serving,
                 public=frozenset(op.path for op in OPERATIONS if op.public),
                 streams=frozenset(op.path for op in OPERATIONS if op.stream is not None),
+                direct={(op.method, op.path): endpoint for op, endpoint in endpoints if "{" not in op.path},
             )
         ],
         exception_handlers={HTTPException: _routing_problem},

@@ -11,6 +11,7 @@ Refused requests are answered here, their bodies unread: nothing below learns of
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -32,8 +33,18 @@ _log = logging.getLogger("remit.server")
 class Authentication:
     """ASGI middleware; sets `remit.caller` (an `Identity`, or None for public paths) and `remit.request_id`."""
 
-    def __init__(self, app: ASGIApp, *, serving: Serving, public: frozenset[str], streams: frozenset[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        serving: Serving,
+        public: frozenset[str],
+        streams: frozenset[str],
+        direct: Mapping[tuple[str, str], ASGIApp],
+    ) -> None:
+        """`direct` has the endpoints of exact paths, which need no router; `app` answers everything else."""
         self.app = app
+        self.direct = direct
         self.serving = serving
         self.public = public
         self.streams = streams
@@ -59,7 +70,7 @@ class Authentication:
             return
         self.in_flight += 1
         try:
-            await self.app(scope, receive, send)
+            await self.direct.get((scope["method"], scope["path"]), self.app)(scope, receive, send)
         finally:
             self.in_flight -= 1
 

@@ -60,7 +60,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         value = decoder.decode(body)
         # SECURITY: of two equal keys one parser takes the first and another the last; json sees every pair.
-        json.loads(body, object_pairs_hook=_unique)
+        _pairs.decode(body.decode())
     except msgspec.ValidationError as error:
         raise InvalidInput("body_invalid", _sentence(str(error)), "see /openapi.json") from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
@@ -87,7 +87,7 @@ def check_shape(body: bytes) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:
-    if len({key for key, _ in pairs}) != len(pairs):
+    if len(dict(pairs)) != len(pairs):
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
@@ -98,3 +98,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
 
 def _sentence(message: str) -> str:
     return message[:1].lower() + message[1:]
+
+
+_pairs: Final = json.JSONDecoder(object_pairs_hook=_unique)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -15,6 +16,7 @@ from remit.server.operation import Operation
 from remit.server.problems import internal_error, problem
 from remit.server.serving import Call, Serving
 
+NO_PATH: Final[Mapping[str, str]] = {}
 NOBODY: Final = Identity(id="", key="", expires=0)
 
 _log = logging.getLogger("remit.server")
@@ -51,7 +53,7 @@ class Endpoint:
             body=body,
             request_id=rid,
             now=scope["remit.now"],
-            path=scope["path_params"],
+            path=scope.get("path_params", NO_PATH),
             prefer=_header(scope, b"prefer"),
             key_proof=scope["remit.key_proof"],
         )

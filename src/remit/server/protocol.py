@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from remit.sdk.wire import Problem
+from remit.server.cork import Corked
 
 HEAD_BYTES: Final = 32 * 1024  # request line and headers
 HEADERS: Final = 64
@@ -37,7 +38,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self._corked = Corked(transport, self.loop)
+        super().connection_made(self._corked)  # type: ignore[arg-type]
         if len(self.connections) > CONNECTIONS:
             self.refuse(503, "connections_full", f"there are {CONNECTIONS} connections already")
             return
@@ -78,6 +80,10 @@ class BoundedProtocol(HttpToolsProtocol):
             # Stops the parser in the middle: what follows is never a request.
             raise ValueError("refused")
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        self._corked.flush()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         # SECURITY: after a framing error nothing on this connection is believed.

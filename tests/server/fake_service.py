@@ -1,0 +1,159 @@
+"""A small recording stand-in of `ServicePort`, called a fake: it answers from a script and keeps what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from remit.core.canonical import request_digest
+from remit.core.clock import Clock
+from remit.core.decisions import Ask, Decision, Obligation, Outcome, OutcomeReceipt, OutcomeResult, PolicyRef, Reason
+from remit.core.errors import Forbidden, NotFound
+from remit.core.identities import Identity, Lifecycle, Registration
+from remit.core.ids import new_id
+from remit.core.tasks import RiskSignal, TaskEnd, TaskRequest, TaskView
+
+
+class FakeService:
+    """Permits every tool but `deny`; never forgets what reached it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.registrations: dict[str, Registration] = {}
+        self.asks: list[tuple[str, Ask]] = []
+        self.reports: list[tuple[Identity, Outcome, bool]] = []
+        self.records: list[tuple[str, Any]] = []  # everything that would be written
+        self.tasks: dict[str, TaskView] = {}
+        self.by_idempotency: dict[str, Decision] = {}
+        self.obligations: tuple[Obligation, ...] = ()
+        self.fault: Exception | None = None
+
+    async def authorize(self, ask: Ask) -> Decision:
+        self._check_fault()
+        self.asks.append(("authorize", ask))
+        self.records.append(("decision", ask))
+        key = f"{ask.task.task if ask.task else ''}/{ask.idempotency_key}"
+        if ask.idempotency_key and key in self.by_idempotency:
+            return self.by_idempotency[key]
+        decision = self._decide(ask, probe=False)
+        self.by_idempotency[key] = decision
+        return decision
+
+    async def probe(self, ask: Ask) -> Decision:
+        self._check_fault()
+        self.asks.append(("probe", ask))
+        return self._decide(ask, probe=True)
+
+    async def listing(self, ask: Ask, server: str, tools: Mapping[str, str]) -> Mapping[str, Reason | None]:
+        self._check_fault()
+        self.asks.append(("listing", ask))
+        denied = Reason(code="not_justified", message="the task does not justify it", next_step="ask for another task")
+        return {name: denied if name == "deny" else None for name in tools}
+
+    async def start_task(self, caller: Identity, request: TaskRequest, person: Identity | None) -> TaskView:
+        self._check_fault()
+        now = self.clock()
+        view = TaskView(
+            id=new_id("t", now),
+            root="",
+            parent=request.parent,
+            intent=request.intent,
+            workload=request.workload,
+            starter=caller.id,
+            state="open",
+            created=now,
+            expires=now + 600_000,
+            params=request.params,
+            case_type=request.case_type,
+            on_behalf_of=person.id if person else "",
+        )
+        self.tasks[view.id] = view
+        self.records.append(("task", view))
+        return view
+
+    async def end_task(self, caller: Identity, task_id: str, state: TaskEnd, reason: str) -> TaskView:
+        self.records.append(("task", (task_id, state, reason)))
+        return await self.task(caller, task_id)
+
+    async def task(self, caller: Identity, task_id: str) -> TaskView:
+        self._check_fault()
+        if task_id not in self.tasks:
+            raise NotFound("task_unknown", "there is no such task", "look at `remit task list`")
+        return self.tasks[task_id]
+
+    async def report(self, caller: Identity, outcome: Outcome, *, durable: bool = True) -> OutcomeReceipt:
+        self._check_fault()
+        self.reports.append((caller, outcome, durable))
+        self.records.append(("outcome", outcome))
+        registration = self.registrations[caller.id]
+        return OutcomeReceipt(
+            decision=outcome.decision, standing="believed" if "pep" in registration.roles else "claimed"
+        )
+
+    async def register(self, caller: Identity, registration: Registration) -> Registration:
+        self._check_fault()
+        if "administrator" not in self.registrations[caller.id].roles:
+            error = Forbidden("no_policy_permits", "no policy permits this", "ask an administrator")
+            error.decision = "d_refused"
+            raise error
+        self.registrations[registration.id] = registration
+        self.records.append(("identity", registration))
+        return registration
+
+    async def change(self, caller: Identity, id: str, state: Lifecycle, reason: str) -> Registration:
+        old = self.registrations[id]
+        new = Registration(
+            id=old.id, kind=old.kind, roles=old.roles, owner=old.owner, key=old.key, servers=old.servers, state=state
+        )
+        return await self.register(caller, new)
+
+    async def identities(self, caller: Identity) -> Sequence[Registration]:
+        return list(self.registrations.values())
+
+    async def resolve(self, caller: Identity, decision_id: str, result: OutcomeResult, reason: str) -> None:
+        self.records.append(("resolution", (decision_id, result, reason)))
+
+    async def set_risk(self, caller: Identity, signal: RiskSignal) -> None:
+        self.records.append(("risk", signal))
+
+    def registration(self, id: str) -> Registration | None:
+        return self.registrations.get(id)
+
+    def metrics(self) -> Mapping[str, Any]:
+        return {
+            "decisions": [{"kind": "authorize", "effect": "permit", "code": "permitted", "count": 3}],
+            "latency": {"buckets": {1: 2, 5: 1}, "sum": 4.5},
+            "openPermits": 1,
+            "unknownOutcomes": 0,
+            "queueDepth": 0,
+        }
+
+    def _decide(self, ask: Ask, *, probe: bool) -> Decision:
+        now = self.clock()
+        permitted = not ask.action.endswith("/deny")
+        reason = (
+            Reason(code="permitted", message="permitted by policy")
+            if permitted
+            else Reason(
+                code="not_justified",
+                message="the task does not justify it",
+                next_step="ask for another task",
+                policies=(PolicyRef(id="intent:x/ceiling", path="intents/x.yaml", line=3),),
+            )
+        )
+        return Decision(
+            id=new_id("d", now),
+            effect="permit" if permitted else "deny",
+            reason=reason,
+            action=ask.action,
+            digest=request_digest(ask.action, ask.input),
+            task=ask.task.task if ask.task else "",
+            at=now,
+            expires=now + 5000 if permitted else 0,
+            obligations=self.obligations if permitted else (),
+            probe=probe,
+        )
+
+    def _check_fault(self) -> None:
+        if self.fault is not None:
+            raise self.fault
