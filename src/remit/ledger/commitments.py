@@ -37,7 +37,7 @@ def conceal(
         # The shorter path first: what stands below it is concealed with it.
         for path in sorted(personal, key=len):
             tree = _conceal_at(tree, path.split("."), at, salts, openings)
-        return _plain_object(tree), openings
+        return _plain_object(tree, inner=bool(at)), openings
     except RecursionError:
         raise InvalidInput("record_invalid", "the values to record are nested too deeply") from None
 
@@ -50,7 +50,7 @@ def reveal(tree: dict[str, Any], openings: Iterable[tuple[str, Any]]) -> dict[st
     """
     given = dict(openings)
     used: set[str] = set()
-    revealed: dict[str, Any] = _reveal(tree, "", given, used)
+    revealed = {key: _reveal(value, pointer("", key), given, used) for key, value in tree.items()}
     if len(used) != len(given):
         missing = next(path for path in given if path not in used)
         raise InvalidInput("opening_misplaced", f"there is no commitment at `{missing}` in this record")
