@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from remit.app.folder import Folder
-from remit.catalogue.document import load_catalogue
+from remit.catalogue.document import catalogue_text, load_catalogue
 from remit.core import canonical
 from remit.core.settings import Settings, read_settings
 from remit.decide.configuration import Configuration, Limits
@@ -53,5 +53,5 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
         observe_until=int(until.timestamp() * 1000) if until and settings.mode.default == "observe" else 0,
         digest=canonical.digest(parts),
         parts=parts,
-        texts={**policies.texts, **windows.texts, **texts_of(intents), **catalogue.texts, parts["settings"]: text},
+        texts={**policies.texts, **windows.texts, **texts_of(intents), catalogue.digest: catalogue_text(catalogue), parts["settings"]: text},
     )

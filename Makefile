@@ -1,0 +1,45 @@
+# `make demo` and `make test` do all the set-up on a fresh Debian machine with Python 3.11 or newer.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SHELL  := /bin/bash
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test test-long check format lint types layers bench clean
+
+help: ## Show what can be made.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.dev: pyproject.toml tools/setup.sh
+	@PYTHON=$(PYTHON) bash tools/setup.sh dev
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml tools/setup.sh
+	@PYTHON=$(PYTHON) bash tools/setup.sh demo
+	@touch $@
+
+demo: $(VENV)/.demo ## Install, and show the main job on real servers (under a minute once installed).
+	@$(BIN)/python -m examples.demo
+
+test: $(VENV)/.dev ## All tests that run in minutes.
+	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadgroup
+
+test-long: $(VENV)/.dev ## All tests, the long ones too.
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 1800
+
+check: $(VENV)/.dev ## Format, lint, strict types, layers and tests.
+	@$(BIN)/ruff format --check src tests bench examples
+	@$(BIN)/ruff check src tests bench examples
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory test
+
+format: $(VENV)/.dev ## Format the code.
+	@$(BIN)/ruff format src tests bench examples
+	@$(BIN)/ruff check --fix src tests bench examples
+
+bench: $(VENV)/.dev ## Measure: decide, gateway, record.
+	@for name in decide gateway record; do $(BIN)/python -m bench $$name || exit 1; done
+
+clean: ## Remove what was installed and made.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis node_modules

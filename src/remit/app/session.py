@@ -1,0 +1,108 @@
+"""What `run`, `gateway` and `exec` share: the service, who they are, and the task they work for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from remit.app.folder import Folder
+from remit.app.identities import spiffe_id
+from remit.app.local import connect_as, ensure_service
+from remit.app.tasks import keep_grant, start_task
+from remit.catalogue.document import load_catalogue
+from remit.core.errors import Conflict, InvalidInput, NotFound
+from remit.core.settings import Settings, read_settings
+from remit.sdk.client import Client
+from remit.sdk.grant import TaskGrant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskChoice:
+    """What a person said of the task to start."""
+
+    intent: str
+    workload: str = ""
+    starter: str = ""
+    params: dict[str, Any]
+    prompt: str = ""
+    case_type: str = ""
+    parent: str = ""
+
+
+@asynccontextmanager
+async def attached(folder: Folder, path: str) -> AsyncIterator[Client]:
+    """A client of the folder's service as one of its identities; starts the service when none runs, and holds it open."""
+    await ensure_service(folder)
+    async with await connect_as(folder, path) as client, client.attached():
+        yield client
+
+
+async def begin_task(folder: Folder, choice: TaskChoice) -> TaskGrant:
+    """Starts the task that a person chose, as the starter that they are, and keeps its grant in `.remit/run`."""
+    settings = read_settings(folder.root)
+    workload = choice.workload or settings.workload
+    if not workload:
+        raise InvalidInput("workload_missing", "it is not said which workload will act", "give `--workload NAME`")
+    async with await connect_as(folder, choice.starter or operator_path(settings)) as starter:
+        grant = await start_task(
+            folder,
+            starter,
+            workload=spiffe_id(settings.trust_domain, workload if "/" in workload else f"workload/{workload}"),
+            intent=choice.intent,
+            params=choice.params,
+            prompt=choice.prompt,
+            case_type=choice.case_type,
+            parent=choice.parent,
+        )
+    keep_grant(folder, grant)
+    return grant
+
+
+async def finish_task(folder: Folder, starter: str, task: str, *, completed: bool) -> None:
+    """Ends a task that this process started; one that has ended already stays as it is."""
+    settings = read_settings(folder.root)
+    (folder.run / f"{task}.json").unlink(missing_ok=True)
+    async with await connect_as(folder, starter or operator_path(settings)) as client:
+        try:
+            await client.end_task(task, "completed" if completed else "cancelled", "")
+        except Conflict:
+            return
+
+
+def operator_path(settings: Settings) -> str:
+    """The identity of the person at this keyboard."""
+    if not settings.operator:
+        raise InvalidInput("operator_missing", "`remit.toml` does not say who is at this keyboard", "set `operator`")
+    return f"person/{settings.operator}"
+
+
+def point_for(settings: Settings, server: str, given: str = "") -> str:
+    """The enforcement point that stands before `server`: the one that is given, or the one that `remit.toml` names."""
+    if given:
+        return given if "/" in given else f"pep/{given}"
+    points = [point.name for point in settings.enforcement_points if server in point.servers]
+    if len(points) == 1:
+        return f"pep/{points[0]}"
+    if not points:
+        raise NotFound(
+            "enforcement_point_missing",
+            f"no enforcement point in `remit.toml` stands before the server `{server}`",
+            f'add "{server}" to its `servers`, or run `remit catalogue import {server} --register NAME -- COMMAND`',
+        )
+    raise InvalidInput("enforcement_point_unclear", f"{len(points)} enforcement points stand before `{server}`", "give `--as`")
+
+
+def server_for(folder: Folder, command: tuple[str, ...]) -> str:
+    """The server in the catalogue that was imported with this command."""
+    servers = load_catalogue(folder.root / "catalogue").servers.values()
+    found = [server.name for server in servers if server.command == command]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(sorted(server.name for server in servers)) or "none"
+    raise NotFound(
+        "server_unknown",
+        "no server in the catalogue was imported with this command",
+        f"give `--server NAME` (known: {known}), or import it with `remit catalogue import`",
+    )

@@ -1,0 +1,74 @@
+"""`remit gateway -- COMMAND`: puts Remit in front of an MCP server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+import uvloop
+
+from remit.app.folder import Folder
+from remit.app.session import TaskChoice, attached, begin_task, finish_task, point_for, server_for
+from remit.cli import options
+from remit.cli.failures import reported
+from remit.cli.run import task_options
+from remit.core.settings import read_settings
+from remit.enforce.gateway import gateway as run_gateway
+from remit.sdk.grant import VARIABLE, grant_of_environment
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@options.project
+@click.option("--server", default="", help="Its name in the catalogue; by default the one imported with COMMAND.")
+@click.option("--as", "point", default="", help="The enforcement point to be; by default the one before this server.")
+@click.option("--intent", default="", help="Start a task of its own, for clients that `remit run` did not start.")
+@task_options
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+@reported
+def gateway(
+    context: click.Context,
+    project: Path | None,
+    server: str,
+    point: str,
+    intent: str,
+    workload: str,
+    params: tuple[str, ...],
+    prompt: str,
+    case_type: str,
+    starter: str,
+    command: tuple[str, ...],
+) -> None:
+    """Run COMMAND, an MCP server on stdio, and decide each call to it as it happens.
+
+    A drop-in for COMMAND in any MCP client's configuration. The task is the one that `remit run` started, or, with
+    --intent, one of its own that ends with the client.
+
+    \b
+      {"command": "remit", "args": ["gateway", "--server", "files", "--", "mcp-server-files", "."]}
+    """
+    folder = options.folder_of(context, project)
+    choice = TaskChoice(
+        intent=intent,
+        workload=workload,
+        starter=starter,
+        params=dict(options.assignments(params, "--param")),
+        prompt=prompt,
+        case_type=case_type,
+    )
+    sys.exit(uvloop.run(_gateway(folder, command, server, point, choice)))
+
+
+async def _gateway(folder: Folder, command: tuple[str, ...], server: str, point: str, choice: TaskChoice) -> int:
+    name = server or server_for(folder, command)
+    async with attached(folder, point_for(read_settings(folder.root), name, point)) as client:
+        if choice.intent:
+            grant = await begin_task(folder, choice)
+            try:
+                return await run_gateway(command, server=name, decider=client, grant=grant)
+            finally:
+                await finish_task(folder, choice.starter, grant.task, completed=True)
+        held = grant_of_environment() if os.environ.get(VARIABLE) else None
+        return await run_gateway(command, server=name, decider=client, grant=held)

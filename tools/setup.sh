@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Makes the environment for `make demo` and `make test` on a fresh Debian machine: what is there is left alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+extras=$1
+python=${PYTHON:-python3}
+
+need() { # need COMMAND PACKAGE: installs the Debian package when the command is missing
+    command -v "$1" >/dev/null 2>&1 && return
+    missing+=("$2")
+}
+
+missing=()
+need "$python" python3
+need git git
+need node nodejs
+need npm npm
+"$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+if ((${#missing[@]})); then
+    echo "installing: ${missing[*]}"
+    sudo=""
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+"$python" - <<'PY' || exit 1
+import sys
+if sys.version_info < (3, 11):
+    sys.exit(f"Remit needs Python 3.11 or newer; this is {sys.version.split()[0]}")
+PY
+
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+echo "installing Remit and what it needs into .venv"
+.venv/bin/python -m pip install -q --disable-pip-version-check -e ".[$extras]"
+echo "installing the MCP file server (npm) into node_modules"
+npm install --silent --no-fund --no-audit >/dev/null
