@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +15,13 @@ from remit.core.errors import InvalidInput
 from remit.core.identities import Registration
 from remit.core.intents import Intent
 from remit.policy import generated, reasons, schema, sources, validation
-from remit.policy.reads import Uid, applies
+from remit.policy.reads import applies
 from remit.policy.schema import NAMESPACE, Known, Vocabulary
 from remit.policy.slices import EntityStore, Slice, Verdict, type_of
 from remit.policy.sources import Policy, Source
-from remit.policy.typed import Converter, typed_value
+from remit.policy.typed import Converter, value_converter
 
+_SLICES: Final = 20_000  # kept, by action, resource and intent
 _EXPLAINED: Final = 10_000  # distinct outcomes whose explanation is kept
 
 
@@ -28,14 +29,15 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """What the policies say to one request.
 
     `reason.code` is `permitted`, the code of the decisive policy, `no_policy_permits` or `policy_error`. With
-    `policy_error` nothing may turn the deny into a permit. `facts` are the paths of the context (without
+    `policy_error` nothing may turn the deny into a permit; `errors` are the policies that failed, by id, with
+    messages for the log. `facts` are the paths of the context (without
     `context.`) that the deciding policies read.
     """
 
     permitted: bool
     reason: Reason
     policies: tuple[PolicyRef, ...] = ()
-    errors: tuple[PolicyRef, ...] = ()
+    errors: tuple[tuple[str, str], ...] = ()
     facts: tuple[str, ...] = ()
 
 
@@ -57,18 +59,27 @@ class Policies:
         self.vocabulary = vocabulary
         self.texts: Mapping[str, str] = {canonical.sha256(source.text.encode()): source.text for source in texts}
         self.digest = canonical.digest([[s.path, canonical.sha256(s.text.encode())] for s in texts])
+        self.refs: Mapping[str, PolicyRef] = {policy.id: policy.ref for policy in policies}
         self._sources = texts
         self._policies = sorted(policies, key=reasons.rank)
         self._converters = converters
-        self._intents = intents
+        self._params = {
+            (intent.name, name): value_converter(parameter.type, name)
+            for intent in intents.values()
+            for name, parameter in intent.params.items()
+        }
         self._groups = {name: validation.groups_of(known) for name, known in vocabulary.actions.items()}
-        self._uids = {name: {"type": f"{NAMESPACE}::Action", "id": name} for name in vocabulary.actions}
+        self._resources: Mapping[str, Collection[str]] = {
+            "Server": vocabulary.servers,
+            "Intent": vocabulary.intents,
+            "Installation": (vocabulary.trust_domain,),
+        }
         self._justifying = {
             name: sorted(intent.name for intent in intents.values() if schema.justifies(intent, action))
             for name, action in catalogue.actions.items()
         }
         self._entities = EntityStore(_fixed_entities(vocabulary, catalogue, intents))
-        self._slices: dict[tuple[str, str, str, bool], Slice] = {}
+        self._slices: dict[tuple[str, str, str, frozenset[str] | None], Slice] = {}
         self._explained: dict[tuple[str, bool, tuple[str, ...]], Evaluation] = {}
 
     def evaluate(
@@ -83,70 +94,68 @@ class Policies:
     ) -> Evaluation:
         """Whether the policies permit the request, and why.
 
-        `resource` is a type without namespace and an id. `context` must have the shape that `schema` gives for the
-        action, in Cedar's JSON form. `intent` is the task's; a context that says otherwise is a deny. `related` are
+        `resource` is a type (with or without `Remit::`) and an id. `context` must have the shape that `schema` gives
+        for the action, in Cedar's JSON form. `intent` is the task's; a context that says otherwise is a deny. `related` are
         the registrations of the identities that the context names (`task.onBehalfOf`, `workload`): policies can
         read the groups and attributes of no others.
         """
-        known = self._known(principal, action, resource)
+        type_ = resource[0].removeprefix(f"{NAMESPACE}::")
+        known = self._known(principal, action, type_, resource[1])
         if known is None or (known.is_tool and not intent):
             return self._unpermitted(action)
         if known.is_tool and context["task"]["intent"] != intent:
             # SECURITY: the slice is cut by intent; under another intent it would lack that one's forbids.
             return _broken()
-        chosen = self._slice(known, resource, intent if known.is_tool else "", without_input=False)
-        entities = self._entities.with_(principal, related)
-        verdict = chosen.decide(self._request(principal, action, resource), entities, context)
-        return self._explain(verdict, action)
+        chosen = self._slice(known, resource[1], intent if known.is_tool else "")
+        request = self._request(principal, known, resource[1])
+        return self._explain(chosen.decide(request, self._entities.with_(principal, related), context), action)
 
     def preview(
         self,
         principal: Registration,
         action: str,
         resource: tuple[str, str],
-        context_without_input: Mapping[str, Any],
+        context: Mapping[str, Any],
         intent: str,
         *,
         related: tuple[Registration, ...] = (),
     ) -> Evaluation:
-        """Whether some arguments could be permitted: over-approximates, and never consumes anything.
+        """Whether some call could be permitted, as far as `context` tells: over-approximates.
 
-        Forbids that depend on arguments (`input`, `destination`, sums of limits) are taken not to match, permits
-        that depend on them to match; all others are evaluated. The context may lack those three.
+        The context may lack `input`, `destination`, the sums of limits, and any other attribute as a whole (even
+        all: `{}`). Forbids that read what is not known are taken not to match, permits to match; all others are
+        evaluated.
         """
-        known = self._known(principal, action, resource)
+        type_ = resource[0].removeprefix(f"{NAMESPACE}::")
+        known = self._known(principal, action, type_, resource[1])
         if known is None or not known.is_tool or not intent:
             return self._unpermitted(action)
-        if context_without_input["task"]["intent"] != intent:
+        facts = frozenset(context)
+        if "task" not in facts:
+            context = {**context, "task": {"intent": intent}}
+        elif context["task"]["intent"] != intent:
             return _broken()
-        chosen = self._slice(known, resource, intent, without_input=True)
-        entities = self._entities.with_(principal, related)
-        verdict = chosen.decide(self._request(principal, action, resource), entities, context_without_input)
-        if not verdict.permitted and not verdict.matched and not verdict.failed and not verdict.is_broken:
-            groups = self._groups[action]
-            maybe = tuple(
-                policy
-                for policy in self._policies
-                if policy.effect == "permit"
-                and policy.reads.needs_input
-                and applies(policy.scope, groups, (f"{NAMESPACE}::{resource[0]}", resource[1]), intent)
-            )
-            if maybe:
-                return self._explain(Verdict(True, maybe, ()), action)
-        return self._explain(verdict, action)
+        chosen = self._slice(known, resource[1], intent, facts)
+        request = self._request(principal, known, resource[1])
+        verdict = chosen.decide(request, self._entities.with_(principal, related), context)
+        if verdict.permitted or verdict.matched or verdict.failed or verdict.is_broken:
+            return self._explain(verdict, action)
+        permits = [policy for policy in self._slice(known, resource[1], intent).policies if policy.effect == "permit"]
+        unknown = tuple(policy for policy in permits if policy not in chosen.policies)
+        return self._explain(Verdict(True, unknown, ()) if unknown else verdict, action)
 
     def could_permit(
         self,
         principal: Registration,
         action: str,
         resource: tuple[str, str],
-        context_without_input: Mapping[str, Any],
+        context: Mapping[str, Any],
         intent: str,
         *,
         related: tuple[Registration, ...] = (),
     ) -> bool:
         """Whether `preview` leaves the action possible, for filtering lists of tools."""
-        return self.preview(principal, action, resource, context_without_input, intent, related=related).permitted
+        return self.preview(principal, action, resource, context, intent, related=related).permitted
 
     def typed_input(self, action: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """`context.input`: the arguments that the tool's schema declares, in Cedar's JSON form.
@@ -160,11 +169,10 @@ class Policies:
 
     def typed_param(self, intent: str, name: str, value: Any) -> Any:
         """One parameter of a task as policies see it in `context.task.params`; decimals may be text."""
-        found = self._intents.get(intent)
-        parameter = found.params.get(name) if found is not None else None
-        if parameter is None:
+        convert = self._params.get((intent, name))
+        if convert is None:
             raise InvalidInput("params_invalid", f"the intent `{intent}` has no parameter `{name}`")
-        return typed_value(parameter.type, value, name)
+        return convert(value)
 
     def sources(self) -> list[tuple[str, str]]:
         """Every text of policies with its path: shipped, generated and the project's own."""
@@ -182,41 +190,40 @@ class Policies:
             if converter.problem
         ]
 
-    def _known(self, principal: Registration, action: str, resource: tuple[str, str]) -> Known | None:
+    def _known(self, principal: Registration, action: str, type_: str, id_: str) -> Known | None:
         """The action, when its schema allows this principal and this resource; nothing else is ever permitted."""
         known = self.vocabulary.actions.get(action)
-        if known is None or resource[0] != known.resource:
+        if known is None or type_ != known.resource:
             return None
         if principal.kind == "person" and "Person" not in known.principals:
             return None
-        names = {
-            "Server": (known.server,) if known.is_tool else self.vocabulary.servers,
-            "Intent": self.vocabulary.intents,
-            "Installation": (self.vocabulary.trust_domain,),
-        }[known.resource]
-        return known if resource[1] in names else None
+        names: Collection[str] = (known.server,) if known.is_tool else self._resources[type_]
+        return known if id_ in names else None
 
-    def _request(self, principal: Registration, action: str, resource: tuple[str, str]) -> dict[str, Any]:
+    def _request(self, principal: Registration, known: Known, id_: str) -> dict[str, Any]:
         return {
             "principal": {"type": type_of(principal), "id": principal.id},
-            "action": self._uids[action],
-            "resource": {"type": f"{NAMESPACE}::{resource[0]}", "id": resource[1]},
+            "action": {"type": f"{NAMESPACE}::Action", "id": known.name},
+            "resource": {"type": f"{NAMESPACE}::{known.resource}", "id": id_},
         }
 
-    def _slice(self, known: Known, resource: tuple[str, str], intent: str, *, without_input: bool) -> Slice:
-        if known.is_tool and intent not in self.vocabulary.intents:
+    def _slice(self, known: Known, id_: str, intent: str, facts: frozenset[str] | None = None) -> Slice:
+        """The policies that could match or fail; with `facts`, of them those that read no other attributes."""
+        if intent not in self.vocabulary.intents:
             intent = ""  # no policy names it, so one slice serves all such
-        key = (known.name, resource[1], intent, without_input)
+        key = (known.name, id_, intent, facts)
         chosen = self._slices.get(key)
         if chosen is None:
-            uid: Uid = (f"{NAMESPACE}::{resource[0]}", resource[1])
+            resource = (f"{NAMESPACE}::{known.resource}", id_)
             groups = self._groups[known.name]
+            if len(self._slices) >= _SLICES:
+                self._slices = {}
             chosen = self._slices[key] = Slice(
                 [
                     policy
                     for policy in self._policies
-                    if applies(policy.scope, groups, uid, intent if known.is_tool else None)
-                    and not (without_input and policy.reads.needs_input)
+                    if applies(policy.scope, groups, resource, intent if known.is_tool else None)
+                    and (facts is None or policy.reads.is_known(facts))
                 ]
             )
         return chosen
@@ -225,8 +232,9 @@ class Policies:
         if verdict.is_broken and not verdict.failed:
             return _broken()
         if verdict.failed:
-            reason = reasons.undecidable(verdict.failed)
-            return Evaluation(permitted=False, reason=reason, policies=reason.policies, errors=reason.policies)
+            reason = reasons.undecidable([policy for policy, _ in verdict.failed])
+            errors = tuple((policy.id, message) for policy, message in verdict.failed)
+            return Evaluation(permitted=False, reason=reason, policies=reason.policies, errors=errors)
         if not verdict.matched:
             return self._unpermitted(action)
         key = (action, verdict.permitted, tuple([policy.id for policy in verdict.matched]))

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from remit.core.actions import Action, Catalogue
-from remit.core.effects import EFFECTS
 from remit.core.errors import DocumentError, InvalidInput
 from remit.core.intents import Binding, Intent, Limit, Prerequisite
 from remit.policy import schema, shapes
@@ -299,14 +298,7 @@ class _Generator:
 
     def _members(self, actions: Iterable[str], effects: Iterable[str]) -> list[str]:
         """The actions and groups of actions that are named; each must be there."""
-        names: list[str] = []
-        for name in actions:
-            server, _, tool = name.partition("/")
-            if tool == "*" and server in self.catalogue.servers:
-                names.append(name)
-            else:
-                names.append(self._require_action(name, "the intent").name)
-        return names + [effect for effect in effects if effect in EFFECTS]
+        return [self._require_action(name, "the intent").name for name in actions] + list(effects)
 
     def _covered(self, limit: Limit) -> list[Action]:
         """The single actions that a limit counts: those named, or those justified that have its effects."""
@@ -314,7 +306,6 @@ class _Generator:
             action
             for action in self.catalogue.actions.values()
             if action.name in limit.actions
-            or f"{action.server}/*" in limit.actions
             or (action.effect in limit.effects and schema.justifies(self.intent, action))
         ]
 
@@ -412,7 +403,7 @@ class _Generator:
 
 def _action_scope(names: list[str]) -> str:
     if len(names) == 1:
-        return f"action {'==' if '/' in names[0] and not names[0].endswith('/*') else 'in'} {action_text(names[0])}"
+        return f"action {'==' if '/' in names[0] else 'in'} {action_text(names[0])}"
     return f"action in [{', '.join(action_text(name) for name in names)}]"
 
 

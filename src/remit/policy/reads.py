@@ -50,6 +50,12 @@ class Reads(msgspec.Struct, frozen=True):
             _depends_on_input(path) and not (path[:2] == _USAGE and len(path) <= 3) for path in self.tests
         )
 
+    def is_known(self, facts: frozenset[str]) -> bool:
+        """Whether the outcome is settled by these attributes of the context, as wholes, and the task's intent."""
+        if self.needs_input:
+            return False
+        return all(path == INTENT or (path[:1] and path[0] in facts) for path in self.paths)
+
 
 def scope_of(policy: Mapping[str, Any]) -> Scope:
     """Where the policy can apply."""

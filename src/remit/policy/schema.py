@@ -231,23 +231,19 @@ def describe(shape: Shape, base: str = "context") -> Iterator[tuple[str, str, bo
 
 
 def justified_effects(intent: Intent, catalogue: Catalogue) -> frozenset[Effect]:
-    """The effects that an intent justifies, directly or by naming actions or whole servers."""
-    named = {action.effect for action in catalogue.actions.values() if _names(intent, action)}
+    """The effects that an intent justifies, directly or by naming actions."""
+    named = {action.effect for action in catalogue.actions.values() if action.name in intent.actions}
     return frozenset(named) | frozenset(intent.effects)
 
 
 def justifies(intent: Intent, action: Action) -> bool:
     """Whether the intent justifies the action."""
-    return _names(intent, action) or action.effect in intent.effects
+    return action.name in intent.actions or action.effect in intent.effects
 
 
 def is_consequential(intent: Intent, catalogue: Catalogue) -> bool:
     """Whether the intent justifies an effect that leaves the system or can't be taken back."""
     return not justified_effects(intent, catalogue).isdisjoint(CONSEQUENTIAL)
-
-
-def _names(intent: Intent, action: Action) -> bool:
-    return action.name in intent.actions or f"{action.server}/*" in intent.actions
 
 
 def _selected(action: Action | None) -> Shape:

@@ -48,7 +48,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     permitted: bool
     matched: tuple[Policy, ...]
-    failed: tuple[Policy, ...]
+    failed: tuple[tuple[Policy, str], ...]  # with the engine's message, for the log
     is_broken: bool = False  # the request itself could not be evaluated
 
 
@@ -76,18 +76,16 @@ class Slice:
 
     def _broken(self, answer: _Answer) -> Verdict:
         """SECURITY: Cedar skips a policy that fails, so a forbid that fails would let the action through: deny."""
-        places: set[int] = set()
+        messages: dict[int, str] = {}
         is_broken = answer.decision not in ("Allow", "Deny")
         for error in answer.diagnostics.errors:
             match = _FAILED.match(error)
             if match is None or int(match[1]) >= len(self.policies):
                 is_broken = True
                 _log.error("the policy engine refused a request: %s", error)
-                continue
-            policy = self.policies[int(match[1])]
-            places.add(int(match[1]))
-            _log.error("policy %s (%s:%d) failed: %s", policy.id, policy.ref.path, policy.ref.line, error)
-        failed = tuple(self.policies[place] for place in sorted(places))
+            else:
+                messages.setdefault(int(match[1]), error[match.end() :].lstrip(": "))
+        failed = tuple((self.policies[place], messages[place]) for place in sorted(messages))
         return Verdict(False, self._named(answer.diagnostics.reason), failed, is_broken or not failed)
 
     def _named(self, names: list[str]) -> tuple[Policy, ...]:

@@ -66,20 +66,18 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_folder(paths: Iterable[Path]) -> list[Source]:
-    """The policy files among `paths`: files, or folders with files; each path is named from its folder on."""
-    sources: list[Source] = []
+    """The policy files among `paths`: files, and folders with all that is below them, each file once.
+
+    Hidden files, Markdown and READMEs are no policies; any other file is read or refused.
+    """
+    files: dict[Path, None] = {}
     for path in paths:
-        if not path.is_dir():
-            sources.append(_read(path, f"{path.parent.name}/{path.name}"))
-            continue
-        for file in sorted(path.iterdir()):
-            if file.name.startswith(".") or file.suffix == ".md" or file.name.startswith("README"):
-                continue
-            if file.is_dir():
-                _refuse_folder(file)
-                continue
-            sources.append(_read(file, f"{path.name}/{file.name}"))
-    return sources
+        files.update(dict.fromkeys(sorted(path.rglob("*")) if path.is_dir() else [path]))
+    return [
+        _read(file)
+        for file in files
+        if not (file.is_dir() or file.name.startswith(".") or file.suffix == ".md" or file.name.startswith("README"))
+    ]
 
 
 def shipped() -> list[Source]:
@@ -125,25 +123,26 @@ def error_at(source: Source, offset: int, message: str, next_step: str = "") -> 
     return DocumentError(f"{message}: `{shown}`", path=source.path, line=line, column=column, next_step=next_step)
 
 
-def _read(path: Path, name: str) -> Source:
-    if path.suffix == ".dw":
-        raise DocumentError("temporal policies are not supported by this version", path=path, next_step=_TEMPORAL_NEXT)
+def _read(path: Path) -> Source:
+    if path.suffix == ".dw" or "workload" in _below(path).parts[:-1]:
+        # SECURITY: a rule that is written down and not enforced is worse than none.
+        what = "" if path.suffix == ".dw" else " (`policies/workload/`, rules across tasks)"
+        raise DocumentError(
+            f"temporal policies are not supported by this version{what}", path=path, next_step=_TEMPORAL_NEXT
+        )
     if path.suffix != ".cedar":
         # SECURITY: a misspelt ending must not switch a policy off without a word.
         raise DocumentError(
             "this file is not a policy", path=path, next_step="end its name with `.cedar`, or move it elsewhere"
         )
-    return Source(name, read_text(path), "user")
+    return Source(_below(path).as_posix(), read_text(path), "user")
 
 
-def _refuse_folder(path: Path) -> None:
-    if path.name == "workload":
-        raise DocumentError(
-            "policies across tasks (`policies/workload/`): temporal policies are not supported by this version",
-            path=path,
-            next_step=_TEMPORAL_NEXT,
-        )
-    raise DocumentError("policies are not read from folders within", path=path, next_step="move the files up")
+def _below(path: Path) -> Path:
+    """The path from its folder `policies` on, as decisions name it; else with its own folder only."""
+    parts = path.parts
+    start = len(parts) - 1 - parts[::-1].index("policies") if "policies" in parts[:-1] else max(0, len(parts) - 2)
+    return Path(*parts[start:])
 
 
 def _policy(source: Source, piece: list[Token], default_id: str) -> Policy:

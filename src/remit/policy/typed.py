@@ -107,7 +107,12 @@ def typed_value(kind: str, value: Any, name: str = "value") -> Any:
 
     Decimals may be text ("12.50"), as in canonical parameters, or numbers. `InvalidInput` when it does not fit.
     """
-    return _scalar(shapes.DECLARED[kind], name)(value)
+    return value_converter(kind, name)(value)
+
+
+def value_converter(kind: str, name: str) -> Convert:
+    """The conversion of declared values of one kind, as `typed_value` does it; `name` stands in errors."""
+    return _scalar(shapes.DECLARED[kind], name)
 
 
 def typed_decimal(value: Decimal | int | str) -> dict[str, Any]:
