@@ -57,14 +57,26 @@ class Embedded:
         await self.close()
 
     async def authorize(
-        self, grant: TaskGrant, action: str, input: dict[str, Any], *, definition: str = "", idempotency_key: str = ""
+        self,
+        grant: TaskGrant | None,
+        action: str,
+        input: dict[str, Any],
+        *,
+        definition: str = "",
+        idempotency_key: str = "",
     ) -> Decision:
         """Decides and records. A permit is durable, holds for five seconds, for exactly this, once."""
         check_arguments(input)
         return await self._open.governor.authorize(self._ask(grant, "", action, input, definition, idempotency_key))
 
     async def permit(
-        self, grant: TaskGrant, action: str, input: dict[str, Any], *, definition: str = "", idempotency_key: str = ""
+        self,
+        grant: TaskGrant | None,
+        action: str,
+        input: dict[str, Any],
+        *,
+        definition: str = "",
+        idempotency_key: str = "",
     ) -> Permit:
         """`authorize`, with its permit as an object that can be used once; `Refused` on a deny."""
         asked_at = time.monotonic()

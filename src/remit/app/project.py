@@ -21,7 +21,7 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
     intents = load_intents(folder.root / "intents")
     check_against(catalogue, intents)
     policies = load_policies(
-        folder_policies=sorted((folder.root / "policies").rglob("*")),
+        folder_policies=[path] if (path := folder.root / "policies").is_dir() else [],
         catalogue=catalogue,
         intents=intents,
         trust_domain=settings.trust_domain,
@@ -53,5 +53,11 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
         observe_until=int(until.timestamp() * 1000) if until and settings.mode.default == "observe" else 0,
         digest=canonical.digest(parts),
         parts=parts,
-        texts={**policies.texts, **windows.texts, **texts_of(intents), catalogue.digest: catalogue_text(catalogue), parts["settings"]: text},
+        texts={
+            **policies.texts,
+            **windows.texts,
+            **texts_of(intents),
+            catalogue.digest: catalogue_text(catalogue),
+            parts["settings"]: text,
+        },
     )

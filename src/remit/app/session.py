@@ -33,7 +33,7 @@ class TaskChoice:
 
 @asynccontextmanager
 async def attached(folder: Folder, path: str) -> AsyncIterator[Client]:
-    """A client of the folder's service as one of its identities; starts the service when none runs, and holds it open."""
+    """A client of the folder's service as one of its identities; starts it when none runs, and holds it open."""
     await ensure_service(folder)
     async with await connect_as(folder, path) as client, client.attached():
         yield client
@@ -91,7 +91,9 @@ def point_for(settings: Settings, server: str, given: str = "") -> str:
             f"no enforcement point in `remit.toml` stands before the server `{server}`",
             f'add "{server}" to its `servers`, or run `remit catalogue import {server} --register NAME -- COMMAND`',
         )
-    raise InvalidInput("enforcement_point_unclear", f"{len(points)} enforcement points stand before `{server}`", "give `--as`")
+    raise InvalidInput(
+        "enforcement_point_unclear", f"{len(points)} enforcement points stand before `{server}`", "give `--as`"
+    )
 
 
 def server_for(folder: Folder, command: tuple[str, ...]) -> str:

@@ -63,7 +63,7 @@ async def start_task(
     return TaskGrant(
         task=started.task.id,
         token=started.token,
-        svid=document.token,
+        svid=document.svid,
         key=private_jwk(key),
         workload=workload,
         intent=intent,

@@ -21,6 +21,7 @@ appending are one step. Only `Pipeline` turns an exception into a deny.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
@@ -29,13 +30,14 @@ import msgspec
 from remit.core import bounds, canonical
 from remit.core.decisions import OBSERVED, PERMITTED, Ask, Decision, Obligation, PolicyRef, Reason
 from remit.core.errors import Conflict, InvalidInput, Unavailable
+from remit.core.identities import Registration
 from remit.core.ids import new_id
 from remit.decide import entries, facts
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
 from remit.decide.destination import destination_of
 from remit.decide.sequence import Sequencer, Step
-from remit.decide.session import Denial
+from remit.decide.session import Denial, Task
 from remit.decide.world import World
 
 log = logging.getLogger("remit.decide")
@@ -68,10 +70,8 @@ class Pipeline:
         except (TypeError, ValueError, OverflowError, RecursionError):
             return _refusal(ask, "", Reason(code="arguments_invalid", message="the arguments can't be read as JSON"))
         try:
-            answer: Decision = await self._sequencer.run(
-                lambda world, now: self._step(ask, digest, consume, world, now)
-            )
-            return answer
+            asked = time.perf_counter()
+            return await self._sequencer.run(lambda world, now: self._step(ask, digest, consume, asked, world, now))
         except Conflict:
             raise
         except Unavailable as error:
@@ -121,10 +121,9 @@ class Pipeline:
         action, subject = _established(case.action), _established(case.subject)
         for task in case.tasks:
             resource = ("Remit::Server", action.server)
-            if not self.configuration.policies.could_permit(subject, action.name, resource, {}, task.intent):
-                return Reason(
-                    code="not_justified", message=f"the intent `{task.intent}` does not justify `{action.name}`"
-                )
+            preview = self.configuration.policies.preview(subject, action.name, resource, {}, task.intent)
+            if not preview.permitted:
+                return preview.reason
         return None
 
     # --- the numbered steps ---------------------------------------------------------------------------------
@@ -140,7 +139,7 @@ class Pipeline:
         if refusal:
             return refusal
         self._facts(case, world)
-        reason = self._policy(case)
+        reason = self._policy(case, world)
         reason = self._mode(case, reason)
         self._obligations(case)
         return reason
@@ -285,13 +284,16 @@ class Pipeline:
         ]
         case.usage = facts.spending(configuration.intents, case.tasks, action, case.arguments)
 
-    def _policy(self, case: Case) -> Reason:
+    def _policy(self, case: Case, world: World) -> Reason:
         """7. Policy: permitted only if permitted for the task and for every task above it."""
         action, subject = _established(case.action), _established(case.subject)
         reason: Reason | None = None
         for task, context in zip(case.tasks, case.contexts, strict=True):
             resource = ("Remit::Server", action.server)
-            evaluation = self.configuration.policies.evaluate(subject, action.name, resource, context, task.intent)
+            evaluation = self.configuration.policies.evaluate(
+                subject, action.name, resource, context, task.intent, related=_person(task, world)
+            )
+            case.mattered = evaluation.facts
             if evaluation.errors:
                 for policy, message in evaluation.errors:
                     log.critical("ALARM policy %s failed to evaluate: %s", policy, message)
@@ -380,6 +382,12 @@ def _bounds(case: Case) -> Reason | None:
                 next_step="complete this task and start another",
             )
     return None
+
+
+def _person(task: Task, world: World) -> tuple[Registration, ...]:
+    """Who the task acts for, if they are registered here, so that policies can read their groups."""
+    registration = world.registration(task.on_behalf_of) if task.on_behalf_of else None
+    return (registration,) if registration else ()
 
 
 def _earlier(case: Case, refs: Mapping[str, PolicyRef]) -> Decision | None:

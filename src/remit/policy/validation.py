@@ -25,6 +25,7 @@ from remit.policy.sources import Policy
 _CACHED: Final = 50_000  # validated policies that are remembered, by the digest of schema and text
 _validated: OrderedDict[str, None] = OrderedDict()
 _QUOTED = re.compile(r"`([^`]+)`")
+_IDLE: Final = "unable to find an applicable action given the policy scope constraints"
 _PLACE = re.compile(r"policy(\d+)")
 
 
@@ -47,8 +48,10 @@ def validate(policies: Sequence[Policy], vocabulary: Vocabulary) -> str:
     if changed:
         joined = "\n".join(policy.text for policy, _ in changed)
         result = msgspec.json.decode(cedar.validate_policies(joined, handle))
-        if not result["validation_passed"]:
-            raise _first_error([policy for policy, _ in changed], result["errors"], vocabulary)
+        # A policy whose scope names no action that the catalogue has yet is idle, not wrong: see `Policies.notices`.
+        errors = [error for error in result["errors"] if _IDLE not in error["error"]]
+        if errors:
+            raise _first_error([policy for policy, _ in changed], errors, vocabulary)
     for _, key in changed:
         _validated[key] = None
     while len(_validated) > _CACHED:
