@@ -164,7 +164,12 @@ def full() -> Story:
     story.outcome(second, "not_executed")
     third = story.decision(task="t_1.1", usage={"pay-invoice/total#sum": "10.0"})
     refund = story.decision(task="t_1.1", action="payments/refund", usage={"pay-invoice/once": "1"})
-    watched = {"mode": "observe", "would": "deny", "usage": {"pay-invoice/once": "1"}, "action": "payments/refund"}
+    watched: dict[str, Any] = {
+        "mode": "observe",
+        "would": "deny",
+        "usage": {"pay-invoice/once": "1"},
+        "action": "payments/refund",
+    }
     story.outcome(story.decision(task="t_1.1", **watched))
     story.task("t_1.1", "suspended", by=STARTER, reason="lunch")
     story.task("t_1.1", "open", by=STARTER, reason="back")
@@ -215,3 +220,13 @@ def fix_manifest(folder: Path, stream: str = SESSION) -> None:
 def checks_of(report: Report) -> set[str]:
     """The checks that found something."""
     return {finding.check for finding in report.findings}
+
+
+def found(tmp_path: Path, story: Story) -> list[tuple[str, str]]:
+    """The findings' checks and messages."""
+    return [(finding.check, finding.message) for finding in story.verify(tmp_path).findings]
+
+
+def only(tmp_path: Path, story: Story, check: str, said: str) -> None:
+    """There is one finding, of this check, and it says this."""
+    assert found(tmp_path, story) == [(check, said)]
