@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from typing import Any, Final
 
 from remit.core.canonical import request_digest
@@ -45,6 +46,10 @@ PAGES_MAX: Final = 64
 VERSION_META: Final = "io.modelcontextprotocol/protocolVersion"  # on every request since MCP 2026-07-28
 PROTOCOL_META: Final = "io.modelcontextprotocol/"
 
+_NO_ANSWER: Final[Mapping[type[Exception], tuple[str, str]]] = {
+    Gone: ("the server ended before it answered", "server_ended"),
+    Hung: ("no answer in time", "server_hung"),
+}
 _EXECUTED: Final = "look at what it did before you try again"
 
 
@@ -79,9 +84,10 @@ class Enforcement:
             self._refuse(side, call, refusal)
         except FrameError as error:
             _reply(side, call, error_frame(call.id, error.rpc_code, error.message, {"code": error.code}))
-        except (Gone, Hung):
-            text = "the other side ended or did not answer in time"
-            _reply(side, call, error_frame(call.id, INTERNAL_ERROR, text, {"code": "no_answer"}))
+        except (Gone, Hung) as event:
+            if not call.cancelled:
+                text, code = _NO_ANSWER[type(event)]
+                side.reply(error_frame(call.id, INTERNAL_ERROR, text, {"code": code}))
         except Exception as error:  # noqa: BLE001 - fail closed: any fault is a refusal, told here and in the log
             self._relay.log(f"a fault while deciding `{call.method}`: {error!r}")
             reason = Reason(code="gateway_fault", message="the gateway failed while it handled this request")
