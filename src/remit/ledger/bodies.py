@@ -54,8 +54,8 @@ class Decision(msgspec.Struct, frozen=True, rename="camel"):
     effect: Literal["permit", "deny"]
     action: str
     digest: _Hex
-    subject: _Spiffe
-    pep: _Spiffe
+    subject: str
+    pep: str
     mode: Literal["enforce", "observe"]
     config: _Hex
     task: str = ""
