@@ -95,9 +95,9 @@ class Policies:
         """Whether the policies permit the request, and why.
 
         `resource` is a type (with or without `Remit::`) and an id. `context` must have the shape that `schema` gives
-        for the action, in Cedar's JSON form. `intent` is the task's; a context that says otherwise is a deny. `related` are
-        the registrations of the identities that the context names (`task.onBehalfOf`, `workload`): policies can
-        read the groups and attributes of no others.
+        for the action, in Cedar's JSON form. `intent` is the task's; a context that says otherwise is a deny.
+        `related` are the registrations of the identities that the context names (`task.onBehalfOf`, `workload`):
+        policies can read the groups and attributes of no others.
         """
         type_ = resource[0].removeprefix(f"{NAMESPACE}::")
         known = self._known(principal, action, type_, resource[1])
@@ -224,7 +224,10 @@ class Policies:
                     for policy in self._policies
                     if applies(policy.scope, groups, resource, intent if known.is_tool else None)
                     and (facts is None or policy.reads.is_known(facts))
-                ]
+                ],
+                groups,
+                known.principals,
+                intent if known.is_tool else "",
             )
         return chosen
 

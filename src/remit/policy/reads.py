@@ -136,7 +136,7 @@ def _leading(conditions: Iterable[Mapping[str, Any]]) -> tuple[str | None, tuple
     tests: list[tuple[bool, frozenset[Uid]]] = []
     for condition in conditions:
         body, wanted = condition["body"], condition["kind"] == "when"
-        actions = _action_test(body)
+        actions = action_test(body)
         if actions is not None:
             tests.append((wanted, actions))
             continue
@@ -156,7 +156,7 @@ def _leading(conditions: Iterable[Mapping[str, Any]]) -> tuple[str | None, tuple
     return guard, tuple(tests)
 
 
-def _action_test(body: Mapping[str, Any]) -> frozenset[Uid] | None:
+def action_test(body: Mapping[str, Any]) -> frozenset[Uid] | None:
     """The actions of a bare `action in […]`, or None."""
     test = body.get("in")
     if not isinstance(test, dict) or test.get("left") != {"Var": "action"}:

@@ -17,9 +17,10 @@ from cedarpy import _internal as cedar
 
 from remit.core.errors import Unavailable
 from remit.core.identities import Registration
-from remit.policy.reads import Path
+from remit.policy.reads import Path, Uid, reads_of
 from remit.policy.schema import NAMESPACE
 from remit.policy.sources import Policy
+from remit.policy.specialised import Unknown, as_integers, specialise
 
 _log = logging.getLogger("remit.policy")
 
@@ -53,25 +54,37 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Slice:
-    """The policies that can matter to one kind of request, parsed once."""
+    """The policies that can matter to one kind of request, rewritten for it and parsed once."""
 
-    def __init__(self, policies: Sequence[Policy]) -> None:
+    def __init__(
+        self, policies: Sequence[Policy], groups: frozenset[Uid], principals: tuple[str, ...], intent: str
+    ) -> None:
         self.policies = tuple(policies)
+        rewritten = _rewritten(policies, groups, principals, intent)
+        if rewritten is None:
+            reads = [policy.reads for policy in policies]
+            # The engine numbers policies by their place in the text.
+            self._set = cedar.PolicySet.from_str("\n".join(policy.text for policy in policies))
+        else:
+            reads = [reads_of(policy) for policy in rewritten[0]]
+            self._set = rewritten[1]
         self.project = projection(
-            {path for policy in policies for path in policy.reads.values},
-            {path for policy in policies for path in policy.reads.tests},
+            {path for read in reads for path in read.values},
+            {path for read in reads for path in read.tests},
+            as_integers if rewritten is not None else None,
         )
-        # The engine numbers policies by their place in the text.
-        self._set = cedar.PolicySet.from_str("\n".join(policy.text for policy in policies))
 
     def decide(self, request: dict[str, Any], entities: Any, context: Mapping[str, Any]) -> Verdict:
         """Evaluates one request; `request` has principal, action and resource, and is not changed."""
-        asked = {**request, "context": _encode(self.project(context)).decode()}
+        try:
+            asked = {**request, "context": _encode(self.project(context)).decode()}
+        except ValueError as error:
+            _log.error("the context of a request has a malformed value: %s", error)
+            return Verdict(False, (), (), True)
         answer = _decode(cedar.is_authorized_batch([asked], self._set, entities, None, False)[0])
-        permitted = answer.decision == "Allow"
         diagnostics = answer.diagnostics
         if not diagnostics.errors and answer.decision in ("Allow", "Deny"):
-            return Verdict(permitted, self._named(diagnostics.reason), ())
+            return Verdict(answer.decision == "Allow", self._named(diagnostics.reason), ())
         return self._broken(answer)
 
     def _broken(self, answer: _Answer) -> Verdict:
@@ -94,19 +107,20 @@ class Slice:
         return tuple(self.policies[place] for place in sorted(int(name[_PREFIX:]) for name in names))
 
 
-def projection(values: Iterable[Path], tests: Iterable[Path]) -> Project:
+def projection(values: Iterable[Path], tests: Iterable[Path], convert: Callable[[Any], Any] | None = None) -> Project:
     """A function that copies from a context what is read, with the records on the way.
 
-    `values` are read; of `tests` only the presence matters, so a value that is never read becomes `true`.
+    `values` are read, through `convert`; of `tests` only the presence matters, so a value that is never read
+    becomes `true`.
     """
     tree: dict[str, Any] = {}
     for path in sorted(values):
         if not path:
-            return dict
+            return convert or dict
         _grow(tree, path, _WHOLE)
     for path in sorted(tests, key=len, reverse=True):
         _grow(tree, path, _PRESENT)
-    return _projector(tree)
+    return _projector(tree, convert)
 
 
 _WHOLE: Final = "whole"
@@ -126,8 +140,8 @@ def _grow(tree: dict[str, Any], path: Path, leaf: str) -> None:
         tree[path[-1]] = leaf
 
 
-def _projector(tree: Mapping[str, Any]) -> Project:
-    steps = [(name, how if isinstance(how, str) else _projector(how)) for name, how in tree.items()]
+def _projector(tree: Mapping[str, Any], convert: Callable[[Any], Any] | None) -> Project:
+    steps = [(name, how if isinstance(how, str) else _projector(how, convert)) for name, how in tree.items()]
 
     def project(record: Mapping[str, Any]) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -135,17 +149,32 @@ def _projector(tree: Mapping[str, Any]) -> Project:
             item = record.get(name, _ABSENT)
             if item is _ABSENT:
                 continue
-            if how is _WHOLE:
-                result[name] = item
-            elif how is _PRESENT:
+            kind = type(item)
+            if how is _PRESENT:
                 result[name] = True
-            elif type(item) is dict and "__entity" not in item:
-                result[name] = how(item)  # type: ignore[operator]
-            else:
+            elif kind is not dict and kind is not list:
                 result[name] = item
+            elif how is _WHOLE or kind is list or "__entity" in item:
+                result[name] = item if convert is None else convert(item)
+            else:
+                result[name] = how(item)  # type: ignore[operator]
         return result
 
     return project
+
+
+def _rewritten(
+    policies: Sequence[Policy], groups: frozenset[Uid], principals: tuple[str, ...], intent: str
+) -> tuple[list[dict[str, Any]], Any] | None:
+    """The policies for this kind of request and their set; None when one of them must stay as it was written."""
+    try:
+        rewritten = [specialise(policy.json, groups, principals, intent) for policy in policies]
+        named = {f"policy{place}": policy for place, policy in enumerate(rewritten)}
+        text = msgspec.json.encode({"staticPolicies": named, "templates": {}, "templateLinks": []}).decode()
+        return rewritten, cedar.PolicySet.from_json_str(text)
+    except (Unknown, ValueError) as error:
+        _log.debug("policies are evaluated as they were written: %s", error)
+        return None
 
 
 class EntityStore:

@@ -52,6 +52,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
     start: int  # offset in the source's text
     end: int
+    json: Mapping[str, Any]  # Cedar's JSON form
     scope: Scope
     reads: Reads
 
@@ -177,6 +178,7 @@ def _policy(source: Source, piece: list[Token], default_id: str) -> Policy:
         source=source,
         start=start,
         end=end,
+        json=est,
         scope=scope_of(est),
         reads=reads_of(est),
     )
