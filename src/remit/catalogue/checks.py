@@ -72,7 +72,7 @@ def _check_results(document: Document, entry: Entry, at: Path_) -> None:
             raise document.error(
                 f"`{path}` says neither argument nor result", here, "write `input.<argument>` or `output.<field>`"
             )
-        if where == "input" and not _has_input(entry.input_schema, rest):
+        if where == "input" and not has_argument(entry.input_schema, rest):
             raise _no_argument(document, entry, rest, here)
         if where == "output":
             _check_field(document, entry, rest, here)
@@ -89,7 +89,7 @@ def _check_field(document: Document, entry: Entry, path: str, at: Path_) -> None
     if not _FIELD.fullmatch(path):
         raise document.error(f"`{path}` is not the path of a field", at, "write names with dots: `invoice.amount`")
     # SECURITY: a mistyped field would be let through where it was meant to be removed.
-    if entry.output_schema is not None and not _has(entry.output_schema, tuple(path.split("."))):
+    if not has_field(entry.output_schema, path):
         raise document.error(f"the tool's results have no field `{path}`", at, "look at its `output_schema`")
 
 
@@ -97,7 +97,7 @@ def _check_destination(document: Document, entry: Entry, at: Path_) -> None:
     destination = entry.destination
     if destination.startswith("input."):
         argument = destination.removeprefix("input.")
-        if not _has_input(entry.input_schema, argument):
+        if not has_argument(entry.input_schema, argument):
             raise _no_argument(document, entry, argument, (*at, "destination"))
     elif destination and not _HOST.fullmatch(destination):
         raise document.error(
@@ -133,8 +133,14 @@ def _no_argument(document: Document, entry: Entry, argument: str, at: Path_) -> 
     )
 
 
-def _has_input(schema: dict[str, Any], path: str) -> bool:
+def has_argument(schema: dict[str, Any], path: str) -> bool:
+    """Whether a tool of this input schema can take the argument; a dotted path names a value within one."""
     return _has(schema, (path,)) or _has(schema, tuple(path.split(".")))
+
+
+def has_field(schema: dict[str, Any] | None, path: str) -> bool:
+    """Whether a result of this output schema can have the field; true where no schema is declared."""
+    return schema is None or _has(schema, tuple(path.split(".")))
 
 
 def _has(schema: Any, path: tuple[str, ...]) -> bool:

@@ -96,14 +96,15 @@ def _by_proof(reading: Reading) -> list[Finding]:
 
 def _verbs_of_name(name: tuple[str, ...]) -> list[_Verb]:
     """The verb that leads the name; with `and` or `or` behind it, the verb after that as well."""
-    first = _first(name, nouns=False) or _first(name, nouns=True)
+    first = _first_of_any(name)
     if first is None:
         return []
-    found = [first]
-    for before, word in pairwise(name):
-        joined = _first((word,), nouns=True) if before in ("and", "or") else None
-        found += [joined] if joined is not None else []
-    return found
+    later = [word for before, word in pairwise(name) if before in ("and", "or")]
+    return [first, *(verb for word in later if (verb := _first_of_any((word,))) is not None)]
+
+
+def _first_of_any(words: tuple[str, ...]) -> _Verb | None:
+    return _first(words, nouns=False) or _first(words, nouns=True)
 
 
 def _first(words: tuple[str, ...], *, nouns: bool) -> _Verb | None:

@@ -54,7 +54,7 @@ def render_file(
     """The text of a new file."""
     head = HEAD.format(server=server)
     head += "".join(f"# not imported: {name}: {reason}\n" for name, reason in (refused or {}).items())
-    head += f"\nserver: {scalar(server)}\ncommand: {_flow(command)}\n"
+    head += f"\nserver: {scalar(server)}\ncommand: {flow(command)}\n"
     head += "self_enforced: true  # the workload itself may ask; its outcomes are claims\n" if self_enforced else ""
     if not entries:
         return head + "\ntools: {}\n"
@@ -66,13 +66,13 @@ def render_entry(name: str, entry: Entry) -> str:
     lines = [
         f"  {scalar(name)}:",
         f"    effect: {entry.effect}",
-        f"    selectors: {_flow(entry.selectors)}",
-        f"    content: {_flow(entry.content)}",
-        f"    labels: {_flow(entry.labels)}",
+        f"    selectors: {flow(entry.selectors)}",
+        f"    content: {flow(entry.content)}",
+        f"    labels: {flow(entry.labels)}",
         f"    trusted: {_boolean(entry.trusted)}",
-        f"    personal: {_flow(entry.personal)}",
+        f"    personal: {flow(entry.personal)}",
         f"    select: {{{', '.join(f'{scalar(path)}: {type_}' for path, type_ in entry.select.items())}}}",
-        f"    redact: {_flow(entry.redact)}",
+        f"    redact: {flow(entry.redact)}",
         f"    destination: {scalar(entry.destination)}",
         *(["    why:"] if entry.why else []),
         *(f"      {scalar(key)}: {quoted(reason)}" for key, reason in entry.why.items()),
@@ -131,7 +131,8 @@ def _resolves_to_text(text: str) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str"
 
 
-def _flow(items: tuple[str, ...]) -> str:
+def flow(items: tuple[str, ...]) -> str:
+    """Strings as a YAML list on one line."""
     return f"[{', '.join(scalar(item) for item in items)}]"
 
 
@@ -154,23 +155,24 @@ def _json_block(key: str, value: Any) -> list[str]:
 
 
 def _json_line(value: Any) -> str:
-    return "'" + _json(value).replace("'", "''") + "'"
+    return "'" + json_text(value).replace("'", "''") + "'"
 
 
 def _pretty(value: Any, indent: int) -> str:
     """JSON on one line where it fits, one item a line otherwise."""
-    line = _json(value)
+    line = json_text(value)
     if len(line) + indent <= _WIDTH or not isinstance(value, (dict, list)) or not value:
         return line
     inner = "\n" + " " * (indent + 2)
     if isinstance(value, dict):
-        items = [f"{_json(key)}: {_pretty(item, indent + 2)}" for key, item in value.items()]
+        items = [f"{json_text(key)}: {_pretty(item, indent + 2)}" for key, item in value.items()]
         return "{" + inner + ("," + inner).join(items) + "\n" + " " * indent + "}"
     items = [_pretty(item, indent + 2) for item in value]
     return "[" + inner + ("," + inner).join(items) + "\n" + " " * indent + "]"
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
+    """A JSON value on one line; hidden characters as escapes."""
     return "".join(_json_character(character) for character in json.dumps(value, ensure_ascii=False))
 
 
