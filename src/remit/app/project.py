@@ -26,6 +26,8 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
         intents=intents,
         trust_domain=settings.trust_domain,
     )
+    # The list behind the digest of the policies: each path, and the digest of its text.
+    listed = [[path, canonical.sha256(text.encode())] for path, text in policies.sources()]
     windows = Windows.load(folder.root / "windows")
     text = (folder.root / "remit.toml").read_text("utf-8")
     parts = {
@@ -55,6 +57,7 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
         parts=parts,
         texts={
             **policies.texts,
+            policies.digest: canonical.encode(listed).decode(),
             **windows.texts,
             **texts_of(intents),
             catalogue.digest: catalogue_text(catalogue),

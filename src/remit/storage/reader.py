@@ -99,23 +99,23 @@ class Reader:
 
     def last(self) -> int:
         """The place of the last record; 0 when there is none."""
-        row = self._row("SELECT coalesce(max(seq), 0) FROM records", ())
+        row = self._row("SELECT coalesce(max(seq), 0) FROM records")
         return int(row[0]) if row else 0
 
     def count(self) -> int:
         """How many records there are."""
-        row = self._row("SELECT count(*) FROM records", ())
+        row = self._row("SELECT count(*) FROM records")
         return int(row[0]) if row else 0
 
     def damage(self) -> list[str]:
         """What SQLite finds wrong with the file (`PRAGMA quick_check`); nothing when it is in order."""
-        found = [str(row[0]) for row in self._rows("PRAGMA quick_check(20)", ())]
+        found = [str(row[0]) for row in self._rows("PRAGMA quick_check(20)")]
         return [] if found == ["ok"] else found
 
-    def _row(self, sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
+    def _row(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         return next(iter(list(self._rows(sql, values))), None)
 
-    def _rows(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._db.execute(sql, values)
         except sqlite3.Error as error:

@@ -1,0 +1,69 @@
+"""Exports the records of a folder, also beside a running service, and verifies exports."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from remit.app.folder import Folder
+from remit.core.clock import system_clock
+from remit.core.errors import InvalidInput
+from remit.core.settings import read_settings
+from remit.ledger.export import MANIFEST, MANIFEST_BYTES, Manifest, decode_manifest, export
+from remit.ledger.findings import Report
+from remit.ledger.verify import verify
+from remit.storage.reader import Reader
+
+Progress = Callable[[str, int, int], None]  # what is being done, records done, records in all
+
+_EVERY = 2048
+
+
+def export_folder(folder: Folder, target: Path, progress: Progress = lambda *_: None) -> Manifest:
+    """Writes the records and texts of `folder` to `target`, which must be new or empty."""
+    settings = read_settings(folder.root)
+    with Reader(folder.database) as reader:
+        total = reader.count()
+        if total == 0:
+            raise InvalidInput("no_records", "there are no records yet", "start the service with `remit up`")
+        records = _counted(reader.by_stream(), total, progress)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return export(records, reader.texts(), target, td=settings.trust_domain, created=system_clock())
+
+
+def verify_folder(folder: Folder, progress: Progress = lambda *_: None, *, known: Manifest | None = None) -> Report:
+    """Exports to a temporary folder beside the records, and verifies that."""
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=folder.state) as temporary:
+        target = Path(temporary) / "export"
+        export_folder(folder, target, progress)
+        return verify_export(target, progress, known=known)
+
+
+def verify_export(target: Path, progress: Progress = lambda *_: None, *, known: Manifest | None = None) -> Report:
+    """Verifies an export that stands in `target`."""
+    return verify(target, lambda done, total: progress("verifying", done, total), known=known)
+
+
+def known_manifest(path: Path) -> Manifest:
+    """The manifest of an earlier export: its `export.json`, or the folder that has it."""
+    file = path / MANIFEST if path.is_dir() else path
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise InvalidInput(
+            "known_unreadable", f"can't read `{file}`: {error.strerror}", "name the `export.json` of an earlier export"
+        ) from None
+    return decode_manifest(data)
+
+
+def _counted(
+    records: Iterator[tuple[str, int, bytes]], total: int, progress: Progress
+) -> Iterator[tuple[str, int, bytes]]:
+    done = 0
+    for done, record in enumerate(records, 1):
+        if done % _EVERY == 0:
+            progress("exporting", done, total)
+        yield record
+    progress("exporting", done, max(total, done))

@@ -1,0 +1,209 @@
+"""`remit log`: what was decided, done and found out; read from the records, beside a running service."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import click
+import msgspec
+from rich.console import Console
+
+from remit.app.exports import export_folder
+from remit.app.folder import Folder
+from remit.app.identities import spiffe_id
+from remit.app.operator import run_as_operator
+from remit.cli import options
+from remit.cli.failures import reported
+from remit.console import account, lines
+from remit.console.detail import detail, find, simplified
+from remit.console.history import Choice, History, Line
+from remit.console.progress import progress_bar
+from remit.console.screen import screen
+from remit.core.decisions import OutcomeResult
+from remit.core.settings import read_settings
+from remit.sdk.api import Remit
+from remit.storage.reader import Reader
+
+POLL_SECONDS: Final = 0.15
+MOST: Final = 100_000
+
+
+@click.group(invoke_without_command=True)
+@options.project
+@click.option(
+    "--last", type=click.IntRange(0, MOST), default=20, show_default=True, metavar="N", help="How many lines to show."
+)
+@click.option("--task", default="", metavar="ID", help="Only this task and its children (an id, or the end of one).")
+@click.option("--workload", default="", metavar="W", help="Only this workload (its name or SPIFFE ID).")
+@click.option("--denied", is_flag=True, help="Only what was refused.")
+@click.option("--follow", is_flag=True, help="Go on showing lines as they are recorded, until Ctrl-C.")
+@options.as_json
+@click.pass_context
+@reported
+def log(
+    context: click.Context,
+    project: Path | None,
+    last: int,
+    task: str,
+    workload: str,
+    denied: bool,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Show decisions, tasks and outcomes, the latest ones last.
+
+    \b
+    Examples:
+      remit log --denied --last 50
+      remit log --task 3f9a21 --follow
+      remit log --json | jq 'select(.result == "deny")'
+      remit log show 8c01d2            everything about one of them
+
+    The column `id` shows the end of an id, which is enough for `remit log show`. --json prints one object a line.
+    """
+    if context.invoked_subcommand is not None:
+        context.obj = project or context.obj
+        return
+    folder = options.folder_of(context, project)
+    with Reader(folder.database) as reader:
+        if task:
+            task = find(reader, task).record.body["task"]
+        if workload:
+            settings = read_settings(folder.root)
+            known = workload if "/" not in workload else spiffe_id(settings.trust_domain, workload)
+            workload = known
+        _print(reader, Choice(task, workload, denied), last, follow=follow, as_json=as_json)
+
+
+def _print(reader: Reader, choice: Choice, last: int, *, follow: bool, as_json: bool) -> None:
+    history = History(reader)
+    console = screen()
+    columns = lines.Columns(console.width)
+    seq, before = reader.last(), 0
+    found = history.last(choice, last) if last else []
+    if not as_json and (found or follow):
+        console.print(columns.head())
+    for line in found:
+        before = _print_line(console, columns, line, before, as_json=as_json)
+    if not found and not follow and not as_json:
+        click.echo("nothing yet that fits; `remit run` starts a task" if reader.last() else "there are no records yet")
+    while follow:
+        for place, fresh in history.after(seq, choice):
+            seq = place
+            if fresh is not None:
+                before = _print_line(console, columns, fresh, before, as_json=as_json)
+        with suppress(KeyboardInterrupt):
+            time.sleep(POLL_SECONDS)
+            continue
+        return
+
+
+def _print_line(console: Console, columns: lines.Columns, line: Line, before: int, *, as_json: bool) -> int:
+    if as_json:
+        click.echo(msgspec.json.encode(lines.as_json(line)).decode())
+    else:
+        lines.show_day(console, line.at, before)
+        console.print(columns.line(line), soft_wrap=True)
+    return line.at
+
+
+@log.command()
+@click.argument("id_", metavar="ID")
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def show(context: click.Context, id_: str, project: Path | None, as_json: bool) -> None:
+    """Show everything about one decision, permit or task: ID is its id, or at least four characters of its end.
+
+    \b
+    Who asked, for which task and intent; the action with its arguments (personal values only while they are
+    kept, and marked); the decision, its reason, its policies with file, line and text; the facts that mattered;
+    the outcome; what decided it; where it stands in the record.
+
+    \b
+    Example:
+      remit log show 8c01d2
+    """
+    folder = options.folder_of(context, project)
+    with Reader(folder.database) as reader:
+        found = detail(reader, find(reader, id_))
+    if as_json:
+        click.echo(msgspec.json.encode(simplified(found)).decode())
+    else:
+        account.show(screen(), found)
+
+
+@log.command()
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def export(context: click.Context, target: Path, project: Path | None, as_json: bool) -> None:
+    """Write all records to DIR, a new folder, which anyone can verify: `remit verify DIR`.
+
+    Personal values are not exported, only commitments to them. docs/design/records.md describes the files. Keep the
+    `export.json` of an earlier export elsewhere: `remit verify DIR --known export.json` then shows what was cut off.
+
+    \b
+    Example:
+      remit log export /backup/records-2026-11-22
+    """
+    folder = options.folder_of(context, project)
+    with progress_bar(shown=not as_json) as progress:
+        manifest = export_folder(folder, target, progress)
+    records = sum(stream.records for stream in manifest.streams)
+    if as_json:
+        said: dict[str, Any] = {"folder": str(target), "streams": len(manifest.streams), "records": records}
+        click.echo(msgspec.json.encode(said | {"texts": len(manifest.texts)}).decode())
+        return
+    click.echo(f"wrote {records} records of {len(manifest.streams)} streams to `{target}`")
+    click.echo(f"check them with `remit verify {target}`")
+
+
+@log.command()
+@click.argument("id_", metavar="ID")
+@click.option(
+    "--as",
+    "result",
+    type=click.Choice(get_args(OutcomeResult)),
+    required=True,
+    help="What became of it: it answered, it failed, or it never happened (which gives back what it had spent).",
+)
+@click.option("--reason", required=True, help="How you know; it stands in the record.")
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def resolve(
+    context: click.Context, id_: str, result: OutcomeResult, reason: str, project: Path | None, as_json: bool
+) -> None:
+    """Say what became of a permit whose outcome is unknown, as the operator.
+
+    A permit without an outcome becomes `unknown` at its deadline, and stays spent (except for reads) until its
+    enforcement point or an operator says what happened.
+
+    \b
+    Example:
+      remit log resolve 8c01d2 --as not_executed --reason "the bank has no such payment"
+    """
+    folder = options.folder_of(context, project)
+    decision = _decision(folder, id_)
+
+    async def work(remit: Remit) -> None:
+        await remit.resolve(decision, result, reason)
+
+    run_as_operator(folder, work)
+    if as_json:
+        click.echo(msgspec.json.encode({"decision": decision, "result": result}).decode())
+    else:
+        click.echo(f"`{decision}` is resolved as {result}")
+
+
+def _decision(folder: Folder, id_: str) -> str:
+    with Reader(folder.database) as reader:
+        return str(find(reader, id_).record.body.get("id", id_))

@@ -1,0 +1,94 @@
+"""`remit verify`: checks that the record is whole and means what it must."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from remit.app.exports import known_manifest, verify_export, verify_folder
+from remit.cli import options
+from remit.cli.failures import FAILED, reported
+from remit.console.progress import progress_bar
+from remit.console.screen import plain_table, screen
+from remit.ledger.findings import CHECKS, Report
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option(
+    "--known",
+    type=click.Path(path_type=Path, exists=True),
+    default=None,
+    metavar="FILE",
+    help="The export.json of an earlier export: every stream must still continue what it showed.",
+)
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def verify(
+    context: click.Context, folder: Path | None, known: Path | None, project: Path | None, as_json: bool
+) -> None:
+    """Check numbers, hash links and meaning of all records; exit 1 when anything is wrong.
+
+    FOLDER is an export (`remit log export`). Without it, the records of this project are exported to a temporary
+    folder first. Nothing of a running service is used but its records.
+
+    \b
+    Examples:
+      remit verify
+      remit verify /backup/records-2026-11-22
+      remit verify --known /elsewhere/export.json
+    """
+    earlier = known_manifest(known) if known else None
+    with progress_bar(shown=not as_json) as progress:
+        if folder is not None:
+            report = verify_export(folder, progress, known=earlier)
+        else:
+            report = verify_folder(options.folder_of(context, project), progress, known=earlier)
+    if as_json:
+        found = msgspec.to_builtins(report) | {"failed": report.failed}
+        click.echo(msgspec.json.encode(found).decode())
+    else:
+        _show(screen(), report)
+    if report.failed:
+        sys.exit(FAILED)
+
+
+def _show(console: Console, report: Report) -> None:
+    wrong: dict[str, int] = {}
+    for finding in report.findings:
+        wrong[finding.check] = wrong.get(finding.check, 0) + 1
+    table = plain_table("", "check", "made", "what it says", wrap=("what it says",))
+    table.columns[2].justify = "right"
+    for name, says in CHECKS.items():
+        made = report.checks.get(name, 0)
+        if not made and name not in wrong:
+            continue
+        mark = Text("wrong", style="bold red") if name in wrong else Text("ok", style="green")
+        table.add_row(mark, name, str(made), Text(says, style="dim"))
+    console.print(table)
+    console.print()
+    for finding in report.findings:
+        where = f"{finding.stream} {finding.n}" if finding.stream else "the export"
+        console.print(Text.assemble(("wrong ", "bold red"), (f"{finding.check}: ", "bold"), f"{where}: "), end="")
+        console.print(Text(finding.message), soft_wrap=True)
+    if report.more:
+        console.print(Text(f"and {report.more} more findings", style="red"))
+    for what, times in report.unchecked.items():
+        console.print(Text(f"not checked: {what} ({times})", style="yellow"))
+    said = f"{report.records} records of {report.streams} streams, {report.permits} permits"
+    said += f", {report.open_permits} without an outcome so far" if report.open_permits else ""
+    said += f", {report.late} begun late" if report.late else ""
+    if not report.failed:
+        console.print(Text.assemble(("in order: ", "bold green"), said))
+    elif report.records == 0:
+        console.print(Text.assemble(("wrong: ", "bold red"), "there is no record to be checked"))
+    else:
+        count = len(report.findings) + report.more
+        console.print(Text.assemble((f"{count} findings ", "bold red"), f"in {said}"))

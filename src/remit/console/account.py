@@ -1,0 +1,217 @@
+"""One decision or task as a person reads it: what, why, who, for which task, from which facts, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from remit.console.rows import STYLES
+from remit.console.screen import moment, printable, readable
+
+_LABEL: Final = 10  # columns of the labels at the left
+_TEXT_LINES: Final = 40  # of one policy
+Parts = tuple[str, ...]
+
+
+def show(console: Console, found: Mapping[str, Any]) -> None:
+    """Prints what `remit.console.detail.detail` found."""
+    if found["kind"] == "task":
+        _show_task(console, found)
+    else:
+        _show_decision(console, found)
+    _show_record(console, found)
+
+
+def _show_decision(console: Console, found: Mapping[str, Any]) -> None:
+    observed = found["reason"]["code"] == "observed"
+    effect = "observed" if observed else found["effect"]
+    kind = f"  ({found['actionEffect']})" if found["actionEffect"] else ""
+    console.print(
+        Text.assemble((effect, f"bold {STYLES.get(effect, '')}"), "  ", (printable(found["action"]), "bold"), kind)
+    )
+    _plain(console, f"{found['id']}  {moment(found['at'])}", style="dim", indent=2)
+    if observed:
+        _plain(console, "permitted because this runs in observe mode; enforcing would have denied it", indent=2)
+    console.print()
+    reason = found["reason"]
+    _part(console, "why", reason["code"], reason["message"], reason["nextStep"] and f"next: {reason['nextStep']}")
+    if found["repeated"]:
+        _part(console, "", f"asked and refused {found['repeated']} more times in the same way")
+    _show_who(console, found)
+    _show_arguments(console, found)
+    _values(console, "facts", found["facts"], "that the deciding policies read")
+    if found["usage"]:
+        _values(console, "spends", found["usage"], "of these limits")
+    _show_adds(console, found["adds"])
+    for obligation in found["obligations"]:
+        _part(console, "must", f"{obligation['id']} {', '.join(obligation['fields'])}")
+    _show_policies(console, found["policies"])
+    _show_outcomes(console, found)
+
+
+def _show_who(console: Console, found: Mapping[str, Any]) -> None:
+    who, task = found["who"], found["task"]
+    principal = who["principal"]
+    known = [str(principal[key]) for key in ("kind", "environment") if principal.get(key)]
+    known += [f"owner {principal['owner']}"] if principal.get("owner") else []
+    known += [f"groups {', '.join(principal['groups'])}"] if principal.get("groups") else []
+    asked = {
+        "pep": f"asked by {who['enforcementPoint']}, an enforcement point of this server",
+        "self": "asked by itself: its outcomes are claims",
+    }.get(who["enforcement"], f"asked by {who['enforcementPoint']}, which is no enforcement point of this server")
+    _part(console, "who", who["workload"], ", ".join(known), asked)
+    if not task:
+        _part(console, "task", "none")
+        return
+    said = [f"under {task['intent']}"] if "intent" in task else []
+    said += [f"started by {task['starter']}"] if "starter" in task else []
+    said += [f"on behalf of {task['onBehalfOf']}"] if "onBehalfOf" in task else []
+    said += [f"case {task['caseType']}"] if "caseType" in task else []
+    said += ["EMERGENCY"] if task.get("emergency") else []
+    _part(console, "task", task["id"], "; ".join(said))
+
+
+def _show_arguments(console: Console, found: Mapping[str, Any]) -> None:
+    arguments = found["arguments"]
+    if arguments is None:
+        _part(console, "arguments", "not recorded: it was refused before they were looked at")
+    elif not arguments:
+        _part(console, "arguments", "none")
+    else:
+        _values(console, "arguments", arguments)
+
+
+def _show_adds(console: Console, adds: Mapping[str, Any]) -> None:
+    said = [f"labels {', '.join(adds['labels'])}"] if adds.get("labels") else []
+    said += ["untrusted content"] if adds.get("untrusted") else []
+    said += [f"the destination {adds['destination']}"] if adds.get("destination") else []
+    if said:
+        _part(console, "session", f"from here on has {', '.join(said)}")
+
+
+def _show_policies(console: Console, policies: Iterable[Mapping[str, Any]]) -> None:
+    for number, policy in enumerate(policies):
+        where = f"  {policy['path']}:{policy['line']}" if policy["path"] else "  its text is not kept"
+        _part(console, "" if number else "policies", f"{policy['id']}{where}")
+        lines = printable(policy["text"]).splitlines()
+        shown = [line for line in lines if not line.lstrip().startswith("@")]
+        for line in shown[:_TEXT_LINES]:
+            _plain(console, f"│ {line}", style="cyan", indent=_LABEL + 2)
+        if len(shown) > _TEXT_LINES:
+            _plain(console, f"│ and {len(shown) - _TEXT_LINES} more lines (--json has all)", indent=_LABEL + 2)
+
+
+def _show_outcomes(console: Console, found: Mapping[str, Any]) -> None:
+    if found["effect"] != "permit":
+        return
+    if not found["outcomes"]:
+        _part(console, "outcome", "none yet", f"the permit becomes unknown {moment(found['permit']['deadline'])}")
+    for number, outcome in enumerate(found["outcomes"]):
+        after = f"after {outcome['at'] - found['at']} ms"
+        if outcome["kind"] == "resolution":
+            said = f"resolved by {outcome['by']} {after}: {outcome['reason'] or 'no reason given'}"
+        else:
+            said = f"{outcome['standing']}, by {outcome['by']}, {after}, {outcome.get('bytes', 0)} bytes"
+        late = "it began after its permit had run out" if outcome.get("late") else ""
+        _part(console, "" if number else "outcome", outcome["result"], said, late)
+        _values(console, "", outcome.get("selected", {}), "kept of the result" if outcome.get("selected") else "")
+
+
+def _show_task(console: Console, found: Mapping[str, Any]) -> None:
+    console.print(Text.assemble((found["state"], "bold blue"), "  task under ", (printable(found["intent"]), "bold")))
+    _plain(console, f"{found['id']}  {moment(found['at'])}", style="dim", indent=2)
+    console.print()
+    if found["emergency"]:
+        _part(console, "", "EMERGENCY")
+    _part(console, "workload", found["workload"])
+    behalf = f"on behalf of {found['onBehalfOf']}" if found["onBehalfOf"] else ""
+    _part(console, "starter", found["starter"], behalf)
+    if found["caseType"]:
+        _part(console, "case", found["caseType"])
+    _part(console, "expires", moment(found["expires"]))
+    if found["parent"]:
+        _part(console, "parent", found["parent"])
+    if found["children"]:
+        _part(console, "children", *found["children"])
+    _values(console, "params", found["params"])
+    if found["prompt"]:
+        _values(console, "prompt", {"": found["prompt"]})
+    limits = {
+        limit["name"]: f"{limit['calls']} calls" if limit["calls"] is not None else f"a sum of {limit['atMost']}"
+        for limit in found["limits"] or ()
+    }
+    _values(console, "limits", limits)
+    decisions = found["decisions"]
+    _part(console, "decisions", f"{decisions['permit']} permitted, {decisions['deny']} refused")
+    for number, change in enumerate(found["history"]):
+        why = f": {change['reason']}" if change["reason"] else ""
+        said = f"{change['state']} {moment(change['at'])} by {change['by']}{why}"
+        _part(console, "" if number else "then", said)
+
+
+def _show_record(console: Console, found: Mapping[str, Any]) -> None:
+    by = found["decidedBy"]
+    parts = [f"{name} {by[name][:12]}" for name in ("policies", "intents", "catalogue", "windows") if by.get(name)]
+    _part(console, "decided by", f"configuration {by['config'][:12]}", ", ".join(parts))
+    record = found["record"]
+    previous = f"follows {record['previous']}" if record["previous"] else "the first of its stream"
+    _part(console, "record", f"number {record['n']} of {record['stream']}", f"hash {record['hash']}", previous)
+    if "request" in found:
+        _part(console, "request", f"digest {found['request']['digest']}")
+
+
+# --- building blocks ----------------------------------------------------------------------------------------
+
+
+def _part(console: Console, label: str, *lines: str) -> None:
+    """A label and its lines: the first one plain, the others dim; empty ones are left out."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=_LABEL, no_wrap=True)
+    grid.add_column(overflow="fold")
+    for number, line in enumerate(line for line in lines if line):
+        grid.add_row(
+            Text(label if number == 0 else "", style="bold"), Text(printable(line), style="dim" if number else "")
+        )
+    console.print(grid)
+
+
+def _values(console: Console, label: str, values: Mapping[str, Any], note: str = "") -> None:
+    """Names and values under a label."""
+    if not values:
+        return
+    if label or note:
+        _part(console, label, note or " ")
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, max_width=40, overflow="fold")
+    grid.add_column(overflow="fold")
+    for name, value in values.items():
+        grid.add_row(Text(printable(name)), written(value))
+    console.print(Padding(grid, (0, 0, 0, _LABEL + 2), expand=False))
+
+
+def written(value: Any) -> Text:
+    """A value of a record; personal ones are marked, erased ones said to be."""
+    if isinstance(value, dict) and len(value) == 1:
+        (key, inner), = value.items()  # fmt: skip
+        if key == "personal":
+            return written(inner).append("  personal", style="yellow")
+        if key == "erased":
+            return Text.assemble(("erased", "yellow"), (f"  commitment {str(inner)[:12]}…", "dim"))
+        if key == "forged":
+            return written(inner).append("  does not fit its commitment", style="bold red")
+    if isinstance(value, dict) and value.keys() == {"sha256", "bytes"}:
+        return Text.assemble(f"{value['bytes']} bytes", (f"  SHA-256 {str(value['sha256'])[:12]}…", "dim"))
+    simple = readable(value)
+    if isinstance(simple, str):
+        return Text(printable(simple) if simple else '""')
+    return Text(printable(msgspec.json.encode(simple).decode()))
+
+
+def _plain(console: Console, text: str, *, style: str = "", indent: int = 0) -> None:
+    console.print(Padding(Text(printable(text), style=style, overflow="fold"), (0, 0, 0, indent), expand=False))
