@@ -19,6 +19,8 @@ from remit.server.serving import Call, Serving
 NO_PATH: Final[Mapping[str, str]] = {}
 NOBODY: Final = Identity(id="", key="", expires=0)
 
+_UNREAD: Final = frozenset({"body_incomplete", "body_timeout", "body_media_type"})
+
 _log = logging.getLogger("remit.server")
 
 
@@ -34,7 +36,8 @@ class Endpoint:
         try:
             answer = await self._answer(scope, receive, send, rid)
         except RemitError as error:
-            answer = problem(error, rid, close=error.code.startswith("body_incomplete"))
+            # SECURITY: what is left of an unread body is never taken for a request.
+            answer = problem(error, rid, close=error.code in _UNREAD)
         except Exception:  # noqa: BLE001 - fail closed
             # SECURITY: the cause goes to the log; the caller sees that nothing was permitted.
             _log.exception("request %s failed", rid)

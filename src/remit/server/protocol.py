@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from uvicorn.config import Config
@@ -33,7 +33,7 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._head_timer: asyncio.TimerHandle | None = None
-        self._in_head = True
+        self._stage: Literal["between", "head", "body"] = "between"
         self._head_bytes = 0
         self.refused = False
 
@@ -43,35 +43,38 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > CONNECTIONS:
             self.refuse(503, "connections_full", f"there are {CONNECTIONS} connections already")
             return
-        self._start_head()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self.refused:
             return
         super().data_received(data)
-        if self._in_head or self.cycle is None:
+        if self._stage == "head" and not self.refused:
             # SECURITY: a head that never ends is bounded in bytes here and in time by the timer.
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self.refuse(431, "head_too_large", f"the request's head is larger than {HEAD_BYTES} bytes")
-        elif self.cycle.response_complete and self.timeout_keep_alive_task is None and self._head_timer is None:
+        elif self._stage == "between" and (self.cycle is None or self.cycle.response_complete):
             # Bytes between requests (blank lines) stopped the keep-alive timer and began nothing.
-            self._start_head()
+            self._start_timer()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._start_head()
+        self._stage = "head"
+        self._head_bytes = 0
+        self._start_timer()
 
     def on_headers_complete(self) -> None:
-        self._stop_head()
+        self._stage = "body"
+        self._stop_timer()
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > HEAD_BYTES or len(self.headers) > HEADERS:
             self.refuse(431, "head_too_large", f"the head is larger than {HEAD_BYTES} bytes or {HEADERS} headers")
-        elif _hosts(self.headers) > 1:
+        elif sum(1 for name, _ in self.headers if name == b"host") > 1:
             self.refuse(400, "framing_invalid", "`Host` stands twice")
         elif self.parser.should_upgrade():
             # SECURITY: nothing is upgraded; what follows such a head would not be parsed as requests.
@@ -80,6 +83,10 @@ class BoundedProtocol(HttpToolsProtocol):
             # Stops the parser in the middle: what follows is never a request.
             raise ValueError("refused")
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._stage = "between"
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self._corked.flush()
@@ -90,28 +97,30 @@ class BoundedProtocol(HttpToolsProtocol):
         self.refuse(400, "framing_invalid", "the request is not valid HTTP/1.1")
 
     def refuse(self, status: int, code: str, detail: str) -> None:
-        """Answers once and closes the connection."""
+        """Answers once, where no answer has begun, and closes the connection."""
         if self.refused:
             return
         self.refused = True
-        self._stop_head()
-        phrase = _PHRASES[status]
-        body = msgspec.json.encode(Problem(title=phrase.decode(), status=status, detail=detail, code=code))
-        if self.cycle is None or self.cycle.response_complete:
+        self._stop_timer()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # What was read of this request ends here: its handler sees a caller that went away.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            phrase = _PHRASES[status]
+            body = msgspec.json.encode(Problem(title=phrase.decode(), status=status, detail=detail, code=code))
             self.transport.write(
                 b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\n"
                 b"connection: close\r\n\r\n%b" % (status, phrase, len(body), body)
             )
         self.transport.close()
 
-    def _start_head(self) -> None:
-        self._in_head = True
-        self._head_bytes = 0
-        if self._head_timer is None:
+    def _start_timer(self) -> None:
+        if self._head_timer is None and self.timeout_keep_alive_task is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_late)
 
-    def _stop_head(self) -> None:
-        self._in_head = False
+    def _stop_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
@@ -120,7 +129,3 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer = None
         if not self.transport.is_closing():
             self.transport.close()
-
-
-def _hosts(headers: list[tuple[bytes, bytes]]) -> int:
-    return sum(1 for name, _ in headers if name == b"host")
