@@ -34,6 +34,7 @@ class Rules(msgspec.Struct, kw_only=True):
     oblige: dict[str, str] = {}  # an obligation that nobody knows
     unavailable: tuple[str, ...] = ()  # authorize fails
     no_reports: bool = False  # report fails
+    unlisted_passes: bool = False  # permits a tool that the server does not list
     delay: float = 0.0  # seconds before a decision
     log: str = ""
 
@@ -57,7 +58,7 @@ class FakeDecider:
         if action in self.rules.unavailable:
             raise Unavailable("service_unreachable", "the fake is away", "start it")
         self.decisions += 1
-        denied = action in self.rules.deny or definition == "unlisted"
+        denied = action in self.rules.deny or (definition == "unlisted" and not self.rules.unlisted_passes)
         now = time.time_ns() // 1_000_000
         obligations = tuple(
             Obligation(id=name, fields=table[action])

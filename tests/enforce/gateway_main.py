@@ -8,7 +8,7 @@ import msgspec
 import uvloop
 
 from remit.enforce.gateway import gateway
-from tests.enforce.fake import GRANT, FakeDecider, Rules
+from .fake import GRANT, FakeDecider, Rules
 
 
 async def main() -> int:

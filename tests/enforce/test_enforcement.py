@@ -11,8 +11,8 @@ import pytest
 from remit.core.canonical import request_digest
 from remit.core.decisions import Decision, Reason
 from remit.enforce import enforcement, permits
-from tests.enforce.fake import FakeDecider, Rules
-from tests.enforce.stage import Stage, text
+from .fake import FakeDecider, Rules
+from .stage import Stage, text
 
 PAY_INPUT = {"amount": 5}
 MODERN = {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from remit.enforce.frames import FrameReader
 from remit.enforce.methods import CLIENT_NOTIFICATIONS, CLIENT_REQUESTS, SERVER_REQUESTS
-from tests.enforce.fake import Rules
-from tests.enforce.stage import Stage
+from .fake import Rules
+from .stage import Stage
 
 RULES = Rules(deny=("s/pay", "s/mcp:resources/read"), redact={"s/read": ("email",)}, select={"s/read": ("a.b",)})
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,20 @@ def test_two_processes_change_one_ring(tmp_path: Path) -> None:
     assert one.refresh()
     assert not one.refresh()
     assert one.bundle() == two.bundle()
+
+
+def test_rotations_at_the_same_time_lose_no_key(tmp_path: Path) -> None:
+    KeyRing.create(tmp_path, NOW)
+    rings = [KeyRing.load(tmp_path) for _ in range(3)]
+
+    def rotate(ring: KeyRing) -> list[str]:
+        return [ring.rotate(NOW + 1).kid for _ in range(5)]
+
+    with ThreadPoolExecutor(3) as pool:
+        added = [kid for kids_of_one in pool.map(rotate, rings) for kid in kids_of_one]
+    ring = KeyRing.load(tmp_path)
+    assert set(added) < set(kids(ring))
+    assert ring.bundle()["spiffe_sequence"] == 16
 
 
 def test_a_ring_is_bounded(tmp_path: Path) -> None:
