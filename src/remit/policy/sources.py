@@ -223,10 +223,13 @@ def _parse_error(source: Source, piece: list[Token], message: str) -> DocumentEr
             low = middle + 1
         else:
             high = middle
+    named = re.match(r"unexpected token `(.*)`", message, re.DOTALL)
+    if named is not None:  # a wrong token may be seen only with the next one
+        low = next((place for place in range(low, 0, -1) if piece[place - 1].text == named[1]), low)
     offset = piece[low - 1].start
     if message == _UNFINISHED:
         offset, message = piece[-1].start, "the policy is not finished: its `;` or a closing bracket is missing"
-    elif low == len(piece) and not message.startswith(("unexpected token", "invalid token")):
+    elif low == len(piece) and named is None and message != "invalid token":
         # Found only in the whole: the message names the word.
         offset = next((token.start for token in piece if len(token.text) > 1 and token.text in message), base)
     return error_at(source, offset, f"not valid Cedar: {message}")
