@@ -48,13 +48,15 @@ def serve(mode: str) -> None:
     shaken = False
     for line in sys.stdin:
         request = json.loads(line)
-        method = request["method"] if "method" in request else ""
+        method = request.get("method", "")
         modern = "io.modelcontextprotocol/protocolVersion" in request.get("params", {}).get("_meta", {})
         if method == "server/discover":
             if mode in ("modern", "pages"):
                 result(request, {"resultType": "complete", "supportedVersions": [MODERN], "capabilities": {}})
             elif mode == "newer":
                 error(request, -32022, {"supported": ["2031-01-01"], "requested": MODERN})
+            elif mode == "names both":
+                error(request, -32022, {"supported": ["2031-01-01", "2025-11-25"], "requested": MODERN})
             elif mode == "advertises":
                 result(request, {"supportedVersions": ["2025-11-25"], "capabilities": {}})
             elif mode == "dies":

@@ -83,7 +83,10 @@ def test_a_number_is_one_number_however_it_is_written(pair: tuple[str, str]) -> 
 
 
 def test_integers_of_64_bits_are_exact() -> None:
-    assert canonical_json([2**64 - 1, -(2**63), 2**53 + 1]) == b"[18446744073709551615,-9223372036854775808,9007199254740993]"
+    assert (
+        canonical_json([2**64 - 1, -(2**63), 2**53 + 1])
+        == b"[18446744073709551615,-9223372036854775808,9007199254740993]"
+    )
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

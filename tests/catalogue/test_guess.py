@@ -22,9 +22,8 @@ def _effect(name: str, description: str = "", *arguments: str, **rest: Any) -> s
 def test_every_effect_has_a_rank_and_every_rule_a_reason() -> None:
     assert sorted(RANK) == sorted(EFFECTS)
     assert {rule.effect for rule in VERBS} == set(EFFECTS)
-    for rule in (*VERBS, *OBJECTS, *SENTENCES):
-        assert rule.because
-        assert rule.because[0].islower()
+    reasons = [rule.because for rule in VERBS] + [rule.because for rule in OBJECTS]
+    assert all(reason[0].islower() for reason in reasons + [rule.because for rule in SENTENCES])
 
 
 def test_no_verb_stands_in_two_rules() -> None:

@@ -25,7 +25,7 @@ def _code(mode: str, seconds: float = 10.0) -> str:
     return caught.value.code
 
 
-@pytest.mark.parametrize("mode", ["modern", "handshake", "old", "advertises", "dies", "pages", "chatty"])
+@pytest.mark.parametrize("mode", ["modern", "handshake", "old", "advertises", "names both", "dies", "pages", "chatty"])
 def test_both_eras_and_all_versions(mode: str) -> None:
     assert [tool["name"] for tool in _import(mode)] == [f"tool_{i}" for i in range(5)]
 

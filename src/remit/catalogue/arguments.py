@@ -67,7 +67,9 @@ ARGUMENTS: Final[tuple[ArgumentRule, ...]] = (
         "when",
         "selector",
         "chooses when",
-        _words("date day time start end when until since before after deadline due month year week timestamp timezone cron"),
+        _words(
+            "date day time start end when until since before after deadline due month year week timestamp timezone cron"
+        ),
     ),
     ArgumentRule(
         "amount",

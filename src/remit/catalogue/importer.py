@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from remit.catalogue.child import Child, RpcError
 from remit.core import bounds
-from remit.core.errors import InvalidInput, RemitError, TooLarge, Unavailable
+from remit.core.errors import InvalidInput, TooLarge, Unavailable
 
 MODERN: Final = ("2026-07-28",)
 HANDSHAKE: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")  # the first one is asked for
@@ -83,7 +83,7 @@ async def _open(child: Child, probe_seconds: float) -> str:
     except TimeoutError:
         return await _handshake(child)
     except RpcError as error:
-        if error.code == UNSUPPORTED_VERSION:
+        if error.code == UNSUPPORTED_VERSION and not _supported(error) & set(HANDSHAKE):
             return _agreed(error)
         return await _handshake(child)
     except InvalidInput:
@@ -107,7 +107,7 @@ async def _handshake(child: Child) -> str:
     if version not in HANDSHAKE:
         raise InvalidInput(
             "server_refused",
-            f"the server speaks version `{str(version)[:40]}` of MCP, which Remit doesn't know",
+            f"the server speaks version `{version if _is_version(version) else '?'}` of MCP, which Remit doesn't know",
             f"Remit knows {', '.join((*MODERN, *HANDSHAKE))}",
         )
     await child.notify("notifications/initialized")
@@ -138,20 +138,24 @@ async def _tools(child: Child, version: str) -> list[dict[str, Any]]:
 
 
 def _agreed(error: RpcError) -> str:
-    supported = error.data.get("supported") if isinstance(error.data, dict) else None
-    version = _mutual(supported)
+    supported = _supported(error)
+    version = _mutual(sorted(supported))
     if version:
         return version
-    raise _no_version(supported)
-
-
-def _no_version(supported: Any) -> RemitError:
-    listed = ", ".join(str(version)[:40] for version in supported[:10]) if isinstance(supported, list) else "none"
-    return InvalidInput(
+    raise InvalidInput(
         "server_refused",
-        f"the server speaks only versions of MCP that Remit doesn't know: {listed}",
+        f"the server speaks only versions of MCP that Remit doesn't know: {', '.join(sorted(supported)) or 'none'}",
         f"Remit knows {', '.join((*MODERN, *HANDSHAKE))}",
     )
+
+
+def _supported(error: RpcError) -> set[str]:
+    listed = error.data.get("supported") if isinstance(error.data, dict) else None
+    return {version for version in listed[:20] if _is_version(version)} if isinstance(listed, list) else set()
+
+
+def _is_version(version: Any) -> bool:
+    return isinstance(version, str) and len(version) <= 40 and version.isascii() and version.isprintable()
 
 
 def _mutual(supported: Any) -> str:
