@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -186,6 +187,14 @@ def test_missing_file(tmp_path: Path) -> None:
     folder = full().write(tmp_path / "out")
     (folder / "streams" / stream_file(SESSION)).unlink()
     assert checks_of(verify(folder)) == {"files", "heads"}
+
+
+def test_pipe_in_place_of_a_file(tmp_path: Path) -> None:
+    folder = full().write(tmp_path / "out")
+    for path in (folder / "streams" / stream_file(SESSION), folder / "texts" / canonical.sha256(TEXT.encode())):
+        path.unlink()
+        os.mkfifo(path)
+    assert checks_of(verify(folder)) == {"files", "heads", "texts"}
 
 
 def test_hidden_file(tmp_path: Path) -> None:

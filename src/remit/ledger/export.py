@@ -196,6 +196,9 @@ def _write_streams(records: Iterable[tuple[str, int, bytes]], folder: Path) -> l
 
 def _open(path: Path) -> BinaryIO:
     try:
+        # SECURITY: a pipe or a device in an export would hold up its reader for ever.
+        if path.exists() and not path.is_file():
+            raise NotFound("export_file_missing", f"`{path.parent.name}/{path.name}` is not a file")
         return path.open("rb", buffering=1 << 17)
     except OSError as error:
         why = _lower(error.strerror or "unknown")
