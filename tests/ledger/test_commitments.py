@@ -183,9 +183,12 @@ def test_conceal_hides_what_it_must_and_changes_nothing_else(tree: dict[str, Any
 
 
 def _at(tree: Any, path: str) -> Any:
-    for step in path.split("/")[1:]:
+    """What a record has at a pointer, which does not count `literal` objects as a step."""
+    for number, step in enumerate(path.split("/")[1:]):
+        if number and isinstance(tree, dict) and tree.keys() == {"literal"}:
+            tree = tree["literal"]
         key = step.replace("~1", "/").replace("~0", "~")
-        tree = tree[int(key)] if isinstance(tree, list) else tree[key] if key in tree else tree["literal"][key]
+        tree = tree[int(key)] if isinstance(tree, list) else tree[key]
     return tree
 
 
