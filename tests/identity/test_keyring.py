@@ -75,6 +75,7 @@ def test_a_delayed_key_is_published_before_it_signs(tmp_path: Path) -> None:
     assert kids(ring) == [old, new]
     assert ring.signing_key(NOW + DAY - 1).kid == old
     assert ring.signing_key(NOW + DAY).kid == new
+    assert [ring.signs_since(now) for now in (NOW - 1, NOW + 1, NOW + DAY)] == [0, NOW, NOW + DAY]
 
 
 def test_a_key_to_come_is_replaced_by_the_next_rotation(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class ProofLimits(msgspec.Struct, frozen=True, kw_only=True):
     subject_proof_age_ms: int = 60_000  # a proof that an enforcement point forwards
     proof_ahead_ms: int = 5_000  # how far a proof's clock may run ahead
     verified_tokens: int = 4096  # of each sort
-    used_proofs: int = 262_144  # some 60 MB when full
+    used_proofs: int = 262_144  # some 25 MB when full
     used_proofs_per_key: int = 65_536  # 2,184 requests a second from one key, without end
 
 
