@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.core import bounds, canonical
@@ -168,6 +168,7 @@ values = st.recursive(scalars, lambda v: st.lists(v, max_size=3) | st.dictionari
 paths = st.lists(st.lists(keys, min_size=1, max_size=3).map(".".join), max_size=4)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(keys, values, max_size=3), paths)
 def test_conceal_hides_what_it_must_and_changes_nothing_else(tree: dict[str, Any], personal: list[str]) -> None:
     before = json.dumps(tree)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.core import bounds, canonical
@@ -122,12 +122,14 @@ def test_lines_are_the_stored_bytes(tmp_path: Path) -> None:
     assert lines_of(story.write(tmp_path / "out")) == story.streams[SESSION]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_give_a_manifest_or_an_error(data: bytes) -> None:
     with contextlib.suppress(RemitError):
         assert isinstance(decode_manifest(data), Manifest)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_changed_manifest_gives_a_manifest_or_an_error(data: st.DataObject) -> None:
     head = "0" * 64

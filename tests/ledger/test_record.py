@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.core import bounds
@@ -173,6 +173,7 @@ scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text
 trees = st.recursive(scalars, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(max_size=8), v, max_size=4))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=8), trees, max_size=4))
 def test_any_body_comes_back_or_is_refused(body: dict[str, Any]) -> None:
     data = encode(body)
@@ -183,12 +184,14 @@ def test_any_body_comes_back_or_is_refused(body: dict[str, Any]) -> None:
     assert text.encode() == data
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_record_or_an_error(data: bytes) -> None:
     with contextlib.suppress(RemitError):
         assert isinstance(decode_record(data), Record)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_changed_bytes_give_a_record_or_an_error(data: st.DataObject) -> None:
     changed = bytearray(GOLDEN)
