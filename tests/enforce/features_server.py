@@ -78,7 +78,7 @@ def review(code: str) -> str:
     return f"Review this: {code}"
 
 
-@server.completion()
+@server.completion()  # type: ignore[no-untyped-call,untyped-decorator]
 async def complete(ref: object, argument: object, context: object) -> Completion:
     return Completion(values=["python", "rust"], total=2, has_more=False)
 

@@ -8,6 +8,7 @@ import msgspec
 import uvloop
 
 from remit.enforce.gateway import gateway
+
 from .fake import GRANT, FakeDecider, Rules
 
 

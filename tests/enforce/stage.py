@@ -9,6 +9,7 @@ from typing import Any
 from remit.enforce.enforcement import Enforcement
 from remit.enforce.relay import Relay
 from remit.sdk.grant import TaskGrant
+
 from .fake import GRANT, FakeDecider, Rules
 
 TOOLS: list[dict[str, Any]] = [

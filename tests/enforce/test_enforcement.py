@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from remit.core.canonical import request_digest
 from remit.core.decisions import Decision, Reason
 from remit.enforce import enforcement, permits
+
 from .fake import FakeDecider, Rules
 from .stage import Stage, text
 
@@ -74,13 +76,16 @@ def test_a_refusal_is_a_tool_error_that_says_why(modern: bool) -> None:
     assert stage.to_server == []
     (answer,) = stage.to_client
     result = answer["result"]
-    assert answer["id"] == "x" and result["isError"] is True
+    assert answer["id"] == "x"
+    assert result["isError"] is True
     assert result.get("resultType") == ("complete" if modern else None)
     said = result["content"][0]["text"]
     for part in ("the fake forbids this", "policy_forbids", "s/pay", "d_1", "ask for something else"):
         assert part in said
     decision = result["_meta"]["remit/decision"]
-    assert decision["id"] == "d_1" and decision["reason"]["code"] == "policy_forbids" and not decision["executed"]
+    assert decision["id"] == "d_1"
+    assert decision["reason"]["code"] == "policy_forbids"
+    assert not decision["executed"]
 
 
 def test_a_refused_method_is_a_json_rpc_error() -> None:
@@ -91,7 +96,8 @@ def test_a_refused_method_is_a_json_rpc_error() -> None:
     stage = run(scene, Rules(deny=("s/mcp:resources/read",)))
     assert stage.to_server == []
     error = stage.to_client[0]["error"]
-    assert error["code"] == 403 and error["data"]["remit/decision"]["reason"]["code"] == "policy_forbids"
+    assert error["code"] == 403
+    assert error["data"]["remit/decision"]["reason"]["code"] == "policy_forbids"
     assert stage.decider.asked[0] == ("s/mcp:resources/read", {"uri": "file:///etc/shadow"}, "")
 
 
@@ -155,7 +161,7 @@ def test_attack_answer_to_another_question() -> None:
     """A decision for other arguments, another action, or without an id permits nothing."""
 
     class Confused(FakeDecider):
-        change: dict[str, Any] = {}
+        change: ClassVar[dict[str, Any]] = {}
 
         async def authorize(self, *args: Any, **kwargs: Any) -> Decision:
             from msgspec.structs import replace
@@ -173,7 +179,7 @@ def test_attack_answer_to_another_question() -> None:
 
         async def scene(stage: Stage, change: dict[str, Any] = change) -> None:
             confused = Confused()
-            confused.change = change
+            Confused.change = change
             stage.enforcement._decider = confused
             stage.call(1, "pay", PAY_INPUT)
             await stage.settle()
@@ -185,7 +191,7 @@ def test_attack_answer_to_another_question() -> None:
 
 def test_attack_permit_used_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(permits.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
     class Slow(FakeDecider):
         async def authorize(self, *args: Any, **kwargs: Any) -> Decision:
@@ -320,7 +326,8 @@ def test_attack_tool_named_like_a_method() -> None:
         await stage.settle()
 
     stage = run(scene)
-    assert stage.decider.asked == [] and stage.to_server == []
+    assert stage.decider.asked == []
+    assert stage.to_server == []
     assert stage.to_client[0]["error"]["code"] == -32602
 
 
@@ -330,7 +337,8 @@ def test_attack_argument_that_differs_in_case() -> None:
         await stage.settle()
 
     stage = run(scene)
-    assert stage.decider.asked == [] and stage.to_server == []
+    assert stage.decider.asked == []
+    assert stage.to_server == []
     assert "arguments_ambiguous" in str(stage.to_client[0])
 
 
@@ -340,7 +348,8 @@ def test_attack_call_that_answers_later() -> None:
         await stage.settle()
 
     stage = run(scene)
-    assert stage.decider.asked == [] and stage.to_server == []
+    assert stage.decider.asked == []
+    assert stage.to_server == []
     assert "task_call_refused" in str(stage.to_client[0])
 
 
@@ -354,7 +363,8 @@ def test_attack_result_of_unknown_type() -> None:
         await stage.settle()
 
     stage = run(scene)
-    assert "result_type_unknown" in str(stage.to_client[0]) and stage.decider.told == []
+    assert "result_type_unknown" in str(stage.to_client[0])
+    assert stage.decider.told == []
 
 
 def test_a_result_whose_outcome_can_not_be_recorded_is_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +381,8 @@ def test_a_result_whose_outcome_can_not_be_recorded_is_withheld(monkeypatch: pyt
 
     stage = run(scene, Rules(no_reports=True))
     said = stage.to_client[0]["result"]["content"][0]["text"]
-    assert "outcome_not_recorded" in said and "Do not repeat" in said
+    assert "outcome_not_recorded" in said
+    assert "Do not repeat" in said
     assert [outcome.result for outcome in stage.decider.told] == ["response"]  # reported again, late
 
 
@@ -384,7 +395,8 @@ def test_a_cancelled_call_that_is_being_decided_is_not_carried_out() -> None:
         await asyncio.sleep(0.1)
 
     stage = run(scene, Rules(delay=0.05))
-    assert stage.to_server == [] and stage.to_client == []
+    assert stage.to_server == []
+    assert stage.to_client == []
     assert [outcome.result for outcome in stage.decider.told] == ["not_executed"]
 
 
@@ -412,7 +424,8 @@ def test_a_hanging_server() -> None:
 
     stage = run(scene, hang=0.05)
     assert {frame["id"] for frame in stage.to_client} == {1, 2}
-    assert "server_hung" in str(stage.to_client) and "late" not in str(stage.to_client)
+    assert "server_hung" in str(stage.to_client)
+    assert "late" not in str(stage.to_client)
     assert [f["params"]["requestId"] for f in stage.to_server if f["method"] == "notifications/cancelled"] == [2, 1]
     assert [outcome.result for outcome in stage.decider.told] == ["response"]
 
@@ -443,7 +456,9 @@ def test_a_server_that_ends_leaves_the_outcome_unknown() -> None:
 
     stage = run(scene)
     by_id = {frame["id"]: str(frame) for frame in stage.to_client}
-    assert "server_ended" in by_id[1] and "server_ended" in by_id[2] and 3 in by_id
+    assert "server_ended" in by_id[1]
+    assert "server_ended" in by_id[2]
+    assert 3 in by_id
     assert [outcome.result for outcome in stage.decider.told] == ["not_executed"]
 
 
@@ -462,8 +477,10 @@ def test_a_call_too_large_to_be_decided_is_refused() -> None:
         await stage.settle()
 
     stage = run(scene)
-    assert stage.to_server == [] and stage.decider.asked == []
-    assert "frame_too_large" in str(stage.to_client[0]) and stage.to_client[0]["id"] == 1
+    assert stage.to_server == []
+    assert stage.decider.asked == []
+    assert "frame_too_large" in str(stage.to_client[0])
+    assert stage.to_client[0]["id"] == 1
 
 
 def test_a_broken_answer_ends_the_call_that_waits_for_it() -> None:
@@ -474,7 +491,8 @@ def test_a_broken_answer_ends_the_call_that_waits_for_it() -> None:
         await stage.settle()
 
     stage = run(scene)
-    assert stage.to_client[0]["id"] == 4 and "can't be read" in str(stage.to_client[0])
+    assert stage.to_client[0]["id"] == 4
+    assert "can't be read" in str(stage.to_client[0])
     assert [outcome.result for outcome in stage.decider.told] == ["error"]
 
 
@@ -557,7 +575,8 @@ def test_sampling_and_elicitation_are_asked_for() -> None:
 
     stage = run(scene, Rules(deny=("s/mcp:sampling/createMessage",)))
     by_id = {frame["id"]: frame for frame in stage.to_server}
-    assert by_id[1]["result"] == {"action": "decline"} and by_id[3]["result"] == {"roots": []}
+    assert by_id[1]["result"] == {"action": "decline"}
+    assert by_id[3]["result"] == {"roots": []}
     assert by_id[2]["error"]["code"] == 403
     assert [outcome.result for outcome in stage.decider.told] == ["response"]
 
@@ -692,20 +711,21 @@ def test_a_decision_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.sleep(0.1)
 
     stage = run(scene, Rules(delay=5.0))
-    assert "decision_timeout" in str(stage.to_client[0]) and stage.to_server == []
+    assert "decision_timeout" in str(stage.to_client[0])
+    assert stage.to_server == []
 
 
 def test_a_list_that_never_comes_refuses_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enforcement, "LIST_SECONDS", 0.02)
 
     async def scene(stage: Stage) -> None:
-        stage._to_server = stage.raw_to_server.append  # type: ignore[method-assign]
         stage.relay.client.forward = stage.raw_to_server.append
         stage.call(1, "pay")
         await asyncio.sleep(0.1)
 
     stage = run(scene)
-    assert "definition_unavailable" in str(stage.to_client[0]) and stage.decider.asked == []
+    assert "definition_unavailable" in str(stage.to_client[0])
+    assert stage.decider.asked == []
 
 
 def test_a_refusal_says_when_a_person_can_approve() -> None:
@@ -715,4 +735,5 @@ def test_a_refusal_says_when_a_person_can_approve() -> None:
         id="d_9", effect="deny", reason=Reason(code="c", message="m"), action="a", digest="", requestable=True
     )
     refusal = Refusal(decision.reason, "a", decision)
-    assert "approve" in refusal.text() and refusal.data()["requestable"]
+    assert "approve" in refusal.text()
+    assert refusal.data()["requestable"]

@@ -1,4 +1,4 @@
-"""What the official SDK client sees through the gateway is what it sees without it (an allow-everything fake decides)."""
+"""What the official SDK client sees through the gateway is what it sees without it; a fake that permits all decides."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def parameters(command: list[str], rules: dict[str, Any] | None) -> StdioServerP
 async def use_everything(mode: str, rules: dict[str, Any] | None) -> list[Any]:
     seen: list[Any] = []
 
-    async def elicited(*_: Any) -> ElicitResult:
+    async def elicited(context: Any, params: Any) -> ElicitResult:
         return ElicitResult(action="accept", content={"name": "Ada"})
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
-        seen.append((done, total, message))
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total, message))
 
     transport = stdio_client(parameters(SERVER, rules))
     async with Client(transport, mode=mode, elicitation_callback=elicited) as client:

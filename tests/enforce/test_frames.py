@@ -202,4 +202,5 @@ def test_an_id_at_the_head_of_a_broken_frame() -> None:
 
 def test_an_error_frame_without_an_id() -> None:
     message = read_message(error_frame(None, -32700, "no").strip())
-    assert message.id is None and not message.method
+    assert message.id is None
+    assert not message.method

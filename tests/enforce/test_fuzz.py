@@ -11,17 +11,42 @@ from hypothesis import strategies as st
 
 from remit.enforce.frames import FrameReader
 from remit.enforce.methods import CLIENT_NOTIFICATIONS, CLIENT_REQUESTS, SERVER_REQUESTS
+
 from .fake import Rules
 from .stage import Stage
 
 RULES = Rules(deny=("s/pay", "s/mcp:resources/read"), redact={"s/read": ("email",)}, select={"s/read": ("a.b",)})
 
-_ids = st.sampled_from([1, 2, "1", "a", 1.0, None, True, -1, {}, "remit-1"])
+_ids: st.SearchStrategy[Any] = st.sampled_from([1, 2, "1", "a", 1.0, None, True, -1, {}, "remit-1"])
 _scalars = st.none() | st.booleans() | st.integers(-3, 2**65) | st.floats() | st.text(max_size=5)
 _keys = st.sampled_from(
-    ["name", "Name", "arguments", "Arguments", "_meta", "task", "requestState", "inputResponses", "amount", "Amount"]
-    + ["requestId", "progressToken", "content", "structuredContent", "isError", "resultType", "tools", "nextCursor"]
-    + ["inputRequests", "uri", "notifications", "resourceSubscriptions", "email", "text", "type"]
+    [
+        "name",
+        "Name",
+        "arguments",
+        "Arguments",
+        "_meta",
+        "task",
+        "requestState",
+        "inputResponses",
+        "amount",
+        "Amount",
+        "requestId",
+        "progressToken",
+        "content",
+        "structuredContent",
+        "isError",
+        "resultType",
+        "tools",
+        "nextCursor",
+        "inputRequests",
+        "uri",
+        "notifications",
+        "resourceSubscriptions",
+        "email",
+        "text",
+        "type",
+    ]
 )
 _values = st.recursive(
     _scalars | st.sampled_from(["pay", "read", "hidden", "text", "input_required", "complete", '{"email":"x"}']),
@@ -74,7 +99,8 @@ def test_attack_any_frames_from_both_sides(script: list[tuple[bool, bytes]]) -> 
                 assert (action, _fold(params.get("arguments") or {})) in permitted, frame
             assert message.get("method") != "resources/read", frame
     for frame in (*stage.raw_to_client, *stage.raw_to_server):
-        assert frame.endswith(b"\n") and frame.count(b"\n") == 1
+        assert frame.endswith(b"\n")
+        assert frame.count(b"\n") == 1
         json.loads(frame)
     assert not any("fault" in line for line in stage.log), stage.log
 

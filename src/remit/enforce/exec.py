@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from remit.core.decisions import Outcome, OutcomeResult, Reason
-from remit.core.errors import RemitError
+from remit.core.errors import InvalidInput, RemitError
 from remit.enforce.artifact import Artifact, place, seal
 from remit.enforce.environment import child_environment
 from remit.enforce.permits import Held, Question, ask
@@ -63,6 +63,8 @@ async def execute(
     artifacts: dict[str, Artifact] = {}
     try:
         for name, source in (files or {}).items():
+            if name in arguments:
+                raise InvalidInput("param_repeated", f"`{name[:80]}` is given as a value and as a file")
             artifacts[name] = seal(source)
         placed = place(command, artifacts)
         question = Question(action, {**arguments, **{name: item.digest for name, item in artifacts.items()}})
