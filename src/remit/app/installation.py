@@ -9,6 +9,7 @@ from remit.app.identities import declared
 from remit.app.project import load_project
 from remit.core.clock import Clock, system_clock
 from remit.core.errors import DocumentError
+from remit.core.identities import Registration
 from remit.core.settings import Settings
 from remit.decide.configuration import Configuration
 from remit.decide.governor import Governor
@@ -76,11 +77,23 @@ async def open_installation(folder: Folder, clock: Clock = system_clock) -> Inst
     """Opens a folder exclusively; `Conflict("folder_in_use")` when a service has it."""
     settings, configuration = load_project(folder)
     keyring = make_state(folder, clock())
+    return await compose(folder, settings, configuration, keyring, declared(settings, folder), clock)
+
+
+async def compose(
+    folder: Folder,
+    settings: Settings,
+    configuration: Configuration,
+    keyring: KeyRing,
+    registrations: tuple[Registration, ...],
+    clock: Clock,
+) -> Installation:
+    """Opens the records of `folder` under a configuration, with these identities registered."""
     store = SqliteStore(folder.database, settings.trust_domain, clock)
     try:
         governor = Governor(configuration, store, store.world)
         await governor.announce()
-        await governor.bootstrap(declared(settings, folder), "remit.toml")
+        await governor.bootstrap(registrations, "remit.toml")
         audience = audience_of(settings.trust_domain)
         authenticator = Authenticator(
             settings.trust_domain,

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from remit.console.rows import STYLES
 from remit.console.screen import moment, printable, readable
+from remit.core.decisions import Decision
 
 _LABEL: Final = 10  # columns of the labels at the left
 _TEXT_LINES: Final = 40  # of one policy
@@ -24,11 +25,28 @@ def show(console: Console, found: Mapping[str, Any]) -> None:
     if found["kind"] == "task":
         _show_task(console, found)
     else:
-        _show_decision(console, found)
+        show_decision(console, found)
     _show_record(console, found)
 
 
-def _show_decision(console: Console, found: Mapping[str, Any]) -> None:
+def show_answer(console: Console, decision: Decision, arguments: Mapping[str, Any], texts: Mapping[str, str]) -> None:
+    """Prints a decision that was not recorded; `texts` are policies by id."""
+    effect = "observed" if decision.reason.code == "observed" else decision.effect
+    console.print(Text.assemble((effect, f"bold {STYLES.get(effect, '')}"), "  ", (printable(decision.action), "bold")))
+    console.print()
+    reason = decision.reason
+    _part(console, "why", reason.code, reason.message, reason.next_step and f"next: {reason.next_step}")
+    _values(console, "arguments", arguments)
+    for obligation in decision.obligations:
+        _part(console, "must", f"{obligation.id} {', '.join(obligation.fields)}")
+    found = [
+        {"id": ref.id, "path": ref.path, "line": ref.line, "text": texts.get(ref.id, "")} for ref in reason.policies
+    ]
+    _show_policies(console, found)
+
+
+def show_decision(console: Console, found: Mapping[str, Any]) -> None:
+    """Prints a decision as `detail` tells it, without its place in the record."""
     observed = found["reason"]["code"] == "observed"
     effect = "observed" if observed else found["effect"]
     kind = f"  ({found['actionEffect']})" if found["actionEffect"] else ""
@@ -41,7 +59,7 @@ def _show_decision(console: Console, found: Mapping[str, Any]) -> None:
     console.print()
     reason = found["reason"]
     _part(console, "why", reason["code"], reason["message"], reason["nextStep"] and f"next: {reason['nextStep']}")
-    if found["repeated"]:
+    if found.get("repeated"):
         _part(console, "", f"asked and refused {found['repeated']} more times in the same way")
     _show_who(console, found)
     _show_arguments(console, found)
@@ -108,7 +126,7 @@ def _show_policies(console: Console, policies: Iterable[Mapping[str, Any]]) -> N
 
 
 def _show_outcomes(console: Console, found: Mapping[str, Any]) -> None:
-    if found["effect"] != "permit":
+    if found["effect"] != "permit" or "outcomes" not in found:
         return
     if not found["outcomes"]:
         _part(console, "outcome", "none yet", f"the permit becomes unknown {moment(found['permit']['deadline'])}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -74,13 +74,11 @@ def table(title: str = "") -> Table:
 
 def cells(row: Row) -> list[Text]:
     """The row's cells; colour is the terminal's affair."""
-    return [
-        Text(row.time, style="dim"),
-        Text(row.workload),
-        Text(row.task, style="dim"),
-        Text(row.intent),
-        Text(row.action, style="bold"),
-        Text(row.decision, style=STYLES.get(row.decision, "")),
-        Text(row.reason, style="" if row.decision == "permit" else "yellow"),
-        Text(row.latency, style="dim"),
-    ]
+    return styled(row[1:])
+
+
+def styled(texts: Sequence[str]) -> list[Text]:
+    """The texts of one row, from the time to the latency, each in its column's style."""
+    decision = texts[5]
+    styles = ("dim", "", "dim", "", "bold", STYLES.get(decision, ""), "" if decision == "permit" else "yellow", "dim")
+    return [Text(text, style=style) for text, style in zip(texts, styles, strict=True)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
-from remit.console.rows import cells, row_of
+from remit.console.rows import cells, row_of, styled
 from remit.core.settings import Settings
 from remit.decide.configuration import Configuration
 from remit.ledger.record import decode_record
@@ -23,7 +24,7 @@ def show_start(console: Console, where: list[str], settings: Settings, configura
     """Where the service listens, in which mode, with which workloads, intents, catalogue and policies."""
     observing = configuration.mode == "observe"
     console.print(Text.assemble(("Remit", "bold"), " governs ", (settings.trust_domain, "bold cyan")))
-    _line(console, "listens", "\n           ".join(where))
+    _line(console, "listens", "\n             ".join(where))
     mode = f"observe until {settings.mode.observe_until:%Y-%m-%d %H:%M %Z}" if observing else "enforce"
     _line(console, "mode", mode, style="yellow" if observing else "green")
     _line(console, "workloads", _names([seed.name for seed in settings.workloads]))
@@ -55,6 +56,13 @@ async def follow(console: Console, reader: Reader, after: int) -> None:
         await asyncio.sleep(POLL_SECONDS)
 
 
+def line(texts: Iterable[str], *, header: bool = False) -> Text:
+    """One line of the table from plain texts, in the order of `TITLES`."""
+    if header:
+        return _columns([Text(text, style="bold") for text in texts])
+    return _columns(styled(tuple(texts)))
+
+
 def _columns(texts: list[Text]) -> Text:
     line = Text()
     for text, width in zip(texts, WIDTHS, strict=True):
@@ -66,7 +74,7 @@ def _columns(texts: list[Text]) -> Text:
 
 
 def _line(console: Console, name: str, value: str, style: str = "") -> None:
-    console.print(Text.assemble((f"  {name:<9}", "dim"), (value, style)), soft_wrap=True)
+    console.print(Text.assemble((f"  {name:<11}", "dim"), (value, style)), soft_wrap=True)
 
 
 def _names(names: list[str]) -> str:

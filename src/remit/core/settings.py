@@ -39,8 +39,8 @@ class ModeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[limits]`: bounds that an installation may set."""
 
-    rate_per_second: Annotated[float, Meta(gt=0, le=100_000, description="asks per workload, sustained")] = 50.0
-    rate_burst: Annotated[int, Meta(ge=1, le=1_000_000, description="asks per workload at once")] = 100
+    rate_per_second: Annotated[float, Meta(gt=0, le=100_000, description="asks per workload, sustained")] = 100.0
+    rate_burst: Annotated[int, Meta(ge=1, le=1_000_000, description="asks per workload at once")] = 500
     outcome_seconds: Annotated[Seconds, Meta(description="then a permit without outcome is unknown")] = 120
     denial_fold_seconds: Annotated[
         Seconds, Meta(description="identical denials within this become one counted record")

@@ -27,6 +27,7 @@ class Case:
     action: Action | None = None
     arguments: dict[str, Any] = field(default_factory=dict)  # typed
     contexts: list[dict[str, Any]] = field(default_factory=list)  # one for each of `tasks`
+    mattered: tuple[str, ...] = ()  # the paths of the facts that the deciding policies read
     usage: dict[str, str] = field(default_factory=dict)
     destination: Destination | None = None
     mode: Mode = "enforce"

@@ -18,8 +18,8 @@ class Limits:
     """Bounds that an installation may set in `remit.toml`."""
 
     outcome_deadline_ms: int = 120_000  # a permit without an outcome becomes `unknown` after this
-    rate_per_second: float = 50.0  # asks per workload, sustained
-    rate_burst: int = 100
+    rate_per_second: float = 100.0  # asks per workload, sustained
+    rate_burst: int = 500
     denial_fold_ms: int = 60_000  # identical denials within this are one counted record
 
 

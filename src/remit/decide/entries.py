@@ -44,6 +44,7 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
         "expires": made.expires,
         "id": made.id,
         "idempotencyKey": idempotency(ask) if ask.idempotency_key else "",
+        "mattered": list(case.mattered),
         "micros": int((time.perf_counter() - case.asked) * 1e6) if case.asked else 0,
         "mode": made.mode,
         "obligations": [{"fields": list(o.fields), "id": o.id} for o in made.obligations],

@@ -71,12 +71,20 @@ class Operations:
         return ("Remit::Installation", self.configuration.trust_domain)
 
     def _decide(
-        self, caller: Identity, action: str, resource: Resource, context: dict[str, Any], world: World
+        self,
+        caller: Identity,
+        action: str,
+        resource: Resource,
+        context: dict[str, Any],
+        world: World,
+        *,
+        related: tuple[Registration, ...] = (),
     ) -> Reason | None:
         """3. Policy: None when permitted, else why not. Administration is never observed."""
         registration = registered(world, caller.id)
         intent = resource[1] if resource[0] == "Remit::Intent" else ""
-        evaluation = self.configuration.policies.evaluate(registration, action, resource, context, intent)
+        policies = self.configuration.policies
+        evaluation = policies.evaluate(registration, action, resource, context, intent, related=related)
         for policy, message in evaluation.errors:
             log.critical("ALARM policy %s failed to evaluate: %s", policy, message)
         return None if evaluation.permitted and evaluation.reason.code == PERMITTED else evaluation.reason

@@ -77,7 +77,8 @@ class TaskOperations(Operations):
             context["caseType"] = request.case_type
         if parent is not None:
             context["parent"] = parent.id
-        refusal = self._decide(caller, "task.start", ("Remit::Intent", intent.name), context, world)
+        resource = ("Remit::Intent", intent.name)
+        refusal = self._decide(caller, "task.start", resource, context, world, related=(workload,))
         if refusal is None and workload.state != "active":
             refusal = Reason(code=f"identity_{workload.state}", message=f"`{workload.id}` is {workload.state}")
         if refusal is None and parent is not None and caller.id not in (parent.workload, parent.starter):

@@ -1,0 +1,1 @@
+"""Examples: project folders, the agents that work in them, and the demo that runs them."""
