@@ -242,6 +242,7 @@ class Client:
         probe: bool,
     ) -> Decision:
         check_arguments(input)
+        digest = request_digest(action, input)
         body = wire.EvaluationRequest(
             subject=await self._subject(grant, subject),
             action=wire.ActionBody(name=action, properties=wire.ActionProperties(definition=definition)),
@@ -253,7 +254,7 @@ class Client:
         answer = await self._call("POST", EVALUATION, body, _evaluation, again=True)
         decision = wire.decision_of(answer, action)
         # SECURITY: an answer to another question is no answer.
-        if decision.digest != request_digest(action, input) and decision.permitted:
+        if decision.digest != digest and decision.permitted:
             raise Unavailable("answer_mismatch", "the service's answer is for other arguments")
         return decision
 
