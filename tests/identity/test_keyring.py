@@ -85,10 +85,10 @@ def test_a_key_to_come_is_replaced_by_the_next_rotation(tmp_path: Path) -> None:
     new = ring.rotate(NOW, delay_ms=7 * DAY).kid
     assert kids(ring) == [old, new]
     assert pending not in kids(ring)
-    # `old` signs until the new one does, seven days from now, so it is needed for another seven.
-    ring.rotate(NOW + 13 * DAY)
+    # `old` signs until the new one does, seven days from now, so it is needed for another 31.
+    ring.rotate(NOW + 37 * DAY)
     assert old in kids(ring)
-    ring.rotate(NOW + 15 * DAY)
+    ring.rotate(NOW + 39 * DAY)
     assert old not in kids(ring)
 
 
@@ -174,6 +174,19 @@ def test_a_ring_is_bounded(tmp_path: Path) -> None:
         ring.rotate(NOW + MAX_KEYS)
     assert caught.value.code == "too_many_keys"
     assert KeyRing.load(tmp_path).bundle() == ring.bundle()
+
+
+def test_a_rotation_each_day_never_fills_the_ring(tmp_path: Path) -> None:
+    ring = KeyRing.create(tmp_path, NOW)
+    for day in range(1, 80):
+        ring.rotate(NOW + day * DAY)
+    assert len(kids(ring)) == 33
+
+
+@pytest.mark.parametrize("delay", [-1, 8 * DAY])
+def test_a_delay_out_of_bounds_is_refused(tmp_path: Path, delay: int) -> None:
+    with pytest.raises(InvalidInput):
+        KeyRing.create(tmp_path, NOW).rotate(NOW, delay_ms=delay)
 
 
 def test_a_clock_before_the_first_key_signs_nothing(tmp_path: Path) -> None:

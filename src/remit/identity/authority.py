@@ -40,8 +40,8 @@ class Authority:
     def issue_task_token(self, task: str, workload: str, jkt: str, expires: int, now: int) -> str:
         """A task token: names the task `task` of `workload`, bound to the key `jkt`, until `expires` (ms).
 
-        It lives 7 days at most, so that a retired signing key need not be kept longer; a task that lasts longer needs
-        a new token then. Raises `InvalidInput` for a malformed task id, workload or key, or an expiry in the past.
+        It lives 31 days at most, as the longest task does, so that a retired signing key need not be kept longer.
+        Raises `InvalidInput` for a malformed task id, workload or key, or an expiry in the past.
         """
         workload_id = parse_spiffe_id(workload)
         if not TASK_ID.fullmatch(task):

@@ -18,11 +18,14 @@ from remit.identity.private_file import read_private, write_private
 from remit.identity.svid import LEEWAY_MS
 
 FILE: Final = "keyring.json"
-MAX_KEYS: Final = 16
+MAX_KEYS: Final = 48  # a rotation each day keeps 33
 REFRESH_HINT_S: Final = 300  # how often a verifier elsewhere should look for new keys
 
-# Nothing that a key signs lives longer, so a retired key can leave the bundle after this time.
-LONGEST_LIFE_MS: Final = 7 * 24 * 3600 * 1000
+LONGEST_DELAY_MS: Final = 7 * 24 * 3600 * 1000
+
+# Nothing that a key signs lives longer, so a retired key can leave the bundle after this time. As long as the longest
+# task: the token of a task must not end before the task does.
+LONGEST_LIFE_MS: Final = 31 * 24 * 3600 * 1000
 
 
 class RingKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,7 +99,7 @@ class KeyRing:
         Keys before it stay in the bundle until everything that they may have signed has expired. A delay lets
         verifiers elsewhere read the new bundle first. Verifiers must be given the new `bundle`.
         """
-        if not 0 <= delay_ms <= LONGEST_LIFE_MS:
+        if not 0 <= delay_ms <= LONGEST_DELAY_MS:
             raise InvalidInput("delay_invalid", "the delay of a rotation is between 0 and 7 days")
         added = _new_key(now + delay_ms)
         with self._changing() as ring:
