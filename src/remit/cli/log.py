@@ -65,7 +65,7 @@ def log(
     The column `id` shows the end of an id, which is enough for `remit log show`. --json prints one object a line.
     """
     if context.invoked_subcommand is not None:
-        context.obj = project or context.obj
+        context.find_root().obj = project or context.find_root().obj
         return
     folder = options.folder_of(context, project)
     with Reader(folder.database) as reader:

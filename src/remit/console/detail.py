@@ -196,10 +196,10 @@ def decisive(reader: Reader, configuration: Mapping[str, Any], named: Sequence[A
             known.setdefault(policy.id, policy)
     found = []
     for id_ in ids:
-        policy = known.get(id_)
-        if policy is None:
+        if id_ not in known:
             found.append({"id": id_, "path": "", "line": 0, "text": "", "reads": ()})
             continue
+        policy = known[id_]
         reads = [".".join(path) for path in sorted(_shown(policy)) if path]
         where = {"path": policy.ref.path, "line": policy.ref.line}
         found.append({"id": id_, **where, "text": policy.source.text[policy.start : policy.end], "reads": reads})
