@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from remit.catalogue.definitions import Definition
 from remit.catalogue.effect import argument_schemas
-from remit.catalogue.words import forms, words_of_name, words_of_text
+from remit.catalogue.words import forms, mentions, words_of_name, words_of_text
 from remit.core.effects import Effect
 
 Role = Literal["selector", "content"]
@@ -103,14 +103,26 @@ ARGUMENTS: Final[tuple[ArgumentRule, ...]] = (
 
 # Of these kinds every argument is recorded as a commitment, but for groups of people.
 _PERSONAL_KINDS: Final = frozenset({"who", "secret"})
-_NOT_PERSONAL: Final = _words("channel group team to role server merchant cursor nextcursor")
+_NOT_PERSONAL: Final = _words("channel group team to role server merchant cursor key")
+_COMPARED: Final = _words("match matching pattern regex regexp filter contain containing whose")
 PERSONAL: Final = _words(
     "email address phone mobile iban username fullname firstname lastname surname birthday birthdate ssn passport"
     " salary password passwd secret credential ssh cvv diagnosis"
 )
 _PERSONAL_PAIRS: Final = frozenset(
-    {("first", "name"), ("last", "name"), ("full", "name"), ("birth", "date"), ("id", "number"), ("account", "number")}
+    {
+        ("first", "name"),
+        ("last", "name"),
+        ("full", "name"),
+        ("birth", "date"),
+        ("id", "number"),
+        ("account", "number"),
+        ("api", "key"),
+        ("access", "key"),
+        ("private", "key"),
+    }
 )
+_ADDRESSES: Final = _words("url uri hostname")
 _REFERENCES: Final = _words("id uuid guid")
 _TOKEN_COUNTS: Final = _words("max min count limit num total")
 
@@ -197,16 +209,13 @@ def _counts_tokens(rule: ArgumentRule, words: tuple[str, ...]) -> bool:
 
 
 def _is_address(argument: Argument, schema: object) -> bool:
-    words = set(words_of_name(argument.name))
-    if argument.kind != "where" or "string" not in types_of(schema):
-        described = schema.get("description", "") if isinstance(schema, dict) else ""
-        return (
-            argument.kind in ("who", "unknown", "which", "path")
-            and "string" in types_of(schema)
-            and isinstance(described, str)
-            and bool({"url", "uri", "hostname"} & set(words_of_text(described)[:12]))
-        )
-    return not words & {"port"}
+    if "string" not in types_of(schema):
+        return False
+    if argument.kind == "where":
+        return "port" not in words_of_name(argument.name)
+    described = schema.get("description", "") if isinstance(schema, dict) else ""
+    words = words_of_text(described)[:12] if isinstance(described, str) else ()
+    return bool(_ADDRESSES & set(words)) and not mentions(words, _COMPARED) and argument.kind != "option"
 
 
 def _branches(schema: dict[str, Any]) -> list[dict[str, Any]]:

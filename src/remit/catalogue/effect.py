@@ -74,12 +74,8 @@ def _by_words(reading: Reading) -> list[Finding]:
         return findings
     named = _verbs_of_name(reading.name)
     findings = [_of_verb(verb, reading, reading.name, "name") for verb in named]
-    led = _first(reading.sentence[:_LEAD], nouns=False)
-    if led is None and not named:
-        led = _first(reading.sentence[:8], nouns=True)
-    if led is not None:
-        objects = reading.name if named else reading.name + reading.sentence[:8]
-        findings.append(_of_verb(led, reading, objects, "description"))
+    objects = reading.name if named else reading.name + reading.sentence[:8]
+    findings += [_of_verb(verb, reading, objects, "description") for verb in _verbs_of_sentence(reading, named)]
     return findings
 
 
@@ -103,6 +99,23 @@ def _verbs_of_name(name: tuple[str, ...]) -> list[_Verb]:
     return [first, *(verb for word in later if (verb := _first_of_any((word,))) is not None)]
 
 
+def _verbs_of_sentence(reading: Reading, named: list[_Verb]) -> list[_Verb]:
+    """The verb that leads the description, with those listed behind it: "List, create or close a tab"."""
+    words = reading.sentence
+    first = _first(words[:_LEAD], nouns=False)
+    if first is None:
+        # A word such as `order` leads a description as a verb only if nothing else says what the tool does.
+        alone = None if named else _first(words[:1], nouns=True)
+        return [alone] if alone is not None else []
+    found = [first]
+    for word in words[words.index(first.word) + 1 :]:
+        verb = _first((word,), nouns=False)
+        if verb is None and word not in ("and", "or"):
+            break
+        found += [verb] if verb is not None else []
+    return found
+
+
 def _first_of_any(words: tuple[str, ...]) -> _Verb | None:
     return _first(words, nouns=False) or _first(words, nouns=True)
 
@@ -110,7 +123,10 @@ def _first_of_any(words: tuple[str, ...]) -> _Verb | None:
 def _first(words: tuple[str, ...], *, nouns: bool) -> _Verb | None:
     for word in words:
         for rule in verbs.VERBS:
-            stem = next((form for form in forms(word) if form in (rule.nouns if nouns else rule.verbs)), "")
+            if nouns:
+                stem = word if word in rule.nouns else ""
+            else:
+                stem = next((form for form in forms(word) if form in rule.verbs), "")
             if stem:
                 return _Verb(word, stem, rule)
     return None
@@ -149,6 +165,8 @@ def _by_arguments(reading: Reading, so_far: Effect) -> list[Finding]:
         found.append(Finding("pay", f"the arguments `{amount}` and `{payee}` say how much goes to whom"))
     if so_far != "read" and (to := takes(verbs.RECIPIENT_ARGUMENTS)) and (text := takes(verbs.TEXT_ARGUMENTS)):
         found.append(Finding("send", f"the arguments `{to}` and `{text}` address a text to somebody"))
+    if submit := takes(verbs.SUBMIT_ARGUMENTS):
+        found.append(Finding("send", f"the argument `{submit}` has it sent as well"))
     return found
 
 

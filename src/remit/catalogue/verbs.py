@@ -31,7 +31,10 @@ def _words(text: str) -> frozenset[str]:
 
 
 class VerbRule(NamedTuple):
-    """Verbs of one effect; `nouns` are words that are as often nouns, and count only where no verb stands."""
+    """Verbs of one effect.
+
+    `nouns` are words that are as often nouns: they count only where no verb stands, and not in the plural.
+    """
 
     effect: Effect
     because: str
@@ -76,10 +79,10 @@ VERBS: Final[tuple[VerbRule, ...]] = (
         "delete",
         "takes something away",
         _words(
-            "delete remove cancel clear erase drop purge revoke uninstall destroy wipe kick truncate discard"
+            "delete remove cancel clear erase purge revoke uninstall destroy wipe kick truncate discard"
             " unsubscribe expunge evict shred cleanup prune dismiss rm unregister"
         ),
-        _words("empty trash"),
+        _words("drop empty trash"),
     ),
     VerbRule(
         "share",
@@ -125,7 +128,7 @@ VERBS: Final[tuple[VerbRule, ...]] = (
             "create add write append save make store move copy rename edit update modify set put insert patch replace"
             " download clone import sync commit stage unstage mark assign unassign unarchive restore undo redo"
             " revert unstar unpin follow unfollow upsert fork initialize init generate attach detach reschedule"
-            " overwrite close reopen resolve toggle increment remember adjust bump rebase switch"
+            " overwrite close reopen resolve toggle increment remember adjust bump rebase switch resize"
         ),
         _words(
             "change pull open reset star like vote rate record draft tag label archive schedule pin react track type"
@@ -139,9 +142,9 @@ VERBS: Final[tuple[VerbRule, ...]] = (
             "get list read search find view show fetch lookup check count describe display inspect browse visit"
             " retrieve summarize calculate compute compare return analyze analyse explain preview poll convert"
             " translate validate verify detect classify recall discover examine enumerate extract parse identify"
-            " locate query scan"
+            " locate query scan capture wait echo"
         ),
-        _words("total monitor watch select diff status log tree info history"),
+        _words("total monitor watch select diff status log tree info history screenshot"),
     ),
 )
 
@@ -269,4 +272,5 @@ AMOUNT_ARGUMENTS: Final = _words("amount sum price")
 ADDRESS_ARGUMENTS: Final = _words("url uri endpoint webhook")
 BODY_ARGUMENTS: Final = _words("body data payload headers json form method")
 RECIPIENT_ARGUMENTS: Final = _words("recipient recipients to cc bcc")
+SUBMIT_ARGUMENTS: Final = _words("submit send publish notify")
 TEXT_ARGUMENTS: Final = _words("body message text content subject")
