@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -77,18 +76,17 @@ def _governed_async(
     async def run(*args: P.args, **kwargs: P.kwargs) -> Any:
         input = _input_of(signature, args, kwargs)
         permit = await client.permit(_grant_of(grant), action, input, definition=definition)
-        started = _now(permit)
         try:
             _begin(permit, action, input)
         except RemitError:
-            await _tell(client, _outcome(permit, "not_executed", started))
+            await _tell(client, _outcome(permit, "not_executed"))
             raise
         try:
             result = await function(*args, **kwargs)
         except BaseException:
-            await _tell(client, _outcome(permit, "error", started))
+            await _tell(client, _outcome(permit, "error"))
             raise
-        await _tell(client, _outcome(permit, "response", started, result))
+        await _tell(client, _outcome(permit, "response", result))
         return _left(permit, result)
 
     return run
@@ -106,18 +104,17 @@ def _governed_sync(
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         input = _input_of(signature, args, kwargs)
         permit = client.permit(_grant_of(grant), action, input, definition=definition)
-        started = _now(permit)
         try:
             _begin(permit, action, input)
         except RemitError:
-            _tell_sync(client, _outcome(permit, "not_executed", started))
+            _tell_sync(client, _outcome(permit, "not_executed"))
             raise
         try:
             result = function(*args, **kwargs)
         except BaseException:
-            _tell_sync(client, _outcome(permit, "error", started))
+            _tell_sync(client, _outcome(permit, "error"))
             raise
-        _tell_sync(client, _outcome(permit, "response", started, result))
+        _tell_sync(client, _outcome(permit, "response", result))
         return cast("R", _left(permit, result))
 
     return run
@@ -151,18 +148,13 @@ def _begin(permit: Permit, action: str, input: dict[str, Any]) -> None:
     permit.use(action, input)
 
 
-def _now(permit: Permit) -> int:
-    """The time (ms) by the service's clock at which the permit was given: no other clock is needed here."""
-    return permit.decision.at or time.time_ns() // 1_000_000
-
-
-def _outcome(permit: Permit, result: OutcomeResult, started: int, value: Any = None) -> Outcome:
+def _outcome(permit: Permit, result: OutcomeResult, value: Any = None) -> Outcome:
     decision = permit.decision
     return Outcome(
         decision=decision.id,
         digest=decision.digest,
         result=result,
-        started=started,
+        started=permit.started,
         output=select(value, fields_of(decision, SELECT)),
         bytes=_size(value),
     )

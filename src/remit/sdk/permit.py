@@ -37,7 +37,9 @@ class Permit:
         if not decision.permitted or decision.probe or not decision.id:
             raise refusal(decision)
         self.decision = decision
+        self.started = 0  # ms by the service's clock: when it was used
         self._monotonic = monotonic
+        self._asked_at = asked_at
         self._until = asked_at + min(bounds.PERMIT_MS, max(0, decision.expires - decision.at)) / 1000
         self._lock = threading.Lock()
         self._used = False
@@ -53,7 +55,9 @@ class Permit:
             if self._used:
                 raise Conflict("permit_spent", "the permit was used already", "ask again")
             self._used = True
-        if self._monotonic() >= self._until:
+        now = self._monotonic()
+        self.started = self.decision.at + int((now - self._asked_at) * 1000)
+        if now >= self._until:
             raise Refused("permit_expired", "the permit is older than five seconds", "ask again", self.decision)
         check_arguments(input)
         if action != self.decision.action or request_digest(action, input) != self.decision.digest:

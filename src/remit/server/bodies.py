@@ -86,6 +86,13 @@ def check_shape(body: bytes) -> None:
             raise InvalidInput("body_too_deep", f"the body is nested deeper than {bounds.JSON_DEPTH} levels")
 
 
+def check_names(*names: str, empty: bool = False) -> None:
+    """`InvalidInput("name_invalid")` for a name over `NAME_BYTES`, and for an empty one unless `empty`."""
+    for name in names:
+        if not (name or empty) or len(name) > bounds.NAME_BYTES or len(name.encode()) > bounds.NAME_BYTES:
+            raise InvalidInput("name_invalid", f"a name is empty or longer than {bounds.NAME_BYTES} bytes")
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> None:
     if len(dict(pairs)) != len(pairs):
         seen: set[str] = set()

@@ -12,7 +12,7 @@ from remit.core.errors import Forbidden, InvalidInput, Unauthenticated
 from remit.core.identities import Identity
 from remit.sdk.wire import EvaluationRequest, SubjectBody, decision_body
 from remit.server.answer import Answer, json_answer
-from remit.server.bodies import decode
+from remit.server.bodies import check_names, decode
 from remit.server.port import ServicePort
 from remit.server.serving import Call, Serving
 
@@ -29,8 +29,7 @@ async def evaluate(serving: Serving, call: Call) -> Answer:
     body = decode(call.body, _decoder)
     context = body.context
     server = _server_of(body)
-    if len(context.idempotency_key) > bounds.NAME_BYTES or len(body.action.properties.definition) > bounds.NAME_BYTES:
-        raise InvalidInput("name_too_long", f"a name is longer than {bounds.NAME_BYTES} bytes")
+    check_names(context.idempotency_key, body.action.properties.definition, empty=True)
     ask = Ask(
         caller=call.caller,
         subject=body.subject.id,
@@ -58,7 +57,7 @@ def subject_proof(serving: Serving, call: Call, subject: SubjectBody, task: str)
     """
     if subject.type != "workload":
         raise InvalidInput("subject_type", "the subject's type is not `workload`", "ask about a workload")
-    _check_name(subject.id)
+    check_names(subject.id)
     token, proof = subject.properties.token, subject.properties.proof
     if subject.id == call.caller.id or not (token or proof):
         return None
@@ -95,8 +94,7 @@ def is_enforcement_point(service: ServicePort, caller: Identity, server: str) ->
 
 def _server_of(body: EvaluationRequest) -> str:
     name, resource = body.action.name, body.resource
-    _check_name(name)
-    _check_name(resource.id)
+    check_names(name, resource.id)
     server, slash, tool = name.partition("/")
     if not (server and slash and tool):
         raise InvalidInput("action_malformed", "the action's name is not `<server>/<tool>`")
@@ -107,8 +105,3 @@ def _server_of(body: EvaluationRequest) -> str:
             'send `"resource": {"type": "server", "id": "<server>"}`',
         )
     return server
-
-
-def _check_name(name: str) -> None:
-    if not name or len(name.encode()) > bounds.NAME_BYTES:
-        raise InvalidInput("name_invalid", f"a name is empty or longer than {bounds.NAME_BYTES} bytes")

@@ -7,7 +7,7 @@ import msgspec
 from remit.core.identities import Registration
 from remit.sdk.wire import IdentityChange, IdentityList
 from remit.server.answer import Answer, json_answer
-from remit.server.bodies import decode
+from remit.server.bodies import check_names, decode
 from remit.server.serving import Call, Serving
 
 _registration = msgspec.json.Decoder(Registration)
@@ -23,6 +23,7 @@ async def register(serving: Serving, call: Call) -> Answer:
 async def change(serving: Serving, call: Call) -> Answer:
     """Quarantines, retires or reactivates one."""
     body = decode(call.body, _change)
+    check_names(body.id)
     return json_answer(await serving.service.change(call.caller, body.id, body.state, body.reason))
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from remit.core import bounds
 from remit.core.decisions import Ask
-from remit.core.errors import InvalidInput
 from remit.sdk.wire import ListingRequest, listing_body
 from remit.server.answer import Answer, json_answer
-from remit.server.bodies import decode
+from remit.server.bodies import check_names, decode
 from remit.server.evaluation import subject_proof, task_handle
 from remit.server.serving import Call, Serving
 
@@ -19,8 +17,8 @@ _decoder = msgspec.json.Decoder(ListingRequest)
 async def listing(serving: Serving, call: Call) -> Answer:
     """Null for each tool that could be permitted with some arguments, else the reason why not."""
     body = decode(call.body, _decoder)
-    if not body.server or max(len(name) for name in (body.server, *body.tools)) > bounds.NAME_BYTES:
-        raise InvalidInput("name_invalid", f"a name is empty or longer than {bounds.NAME_BYTES} characters")
+    check_names(body.server, *body.tools)
+    check_names(*body.tools.values(), empty=True)
     ask = Ask(
         caller=call.caller,
         subject=body.subject.id,

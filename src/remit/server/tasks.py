@@ -10,7 +10,7 @@ from remit.core.identities import Identity
 from remit.identity.keys import THUMBPRINT
 from remit.sdk.wire import StartedTaskBody, TaskEndRequest, TaskStart, task_body, task_request
 from remit.server.answer import Answer, json_answer
-from remit.server.bodies import decode
+from remit.server.bodies import check_names, decode
 from remit.server.serving import Call, Serving
 
 _start = msgspec.json.Decoder(TaskStart)
@@ -20,6 +20,8 @@ _end = msgspec.json.Decoder(TaskEndRequest)
 async def start_task(serving: Serving, call: Call) -> Answer:
     """Starts it and answers 201 with its token, bound to the key that the body names."""
     body = decode(call.body, _start)
+    check_names(body.intent, body.workload)
+    check_names(body.case_type, body.parent, empty=True)
     if len(body.prompt.encode()) > bounds.PROMPT_BYTES:
         raise InvalidInput("prompt_too_long", f"the prompt is longer than {bounds.PROMPT_BYTES} bytes")
     if not THUMBPRINT.fullmatch(body.key):
@@ -57,6 +59,5 @@ def _person(serving: Serving, call: Call, token: str) -> Identity | None:
 
 def _task_id(call: Call) -> str:
     task = call.path["task"]
-    if len(task) > bounds.NAME_BYTES:
-        raise InvalidInput("name_invalid", f"the task's id is longer than {bounds.NAME_BYTES} characters")
+    check_names(task)
     return task
