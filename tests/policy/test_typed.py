@@ -103,7 +103,9 @@ def test_attack_number_that_is_none(name: str, value: float) -> None:
     refused({"s": "x"} | {name: value})
 
 
-@pytest.mark.parametrize("value", [0.00001, 1e-300, 0.1 + 0.2, 1e15, 922337203685477.6, 2**63, 10**5000], ids=lambda value: "n")
+@pytest.mark.parametrize(
+    "value", [0.00001, 1e-300, 0.1 + 0.2, 1e15, 922337203685477.6, 2**63, 10**5000], ids=lambda value: "n"
+)
 def test_numbers_that_a_decimal_cannot_hold_are_refused_not_rounded(value: Any) -> None:
     refused({"s": "x", "n": value})
 
@@ -223,7 +225,7 @@ def test_any_decimal_is_read_by_cedar_as_itself_or_refused(value: Any) -> None:
     exact = str(value) if isinstance(value, float) else value
     assert Decimal(text) == Decimal(exact)
     same = cedar.PolicySet.from_str(f'permit (principal, action, resource) when {{ context.n == decimal("{text}") }};')
-    request = {part: 'A::"a"' for part in ("principal", "action", "resource")}
+    request = dict.fromkeys(("principal", "action", "resource"), 'A::"a"')
     request["context"] = msgspec.json.encode({"n": decimal(text)}).decode()
     (answer,) = cedar.is_authorized_batch([request], same, cedar.Entities.from_json_str("[]"), None, False)
     assert msgspec.json.decode(answer)["decision"] == "Allow"

@@ -183,12 +183,18 @@ class Policies:
         return list(self._policies)
 
     def notices(self) -> list[str]:
-        """What works but deserves a look: tools whose input schema can't be used, so that they are refused."""
-        return [
+        """What works but deserves a look: tools whose schema can't be used, and policies that cover no action."""
+        unusable = [
             f"the input schema of `{name}` can't be used, so every call is refused: {converter.problem}"
             for name, converter in self._converters.items()
             if converter.problem
         ]
+        idle = [
+            f"{policy.ref.path}:{policy.ref.line}: policy `{policy.id}` covers no action of the catalogue"
+            for policy in self._policies
+            if policy.origin == "user" and validation.is_idle(policy, self.vocabulary, self._groups)
+        ]
+        return unusable + idle
 
     def _known(self, principal: Registration, action: str, type_: str, id_: str) -> Known | None:
         """The action, when its schema allows this principal and this resource; nothing else is ever permitted."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -48,10 +48,11 @@ def validate(policies: Sequence[Policy], vocabulary: Vocabulary) -> str:
     if changed:
         joined = "\n".join(policy.text for policy, _ in changed)
         result = msgspec.json.decode(cedar.validate_policies(joined, handle))
-        # A policy whose scope names no action that the catalogue has yet is idle, not wrong: see `Policies.notices`.
-        errors = [error for error in result["errors"] if _IDLE not in error["error"]]
-        if errors:
-            raise _first_error([policy for policy, _ in changed], errors, vocabulary)
+        errors = _by_policy([policy for policy, _ in changed], result["errors"])
+        for policy, messages in errors:
+            # A policy for actions that the catalogue does not have yet is idle, not wrong: see `Policies.notices`.
+            if not (all(_IDLE in message for message in messages) and is_idle(policy, vocabulary, groups)):
+                raise _explain(policy, messages, vocabulary)
     for _, key in changed:
         _validated[key] = None
     while len(_validated) > _CACHED:
@@ -65,7 +66,12 @@ def groups_of(known: Known) -> frozenset[Uid]:
     return frozenset([(type_, known.name), *((type_, group) for group in known.groups)])
 
 
-def _check_names(policy: Policy, vocabulary: Vocabulary, groups: dict[str, frozenset[Uid]]) -> None:
+def is_idle(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, frozenset[Uid]]) -> bool:
+    """Whether the policy covers no action that there is."""
+    return not any(applies(policy.scope, groups[name], None, None) for name in vocabulary.actions)
+
+
+def _check_names(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, frozenset[Uid]]) -> None:
     """Refuses what would be valid and never fire."""
     for intent in sorted(policy.reads.intents - vocabulary.intents):
         raise policy.error(f"there is no intent `{intent}`{_similar(intent, vocabulary.intents)}", word=intent)
@@ -82,33 +88,28 @@ def _check_names(policy: Policy, vocabulary: Vocabulary, groups: dict[str, froze
     scope = policy.scope
     covered = [action for name, action in vocabulary.actions.items() if applies(scope, groups[name], None, None)]
     for path in sorted(policy.reads.paths):
-        if path and covered and all(_leads_nowhere(action.context, path) for action in covered):
-            names = {name for action in covered for name in _siblings(action.context, path)}
+        missing = [_missing(action.context, path) for action in covered]
+        steps = [step for step, _ in missing if step is not None]
+        if covered and len(steps) == len(missing):
+            wrong = max(steps)
+            names = {name for step, names in missing if step == wrong for name in names}
             raise policy.error(
-                f"no action that this policy covers has `context.{'.'.join(path)}`{_similar(path[-1], names)}",
-                word=path[-1],
+                f"no action that this policy covers has `context.{'.'.join(path[: wrong + 1])}`"
+                f"{_similar(path[wrong], names)}",
+                word=path[wrong],
             )
 
 
-def _leads_nowhere(context: shapes.Shape, path: Path) -> bool:
-    """Whether the path leaves the record at an attribute that it does not have."""
-    for name in path:
+def _missing(context: shapes.Shape, path: Path) -> tuple[int | None, Iterable[str]]:
+    """The first step of the path that its record does not have, and the names that it has; None: all are there."""
+    for step, name in enumerate(path):
         if context.kind != "record":
-            return False  # an entity's attribute: the validator's to judge
+            break  # an entity's attribute: the validator's to judge
         field = context.fields.get(name)
         if field is None:
-            return True
+            return step, context.fields
         context = field.shape
-    return False
-
-
-def _siblings(context: shapes.Shape, path: Path) -> Iterable[str]:
-    for name in path:
-        field = context.fields.get(name)
-        if field is None:
-            return context.fields
-        context = field.shape
-    return ()
+    return None, ()
 
 
 def _similar(name: str, names: Iterable[str]) -> str:
@@ -116,14 +117,13 @@ def _similar(name: str, names: Iterable[str]) -> str:
     return f" (did you mean `{close[0]}`?)" if close else ""
 
 
-def _first_error(policies: Sequence[Policy], errors: Sequence[dict[str, str]], vocabulary: Vocabulary) -> DocumentError:
-    """The error of the first policy that has one; the engine names policies by their place."""
+def _by_policy(policies: Sequence[Policy], errors: Sequence[Mapping[str, str]]) -> list[tuple[Policy, list[str]]]:
+    """The messages of each policy that has any; the engine names policies by their place."""
     by_place: dict[int, list[str]] = {}
     for error in errors:
         match = _PLACE.fullmatch(error.get("policy_id", ""))
         by_place.setdefault(int(match[1]) if match else 0, []).append(error["error"])
-    place = min(by_place, default=0)
-    return _explain(policies[place], by_place.get(place, ["the policy is not valid"]), vocabulary)
+    return [(policies[place], messages) for place, messages in sorted(by_place.items())]
 
 
 def _explain(policy: Policy, errors: list[str], vocabulary: Vocabulary) -> DocumentError:
