@@ -50,7 +50,8 @@ class Life:
         if kind == "identity":
             self.registration = msgspec.convert(body["registration"], Registration)
         elif kind == "risk":
-            signal = msgspec.convert(body, RiskSignal)
+            # The record also says who set it, and may say more later.
+            signal = msgspec.convert({name: body[name] for name in RiskSignal.__struct_fields__}, RiskSignal)
             self.risk[signal.signal] = signal
         elif kind == "decision" and body["effect"] == "deny":
             if len(self.denials) > 1024:
