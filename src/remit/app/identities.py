@@ -73,6 +73,15 @@ def declared(settings: Settings, folder: Folder) -> tuple[Registration, ...]:
     return tuple(found)
 
 
+def declared_in(settings: Settings) -> frozenset[str]:
+    """The SPIFFE IDs of the identities that `remit.toml` declares."""
+    paths = [f"workload/{seed.name}" for seed in settings.workloads]
+    paths += [f"starter/{seed.name}" for seed in settings.starters]
+    paths += [f"pep/{seed.name}" for seed in settings.enforcement_points]
+    paths += [f"person/{seed.name}" for seed in settings.people]
+    return frozenset(spiffe_id(settings.trust_domain, path) for path in paths)
+
+
 def local_key(folder: Folder, path: str) -> str:
     """The thumbprint of an identity's key in `.remit/keys`, which is made, mode 0600, when there is none."""
     file = folder.key_file(path)

@@ -235,7 +235,7 @@ def list_(context: click.Context, project: Path | None, as_json: bool) -> None:
     if not rows:
         click.echo("the catalogue is empty; `remit catalogue import NAME -- COMMAND` fills it")
         return
-    table = plain_table("server", "tools", "to review", "enforcement point", "command")
+    table = plain_table("server", "tools", "to review", "stands before it", "command", wrap=("command",))
     for row in rows:
         waiting, points = row["unreviewed"], row["enforcementPoints"]
         table.add_row(

@@ -1,0 +1,377 @@
+"""`remit workload`, `starter`, `pep` and `approver`: one implementation for every role."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from remit.app import administration
+from remit.app.administration import Added, Managed, Wanted, identity_id, lifetime
+from remit.app.folder import Folder
+from remit.app.identities import declared_in
+from remit.app.operator import run_as_operator
+from remit.app.session import operator_path
+from remit.cli import options
+from remit.cli.failures import reported
+from remit.console.rows import name_of
+from remit.console.screen import moment, plain_table, printable, screen
+from remit.core.clock import system_clock
+from remit.core.errors import InvalidInput
+from remit.core.identities import Kind, Lifecycle, Registration
+from remit.core.settings import Settings, read_settings
+from remit.core.tasks import RiskSignal
+from remit.sdk.api import Remit
+
+_STATES: Final = {"active": "green", "quarantined": "bold red", "retired": "dim"}
+_WHAT: Final[dict[Managed, str]] = {
+    "workload": "workloads: the agents, services, pipelines and bots that act",
+    "starter": "starters: the applications and CI identities that start tasks",
+    "pep": "enforcement points: the components that ask before an action and report after it",
+    "approver": "approvers: the persons who may approve and resolve",
+}
+_KINDS: Final[dict[Managed, tuple[Kind, ...]]] = {
+    "workload": ("agent", "service", "pipeline", "bot"),
+    "starter": ("service", "pipeline", "bot"),
+    "pep": ("service", "agent", "pipeline", "bot"),
+    "approver": ("person",),
+}
+_ARTICLES: Final[dict[Managed, str]] = {
+    "workload": "a workload",
+    "starter": "a starter",
+    "pep": "an enforcement point",
+    "approver": "an approver",
+}
+
+
+def _group(role: Managed) -> click.Group:
+    """The commands of one role."""
+    group = click.Group(
+        role,
+        help=f"Administer {_WHAT[role]}.\n\n\b\nExamples:\n  remit {role} list\n  remit {role} show NAME\n"
+        f"  remit {role} quarantine NAME --reason 'looks stolen'",
+    )
+    for command in (_add(role), _list(role), _show(role)):
+        group.add_command(command)
+    changes: tuple[tuple[str, Lifecycle], ...] = (
+        ("quarantine", "quarantined"),
+        ("retire", "retired"),
+        ("reactivate", "active"),
+    )
+    for verb, state in changes:
+        group.add_command(_change(role, verb, state))
+    return group
+
+
+def _add(role: Managed) -> click.Command:
+    servers_option = click.option(
+        "--server", "servers", multiple=True, required=role == "pep", help="A server that it stands before."
+    )
+    kind_option = click.option(
+        "--kind", type=click.Choice(_KINDS[role]), default=_KINDS[role][0], show_default=True, help="What it is."
+    )
+
+    @options.project
+    @click.option("--owner", default="", help="The person who answers for it; by default the operator.")
+    @click.option("--group", "groups", multiple=True, help="A group that intents and policies name; may be repeated.")
+    @click.option("--environment", default="", help="Where it runs, such as production.")
+    @click.option("--description", default="", help="What it is for.")
+    @click.option(
+        "--key", default="", metavar="THUMBPRINT", help="Its key (RFC 7638), which is held elsewhere; else one is made."
+    )
+    @click.option("--update", is_flag=True, help="Change what is registered already.")
+    @options.as_json
+    @click.pass_context
+    @reported
+    def add(
+        context: click.Context,
+        name: str,
+        project: Path | None,
+        owner: str,
+        groups: tuple[str, ...],
+        environment: str,
+        description: str,
+        key: str,
+        update: bool,
+        as_json: bool,
+        kind: Kind,
+        servers: tuple[str, ...] = (),
+    ) -> None:
+        folder = options.folder_of(context, project)
+        settings = read_settings(folder.root)
+        wanted = Wanted(
+            name=name,
+            kind=kind,
+            owner=owner or (name if role == "approver" else settings.operator),
+            groups=groups,
+            environment=environment,
+            servers=servers,
+            description=description,
+            key=key,
+        )
+        if not wanted.owner:
+            raise InvalidInput("owner_missing", "somebody answers for every identity", "give `--owner NAME`")
+
+        async def work(remit: Remit) -> Added:
+            return await administration.add(folder, settings, remit, role, wanted, update=update)
+
+        added = run_as_operator(folder, work)
+        if as_json:
+            click.echo(msgspec.json.encode(added).decode())
+            return
+        _tell_added(added)
+
+    example = " --server payments" if role == "pep" else ""
+    command = click.command(
+        "add",
+        help=f"Register {_ARTICLES[role]} named NAME, and make a key for it in .remit/keys unless --key is given.\n\n"
+        f"\b\nExample:\n  remit {role} add invoices --owner alice --group finance{example}",
+    )(add)
+    command.params.insert(0, click.Argument(["name"]))
+    options_of: list[Any] = [kind_option, *([servers_option] if role == "pep" else [])]
+    for option in options_of:
+        command = _with(command, option)
+    return command
+
+
+def _with(command: click.Command, decorator: Any) -> click.Command:
+    """The command with one option more, as the decorator makes it."""
+
+    def carrier() -> None:
+        """Carries the option."""
+
+    decorator(carrier)
+    command.params.extend(carrier.__click_params__)  # type: ignore[attr-defined]  # click's own
+    return command
+
+
+def _list(role: Managed) -> click.Command:
+    @click.command("list", help=f"List the {_WHAT[role]}.\n\n\b\nExample:\n  remit {role} list --json")
+    @options.project
+    @options.as_json
+    @click.pass_context
+    @reported
+    def list_(context: click.Context, project: Path | None, as_json: bool) -> None:
+        folder = options.folder_of(context, project)
+
+        async def work(remit: Remit) -> Sequence[Registration]:
+            return await administration.listed(remit, role)
+
+        found = run_as_operator(folder, work)
+        if as_json:
+            click.echo(msgspec.json.encode(found).decode())
+            return
+        if not found:
+            click.echo(f"none; `remit {role} add NAME` registers one")
+            return
+        screen().print(_table(role, found))
+
+    return list_
+
+
+def _show(role: Managed) -> click.Command:
+    @click.command(
+        "show",
+        help=f"Show everything about one of the {_WHAT[role].partition(':')[0]}.\n\n"
+        f"\b\nExample:\n  remit {role} show invoices",
+    )
+    @click.argument("name")
+    @options.project
+    @options.as_json
+    @click.pass_context
+    @reported
+    def show(context: click.Context, name: str, project: Path | None, as_json: bool) -> None:
+        folder = options.folder_of(context, project)
+        settings = read_settings(folder.root)
+
+        async def work(remit: Remit) -> Registration:
+            return await administration.known(settings, remit, role, name)
+
+        registration = run_as_operator(folder, work)
+        found = _everything(folder, settings, registration)
+        if as_json:
+            click.echo(msgspec.json.encode(found).decode())
+            return
+        _tell(screen(), found)
+
+    return show
+
+
+def _change(role: Managed, verb: str, state: Lifecycle) -> click.Command:
+    effects = {
+        "quarantined": "From its record on nothing is permitted to it, also not in the middle of a task.",
+        "retired": "This is final: its record stays, and nothing is permitted to it ever again.",
+        "active": "It may act again; a retired identity does not come back.",
+    }
+
+    @options.project
+    @click.option("--reason", default="", help="Why; it stands in the record.")
+    @options.as_json
+    @click.pass_context
+    @reported
+    def change(
+        context: click.Context, name: str, project: Path | None, reason: str, as_json: bool, yes: bool = True
+    ) -> None:
+        folder = options.folder_of(context, project)
+        settings = read_settings(folder.root)
+        if not yes:
+            _confirm(identity_id(settings, role, name))
+
+        async def work(remit: Remit) -> Registration:
+            return await administration.change(settings, remit, role, name, state, reason)
+
+        changed = run_as_operator(folder, work)
+        if as_json:
+            click.echo(msgspec.json.encode(changed).decode())
+            return
+        click.echo(f"`{changed.id}` is ", nl=False)
+        click.secho(changed.state, fg="green" if changed.state == "active" else "red")
+
+    command = click.command(
+        verb,
+        help=f"{verb.capitalize()} {_ARTICLES[role]}. {effects[state]}\n\n"
+        f"\b\nExample:\n  remit {role} {verb} invoices --reason 'ticket 4711'",
+    )(change)
+    command.params.insert(0, click.Argument(["name"]))
+    if state == "retired":
+        command = _with(command, click.option("--yes", is_flag=True, help="Don't ask."))
+    return command
+
+
+@click.command()
+@click.argument("name")
+@click.option("--value", type=click.IntRange(0, 100), required=True, metavar="0-100", help="How risky it is now.")
+@click.option("--for", "length", required=True, metavar="TIME", help="How long this holds: 30m, 1h, 7d.")
+@click.option("--signal", default="manual", show_default=True, help="The signal's name; setting it again replaces it.")
+@click.option("--reason", required=True, help="Why; it stands in the record as the signal's source.")
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def risk(
+    context: click.Context,
+    name: str,
+    value: int,
+    length: str,
+    signal: str,
+    reason: str,
+    project: Path | None,
+    as_json: bool,
+) -> None:
+    """Set a live risk signal of a workload. `context.risk` in policies is the highest one that has not expired.
+
+    \b
+    Examples:
+      remit workload risk finance-agent --value 80 --for 1h --reason "odd requests since noon"
+      remit workload risk finance-agent --value 0 --for 1m --reason "looked into: harmless"
+    """
+    folder = options.folder_of(context, project)
+    settings = read_settings(folder.root)
+    until = system_clock() + lifetime(length) * 1000
+    source = f"{operator_path(settings)}: {reason}"
+
+    async def work(remit: Remit) -> RiskSignal:
+        found = await administration.known(settings, remit, "workload", name)
+        wanted = RiskSignal(id=found.id, signal=signal, value=value, source=source, expires=until)
+        await remit.set_risk(wanted)
+        return wanted
+
+    set_ = run_as_operator(folder, work)
+    if as_json:
+        click.echo(msgspec.json.encode(set_).decode())
+        return
+    click.echo(f"`{set_.id}` has the risk {value} by the signal `{signal}` until {moment(until)}")
+
+
+# --- what is shown ------------------------------------------------------------------------------------------
+
+
+def _tell_added(added: Added) -> None:
+    registration = added.registration
+    click.secho("registered ", fg="green", nl=False)
+    click.echo(f"`{registration.id}` ({registration.kind}, owner {registration.owner})")
+    if added.key_file:
+        click.echo(f"  its key was made: {added.key_file} (mode 0600)")
+        click.echo("  move it to where it runs, out of reach of anyone else; whoever has it is this identity")
+    click.echo(f"  key  {registration.key}")
+
+
+def _table(role: Managed, found: Sequence[Registration]) -> Table:
+    last = "servers" if role == "pep" else "groups"
+    table = plain_table("name", "state", "kind", "owner", "environment", last, wrap=(last,))
+    for each in found:
+        table.add_row(
+            Text(printable(name_of(each.id)), style="bold"),
+            Text(each.state, style=_STATES[each.state]),
+            each.kind,
+            Text(printable(each.owner)),
+            Text(printable(each.environment)),
+            Text(", ".join(each.servers if role == "pep" else each.groups)),
+        )
+    return table
+
+
+def _everything(folder: Folder, settings: Settings, registration: Registration) -> dict[str, Any]:
+    now = system_clock()
+    life = administration.life_of(folder, registration.id)
+    file = folder.key_file(registration.id.split("/", 3)[3])
+    found: dict[str, Any] = msgspec.to_builtins(registration)
+    return found | {
+        "declared": registration.id in declared_in(settings),
+        "keyFile": str(file) if file.exists() else "",
+        "risk": max((each["value"] for each in life["risks"] if each["expires"] > now), default=0),
+        **life,
+    }
+
+
+def _tell(console: Console, found: dict[str, Any]) -> None:
+    console.print(Text.assemble((found["id"], "bold"), "  ", (found["state"], _STATES[found["state"]])))
+    said = {
+        "kind": found["kind"],
+        "roles": ", ".join(found["roles"]),
+        "owner": found["owner"],
+        "groups": ", ".join(found["groups"]),
+        "environment": found["environment"],
+        "servers": ", ".join(found["servers"]),
+        "mode": found["mode"] or "",
+        "description": found["description"],
+        "key": found["key"],
+        "key file": found["keyFile"] or "not in this folder",
+        "declared": "in remit.toml" if found["declared"] else "by a command",
+        "risk": str(found["risk"]),
+        "refused": f"{found['refused']} times outside of tasks" if found["refused"] else "",
+    }
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in said.items():
+        if value:
+            grid.add_row(Text(f"  {name}", style="dim"), Text(printable(value)))
+    for signal in found["risks"]:
+        until = f"{signal['value']} until {moment(signal['expires'])} ({signal['source']})"
+        grid.add_row(Text(f"  {signal['signal']}", style="yellow"), Text(printable(until)))
+    for change in found["changes"][-10:]:
+        why = f": {change['reason']}" if change["reason"] else ""
+        text = f"{change['state']} by {change['by']}{why}"
+        grid.add_row(Text(f"  {moment(change['at'])}", style="dim"), Text(printable(text)))
+    console.print(grid)
+
+
+def _confirm(id_: str) -> None:
+    if not sys.stdin.isatty():
+        raise InvalidInput("confirmation_missing", f"retiring `{id_}` is final", "give `--yes`")
+    click.confirm(f"retire {id_} for good?", abort=True)
+
+
+workload = _group("workload")
+workload.add_command(risk)
+starter = _group("starter")
+pep = _group("pep")
+approver = _group("approver")
