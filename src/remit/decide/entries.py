@@ -16,7 +16,7 @@ from remit.core.identities import Registration
 from remit.core.tasks import RiskSignal, TaskState
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
-from remit.decide.sequence import Entry
+from remit.decide.sequence import Entry, Opening
 from remit.decide.world import identity_stream, session_stream
 from remit.ledger.commitments import conceal, reveal
 
@@ -67,9 +67,11 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
             "labels": list(action.labels),
             "untrusted": not action.trusted,
         }
-    personal = _personal(configuration, case)
-    entry = _concealed(case.stream, "decision", body, made.id, personal)
-    return _with_salted_digest(entry) if entry.openings else entry
+    recorded, openings = _conceal_facts(body, configuration, case)
+    if recorded is body:
+        return Entry(case.stream, "decision", body, made.id)
+    entry = Entry(case.stream, "decision", _kept(recorded, openings), made.id, recorded, tuple(openings))
+    return _with_salted_digest(entry) if openings else entry
 
 
 def denial_key(case: Case, made: Decision) -> tuple[str, ...]:
@@ -157,26 +159,50 @@ def repeated(stream: str, decision_id: str, count: int) -> Entry:
     return Entry(stream, "denials", {"count": count, "decision": decision_id})
 
 
-def _personal(configuration: Configuration, case: Case) -> tuple[str, ...]:
-    paths: list[str] = []
-    if case.action is not None and case.contexts:
-        paths.extend(f"context.{path}" for path in case.action.personal if path.startswith("input."))
-    for number, task in enumerate(case.tasks):
-        intent = configuration.intents.get(task.intent)
-        if intent is None or number >= len(case.contexts):
-            continue
-        at = "context.task" if number == 0 else f"above.{number - 1}"
-        paths.extend(f"{at}.params.{name}" for name, parameter in intent.params.items() if parameter.personal)
-    return tuple(paths)
+def _conceal_facts(
+    body: dict[str, Any], configuration: Configuration, case: Case
+) -> tuple[dict[str, Any], list[Opening]]:
+    """What callers and starters supplied, as a record may hold it; every other fact is Remit's own and short."""
+    if not case.contexts:
+        return body, []
+    openings: list[Opening] = []
+    personal = case.action.personal if case.action is not None else ()
+    paths = tuple(path.removeprefix("input.") for path in personal if path.startswith("input."))
+    context = case.contexts[0]
+    arguments, opened = conceal(context["input"], paths, _salt, "/context/input")
+    openings += opened
+    tasks = []
+    for number, (task, each) in enumerate(zip(case.tasks, case.contexts, strict=True)):
+        declared = configuration.intents[task.intent].params
+        names = tuple(name for name, parameter in declared.items() if parameter.personal)
+        at = "/context/task/params" if number == 0 else f"/above/{number - 1}/params"
+        params, opened = conceal(each["task"]["params"], names, _salt, at)
+        openings += opened
+        tasks.append(each["task"] if params is each["task"]["params"] else {**each["task"], "params": params})
+    if arguments is context["input"] and all(
+        task is each["task"] for task, each in zip(tasks, case.contexts, strict=True)
+    ):
+        return body, []
+    recorded = {**body, "context": {**context, "input": arguments, "task": tasks[0]}}
+    if "above" in body:
+        recorded["above"] = tasks[1:]
+    return recorded, openings
 
 
 def _concealed(stream: str, kind: str, body: dict[str, Any], key: str, personal: tuple[str, ...]) -> Entry:
-    recorded, openings = conceal(body, personal, lambda: secrets.token_bytes(16))
+    recorded, openings = conceal(body, personal, _salt)
     if recorded is body:
         return Entry(stream, kind, body, key)
-    # State is a function of the record and its openings, so that a replay arrives at the same state.
-    kept = reveal(recorded, [(path, value) for path, _, value in openings])
-    return Entry(stream, kind, kept, key, recorded, tuple(openings))
+    return Entry(stream, kind, _kept(recorded, openings), key, recorded, tuple(openings))
+
+
+def _kept(recorded: dict[str, Any], openings: list[Opening]) -> dict[str, Any]:
+    """State is a function of the record and its openings, so that a replay arrives at the same state."""
+    return reveal(recorded, [(path, value) for path, _, value in openings])
+
+
+def _salt() -> bytes:
+    return secrets.token_bytes(16)
 
 
 def _with_salted_digest(entry: Entry) -> Entry:

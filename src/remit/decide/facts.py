@@ -118,7 +118,7 @@ def number_at(arguments: dict[str, Any], path: str) -> Decimal | None:
 
 def timestamp(now: int) -> str:
     """RFC 3339 in UTC with milliseconds, as Cedar's `datetime` reads it."""
-    return datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{now % 1000:03d}Z"
+    return datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def _usage(intent: Intent, session: Session, action: Action, arguments: dict[str, Any]) -> dict[str, Any]:
