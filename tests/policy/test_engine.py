@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from remit.core.errors import InvalidInput
 from remit.core.identities import Registration
+from remit.core.intents import Intent
 from remit.policy import Policies, context_example, entity_ref
 from remit.policy.reads import reads_of, scope_of
 from remit.policy.slices import Slice, projection
@@ -251,9 +252,7 @@ ON_INPUT = [
     "context.input has where && context.input.where has page && context.input.where.page == 7",
     'context.input == context.input && context.input has "text"',
 ]
-NOTING = {
-    "note": PAY_INVOICE.__class__(name="note", description="d", actions=(NOTE,), starters=("a",), workloads=("b",))
-}
+NOTING = {"note": Intent(name="note", description="d", actions=(NOTE,), starters=("a",), workloads=("b",))}
 _ANY = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats() | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["page", "__entity", "x"]), inner),
@@ -271,10 +270,8 @@ _FIELDS = {
 
 @pytest.fixture(scope="module")
 def noting(tmp_path_factory: pytest.TempPathFactory) -> Policies:
-    rules = "\n".join(f"forbid ({TOOLS.replace('in', '==', 1)}) when {{ {body} }};" for body in ON_INPUT)
-    rules = rules.replace('action == Remit::Action::"tools"', f'action == Remit::Action::"{NOTE}"').replace(
-        "pr==", "prin"
-    )
+    scope = f'principal, action == Remit::Action::"{NOTE}", resource'
+    rules = "\n".join(f"forbid ({scope}) when {{ {body} }};" for body in ON_INPUT)
     return loaded(write(tmp_path_factory.mktemp("noting"), rules=rules), NOTING)
 
 

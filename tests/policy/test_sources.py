@@ -167,8 +167,8 @@ def test_any_bytes_give_policies_or_an_error(raw: bytes) -> None:
     assert read_or_refused(raw.decode("utf-8", "replace"))
 
 
-_SOME_TOKENS = """permit forbid ( ) { } [ ] ; , . :: == != < && || ! - when unless principal action resource context has in is
-like if then else true "a" "\\q" @id ("x") decimal("1.0") 1 99999999999999999999 // Remit::Action::"pay" """
+_SOME_TOKENS = """permit forbid ( ) { } [ ] ; , . :: == != < && || ! - when unless principal action resource context has
+in is like if then else true "a" "\\q" @id ("x") decimal("1.0") 1 99999999999999999999 // Remit::Action::"pay" """
 
 
 @given(st.lists(st.sampled_from([*_SOME_TOKENS.split(), "\n"]), max_size=40))
