@@ -18,8 +18,10 @@ async def attach(serving: Serving, call: Call, receive: Receive, send: Send) -> 
     """Holds the stream open: one JSON line at the start, one every 15 seconds, one when the service stops."""
     registration = serving.service.registration(call.caller.id)
     # SECURITY: who is not registered, or no longer active, can't keep the service up.
-    if registration is None or registration.state != "active":
-        raise Forbidden("identity_inactive", "only a registered, active identity may attach")
+    if registration is None:
+        raise Forbidden("identity_unknown", "the identity is not registered")
+    if registration.state != "active":
+        raise Forbidden(f"identity_{registration.state}", f"the identity is {registration.state}", "ask its owner")
     attachments = serving.attachments
     if attachments.count >= ATTACHED:
         raise Unavailable("attachments_full", f"{ATTACHED} callers are attached already")

@@ -6,7 +6,6 @@ import time
 
 import msgspec
 
-from remit.core import bounds
 from remit.core.decisions import Ask, TaskHandle
 from remit.core.errors import Forbidden, InvalidInput, Unauthenticated
 from remit.core.identities import Identity
@@ -61,8 +60,6 @@ def subject_proof(serving: Serving, call: Call, subject: SubjectBody, task: str)
     token, proof = subject.properties.token, subject.properties.proof
     if subject.id == call.caller.id or not (token or proof):
         return None
-    if max(len(token), len(proof)) > bounds.TOKEN_BYTES:
-        raise InvalidInput("token_too_long", f"a token is longer than {bounds.TOKEN_BYTES} bytes")
     try:
         identity = serving.authenticator.subject(token, proof, pep=call.caller.id, task_token=task, now=call.now)
     except Unauthenticated as error:
@@ -78,8 +75,6 @@ def task_handle(serving: Serving, call: Call, token: str) -> TaskHandle | None:
     """The verified handle of the task, None without a token; `Forbidden` when it does not hold."""
     if not token:
         return None
-    if len(token) > bounds.TOKEN_BYTES:
-        raise InvalidInput("token_too_long", f"a token is longer than {bounds.TOKEN_BYTES} bytes")
     try:
         return serving.authenticator.task_handle(token, call.now)
     except Unauthenticated as error:

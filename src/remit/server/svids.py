@@ -32,7 +32,7 @@ async def issue_svid(serving: Serving, call: Call) -> Answer:
     if body.bind not in ("", key) and key != registration.key:
         raise Forbidden("bind_refused", "only the registered key may bind another key")
     if registration.state != "active":
-        raise Forbidden("identity_inactive", f"the identity is {registration.state}", "ask its owner")
+        raise Forbidden(f"identity_{registration.state}", f"the identity is {registration.state}", "ask its owner")
     expires = call.now + serving.svid_seconds * 1000
     svid = serving.authority.issue_svid(
         registration.id, body.bind or key, serving.audience, call.now, serving.svid_seconds

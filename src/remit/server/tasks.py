@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from remit.core import bounds
-from remit.core.errors import Forbidden, InvalidInput, Unauthenticated
+from remit.core.errors import Forbidden, InvalidInput, TooLarge, Unauthenticated
 from remit.core.identities import Identity
 from remit.identity.keys import THUMBPRINT
 from remit.sdk.wire import StartedTaskBody, TaskEndRequest, TaskStart, task_body, task_request
@@ -23,7 +23,7 @@ async def start_task(serving: Serving, call: Call) -> Answer:
     check_names(body.intent, body.workload)
     check_names(body.case_type, body.parent, empty=True)
     if len(body.prompt.encode()) > bounds.PROMPT_BYTES:
-        raise InvalidInput("prompt_too_long", f"the prompt is longer than {bounds.PROMPT_BYTES} bytes")
+        raise TooLarge("prompt_too_long", f"the prompt is longer than {bounds.PROMPT_BYTES} bytes", "shorten it")
     if not THUMBPRINT.fullmatch(body.key):
         raise InvalidInput("key_invalid", "`key` is not an RFC 7638 thumbprint", "send 43 base64url characters")
     person = _person(serving, call, body.on_behalf_of)
@@ -48,8 +48,6 @@ async def show_task(serving: Serving, call: Call) -> Answer:
 def _person(serving: Serving, call: Call, token: str) -> Identity | None:
     if not token:
         return None
-    if len(token) > bounds.TOKEN_BYTES:
-        raise InvalidInput("token_too_long", f"a token is longer than {bounds.TOKEN_BYTES} bytes")
     try:
         # SECURITY: on whose behalf comes from that person's verified token, never from a name.
         return serving.authenticator.person(token, call.now)
