@@ -43,14 +43,18 @@ class Installation:
         finally:
             self.store.close()
 
-    def rotate_if_due(self) -> bool:
-        """Replaces the signing key when it is older than the settings allow; tokens signed before stay valid."""
+    def refresh_keys(self) -> None:
+        """Reads signing keys that another process changed, and replaces the one that signs when it is old enough.
+
+        Tokens that a rotated key signed stay valid; those of a revoked one are refused from now on.
+        """
         now = self.clock()
-        if now - self.keyring.signs_since(now) < self.settings.identity.rotate_days * DAY_MS:
-            return False
-        self.keyring.rotate(now)
-        self.authenticator.trust(self.settings.trust_domain, self.keyring.bundle())
-        return True
+        changed = self.keyring.refresh()
+        if now - self.keyring.signs_since(now) >= self.settings.identity.rotate_days * DAY_MS:
+            self.keyring.rotate(now)
+            changed = True
+        if changed:
+            self.authenticator.trust(self.settings.trust_domain, self.keyring.bundle())
 
 
 def audience_of(trust_domain: str) -> str:
@@ -110,5 +114,5 @@ async def compose(
     installation = Installation(
         folder, settings, configuration, store, keyring, authority, authenticator, governor, clock
     )
-    installation.rotate_if_due()
+    installation.refresh_keys()
     return installation

@@ -14,7 +14,7 @@ from remit.server.listener import Listener, serve
 
 log = logging.getLogger("remit.service")
 
-ROTATION_CHECK_SECONDS = 3600
+KEYS_SECONDS = 5.0  # how soon a key that `remit trust revoke` took out is refused
 
 
 async def run_service(
@@ -44,7 +44,7 @@ async def run_service(
         )
 
         def listening(listener: Listener) -> None:
-            tasks.append(asyncio.create_task(_keep_rotating(installation)))
+            tasks.append(asyncio.create_task(_keep_keys(installation)))
             if while_attached:
                 tasks.append(asyncio.create_task(_stop_when_alone(listener)))
             on_ready(installation, listener)
@@ -69,13 +69,14 @@ def listen_address(listen: str) -> tuple[str, int | None]:
     return host.strip("[]"), int(port)
 
 
-async def _keep_rotating(installation: Installation) -> None:
+async def _keep_keys(installation: Installation) -> None:
+    """Takes what `remit trust` changed, and replaces the signing key when it is due."""
     while True:
-        await asyncio.sleep(ROTATION_CHECK_SECONDS)
+        await asyncio.sleep(KEYS_SECONDS)
         try:
-            installation.rotate_if_due()
+            installation.refresh_keys()
         except Exception:
-            log.critical("ALARM the signing key could not be rotated; it is tried again", exc_info=True)
+            log.critical("ALARM the signing keys could not be read or rotated; it is tried again", exc_info=True)
 
 
 async def _stop_when_alone(listener: Listener) -> None:

@@ -27,6 +27,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "verify": ("remit.cli.verify", "verify"),
     "doctor": ("remit.cli.doctor", "doctor"),
     "catalogue": ("remit.cli.catalogue", "catalogue"),
+    "trust": ("remit.cli.trust", "trust"),
     "workload": ("remit.cli.identity", "workload"),
     "starter": ("remit.cli.identity", "starter"),
     "pep": ("remit.cli.identity", "pep"),
@@ -37,7 +38,7 @@ SECTIONS: Final = {
     "Begin": ("init", "check", "test", "up", "doctor"),
     "Govern": ("run", "exec", "gateway", "task"),
     "Look": ("decide", "log", "verify"),
-    "Administer": ("catalogue", "workload", "starter", "pep", "approver"),
+    "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust"),
 }
 
 
