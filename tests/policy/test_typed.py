@@ -246,7 +246,9 @@ def conforms(value: Any, shape: shapes.Shape) -> bool:
     if shape.kind == "decimal":
         return isinstance(value, dict) and list(value) == ["__extn"] and value["__extn"]["fn"] == "decimal"
     expected = {"string": str, "long": int, "bool": bool}[shape.kind]
-    return type(value) is expected and (shape.kind != "long" or -(2**63) <= value < 2**63)
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        return False
+    return type(value) is expected
 
 
 def test_the_note_tool_sees_all_its_arguments() -> None:

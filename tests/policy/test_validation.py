@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cedarpy import _internal as cedar
 
 from remit.core.errors import DocumentError
-from remit.policy import validation
 from tests.policy.project import PAY, loaded, write
 
 TOOLS = 'principal, action in Remit::Action::"tools", resource'
@@ -64,13 +64,13 @@ def test_the_first_mistake_in_the_order_of_the_files_is_reported(tmp_path: Path)
 
 def test_an_unchanged_policy_is_not_validated_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    engine = validation.cedar.validate_policies
+    engine = cedar.validate_policies
 
     def counting(text: str, schema: Any) -> str:
         asked.append(text)
         return str(engine(text, schema))
 
-    monkeypatch.setattr(validation.cedar, "validate_policies", counting)
+    monkeypatch.setattr(cedar, "validate_policies", counting)
     text = f"forbid ({TOOLS}) when {{ context.risk > 91 }};\n"
     loaded(write(tmp_path, rules=text))
     asked.clear()

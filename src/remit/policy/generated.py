@@ -6,24 +6,19 @@ what `remit check --show-generated` prints and what decides.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from remit.core.actions import Action, Catalogue
-from remit.core.errors import DocumentError, InvalidInput
 from remit.core.intents import Binding, Intent, Limit, Prerequisite
 from remit.policy import schema, shapes
-from remit.policy.shapes import Attribute, Shape
+from remit.policy.shapes import Shape
 from remit.policy.sources import Source
+from remit.policy.terms import Terms, said
 from remit.policy.text import action as action_text
 from remit.policy.text import entity, presence, quote, select
-from remit.policy.typed import typed_value
-
-Term = tuple[list[str], str, str]  # the tests that it is there, the expression, its Cedar type
 
 _INDENT: Final = "  "
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def generate(
@@ -47,7 +42,7 @@ class _Generator:
     def __init__(self, intent: Intent, catalogue: Catalogue, inputs: Mapping[str, Shape], trust_domain: str) -> None:
         self.intent = intent
         self.catalogue = catalogue
-        self.inputs = inputs
+        self.terms = Terms(intent, catalogue, inputs)
         self.trust_domain = trust_domain
         self.guard = f"context.task.intent == {quote(intent.name)}"
 
@@ -90,7 +85,7 @@ class _Generator:
         )
 
     def _order(self, step: Prerequisite) -> str:
-        self._require_action(step.done, f"`order.{step.name}.done`")
+        self.terms.require_action(step.done, f"`order.{step.name}.done`")
         actions = self._members(step.before, ())
         where = f" with {_conditions(step.where)}" if step.where else ""
         within = f" within {step.within} seconds" if step.within else ""
@@ -114,7 +109,7 @@ class _Generator:
         usage = select("context.task.usage", key)
         scope = self._members(limit.actions, limit.effects)
         if not scope:
-            raise self._error(f"limit `{limit.name}` names no actions", "add `actions` or `effects` to it")
+            raise self.terms.error(f"limit `{limit.name}` names no actions", "add `actions` or `effects` to it")
         if limit.calls is not None:
             calls = f"{limit.calls} call" + ("" if limit.calls == 1 else "s")
             yield self._policy(
@@ -134,19 +129,19 @@ class _Generator:
 
     def _sum(self, limit: Limit, usage: str, present: list[str]) -> Iterator[str]:
         """One policy for the actions whose summed argument is an integer, one for those where it is a decimal."""
-        there, most, kind = self._term(limit.at_most, f"limit `{limit.name}`", decimal=True)
+        there, most, kind = self.terms.term(limit.at_most, f"limit `{limit.name}`", decimal=True)
         if kind != "decimal":
-            raise self._error(
+            raise self.terms.error(
                 f"limit `{limit.name}`: `at_most` must be a decimal, not {kind}",
                 "declare the parameter as `decimal`, or write a number",
             )
         by_type: dict[str, list[str]] = {}
         for action in self._covered(limit):
-            field = self._argument(action, limit.sum, f"limit `{limit.name}`")
+            field = self.terms.argument(action, limit.sum, f"limit `{limit.name}`")
             by_type.setdefault(shapes.name_of(field.shape), []).append(action.name)
         for name, actions in sorted(by_type.items()):
             if name not in ("Long", "decimal"):
-                raise self._error(f"limit `{limit.name}` sums `{limit.sum}`, which is {name} in `{actions[0]}`")
+                raise self.terms.error(f"limit `{limit.name}` sums `{limit.sum}`, which is {name} in `{actions[0]}`")
             path = limit.sum.split(".")[1:]
             argument = select("context.input", *path)
             # A negative amount would give back what was spent.
@@ -157,7 +152,7 @@ class _Generator:
                 f"limit/{limit.name}{suffix}",
                 {
                     "reason": "limit_reached",
-                    "message": f"the sum of `{limit.sum}` would go over this task's limit of {_said(limit.at_most)}"
+                    "message": f"the sum of `{limit.sum}` would go over this task's limit of {said(limit.at_most)}"
                     f" (limit `{limit.name}`)",
                     "next": "try a smaller amount, or ask for a new task",
                 },
@@ -176,17 +171,17 @@ class _Generator:
 
     def _binding(self, binding: Binding) -> str:
         label = f"binding of `{binding.action}`"
-        action = self._require_action(binding.action, label)
-        field = self._argument(action, binding.argument, label)
+        action = self.terms.require_action(binding.action, label)
+        field = self.terms.argument(action, binding.argument, label)
         path = binding.argument.split(".")[1:]
         argument = select("context.input", *path)
         kind = shapes.name_of(field.shape)
         value = binding.equals or binding.at_most
         if bool(binding.equals) == bool(binding.at_most):
-            raise self._error(f"{label}: write exactly one of `equals` and `at_most`")
-        there, term, type_ = self._term(value, label, decimal=kind == "decimal")
+            raise self.terms.error(f"{label}: write exactly one of `equals` and `at_most`")
+        there, term, type_ = self.terms.term(value, label, decimal=kind == "decimal")
         if type_ != kind:
-            raise self._error(
+            raise self.terms.error(
                 f"{label}: `{binding.argument}` is {kind}, but `{value}` is {type_}", "give the two the same type"
             )
         if binding.equals:
@@ -196,14 +191,14 @@ class _Generator:
         elif kind == "Long":
             test, words = f"{argument} <= {term}", "be at most"
         else:
-            raise self._error(f"{label}: `at_most` needs a number, and `{binding.argument}` is {kind}")
+            raise self.terms.error(f"{label}: `at_most` needs a number, and `{binding.argument}` is {kind}")
         return self._policy(
             f"binding/{binding.action}.{binding.argument.removeprefix('input.')}"
             + ("" if binding.equals else "/at-most"),
             {
                 "reason": "argument_not_bound",
-                "message": f"`{binding.argument}` must {words} {_said(value)}",
-                "next": f"call it with {_said(value)}; another value needs another task",
+                "message": f"`{binding.argument}` must {words} {said(value)}",
+                "next": f"call it with {said(value)}; another value needs another task",
             },
             "forbid",
             f"principal, {_action_scope([binding.action])}, resource",
@@ -298,7 +293,7 @@ class _Generator:
 
     def _members(self, actions: Iterable[str], effects: Iterable[str]) -> list[str]:
         """The actions and groups of actions that are named; each must be there."""
-        return [self._require_action(name, "the intent").name for name in actions] + list(effects)
+        return [self.terms.require_action(name, "the intent").name for name in actions] + list(effects)
 
     def _covered(self, limit: Limit) -> list[Action]:
         """The single actions that a limit counts: those named, or those justified that have its effects."""
@@ -308,69 +303,6 @@ class _Generator:
             if action.name in limit.actions
             or (action.effect in limit.effects and schema.justifies(self.intent, action))
         ]
-
-    def _argument(self, action: Action, path: str, label: str) -> Attribute:
-        head, *rest = path.split(".")
-        field = shapes.at(self.inputs[action.name], tuple(rest)) if head == "input" else None
-        if field is None or field.shape.kind in ("record", "set"):
-            known = ", ".join(f"`input.{name}`" for name in list(self.inputs[action.name].fields)[:12])
-            raise self._error(
-                f"{label}: `{action.name}` has no argument `{path}` that policies can compare",
-                f"its arguments are {known}" if known else "it declares no arguments",
-            )
-        return field
-
-    def _term(self, value: str, label: str, *, decimal: bool) -> Term:
-        """A value that the starter, a believed step or the intent itself supplies."""
-        head, _, rest = value.partition(".")
-        if value.startswith("'") and value.endswith("'") and len(value) > 1:
-            return [], quote(value[1:-1]), "String"
-        if value in ("true", "false"):
-            return [], value, "Bool"
-        if _NUMBER.fullmatch(value):
-            return self._number(value, label, decimal=decimal)
-        if head == "params":
-            parameter = self.intent.params.get(rest)
-            if parameter is None:
-                declared = ", ".join(f"`{name}`" for name in self.intent.params) or "none"
-                raise self._error(f"{label}: there is no parameter `{rest}`", f"declared parameters: {declared}")
-            kind = shapes.name_of(shapes.DECLARED[parameter.type])
-            return presence("context.task.params", rest), select("context.task.params", rest), kind
-        if head == "done":
-            return self._selected(rest, label)
-        raise self._error(
-            f"{label}: can't read `{value}`",
-            "write `params.NAME`, `done.STEP.FIELD`, a number, or a text in quotes: `'x'`",
-        )
-
-    def _number(self, value: str, label: str, *, decimal: bool) -> Term:
-        try:
-            if decimal:
-                text = typed_value("decimal", value)["__extn"]["arg"]
-                return [], f"decimal({quote(text)})", "decimal"
-            return [], str(typed_value("integer", int(value))), "Long"
-        except (InvalidInput, ValueError):
-            raise self._error(f"{label}: `{value}` is not a number of the right kind") from None
-
-    def _selected(self, rest: str, label: str) -> Term:
-        """A field of a believed step: `STEP.FIELD`, where FIELD may have dots."""
-        for step in self.intent.order:
-            name, field_path = step.name, rest.removeprefix(f"{step.name}.")
-            if field_path == rest:
-                continue
-            action = self._require_action(step.done, f"`order.{name}.done`")
-            field = next((field for field in action.select if field.path == field_path), None)
-            if field is None:
-                kept = ", ".join(f"`{field.path}`" for field in action.select) or "none"
-                raise self._error(
-                    f"{label}: `{step.done}` keeps no result field `{field_path}`",
-                    f"fields under `select` in the catalogue: {kept}",
-                )
-            path = (f"{self.intent.name}/{name}", field_path)
-            kind = shapes.name_of(shapes.DECLARED[field.type])
-            return presence("context.task.done", *path), select("context.task.done", *path), kind
-        steps = ", ".join(f"`{step.name}`" for step in self.intent.order) or "none"
-        raise self._error(f"{label}: there is no step for `done.{rest}`", f"steps under `order`: {steps}")
 
     def _any_of(self, who: str, names: Iterable[str], *, people: bool) -> str:
         """A test that `who` is one of those named: groups, SPIFFE IDs, or their paths."""
@@ -387,19 +319,6 @@ class _Generator:
             terms += [f"{who} in [{named}]"] if ids else []
         return " || ".join(terms)
 
-    def _require_action(self, name: str, label: str) -> Action:
-        action = self.catalogue.actions.get(name)
-        if action is None:
-            raise self._error(
-                f"{label} names `{name}`, which is not in the catalogue",
-                "import the server's tools with `remit catalogue import`, or correct the name",
-            )
-        return action
-
-    def _error(self, message: str, next_step: str = "") -> DocumentError:
-        path = self.intent.path or f"intents/{self.intent.name}.yaml"
-        return DocumentError(message, path=path, line=self.intent.line or 1, next_step=next_step)
-
 
 def _action_scope(names: list[str]) -> str:
     if len(names) == 1:
@@ -414,15 +333,5 @@ def _parts(scope: str) -> list[str]:
     return [f"{principal},", f"{action},", resource]
 
 
-def _said(value: str) -> str:
-    """A declared value in words."""
-    head, _, rest = value.partition(".")
-    if head == "params":
-        return f"the task's `{rest}`"
-    if head == "done":
-        return f"`{rest}` as read before"
-    return value
-
-
 def _conditions(where: Mapping[str, str]) -> str:
-    return " and ".join(f"{path} = {_said(value)}" for path, value in where.items())
+    return " and ".join(f"{path} = {said(value)}" for path, value in where.items())
