@@ -11,7 +11,7 @@ import pytest
 
 from remit.core.canonical import request_digest
 from remit.core.decisions import Decision, Reason
-from remit.enforce import enforcement, permits
+from remit.enforce import enforcement, permits, relay
 
 from .fake import FakeDecider, Rules
 from .stage import Stage, text
@@ -617,6 +617,122 @@ def test_attack_refused_request_inside_a_result() -> None:
     stage = run(scene, Rules(deny=("s/mcp:sampling/createMessage",)))
     assert all(frame["result"]["isError"] for frame in stage.to_client)
     assert [outcome.result for outcome in stage.decider.told] == ["not_executed", "not_executed"]
+
+
+def url_required(elicitations: Any) -> dict[str, Any]:
+    error = {"code": -32042, "message": "open this", "data": {"elicitations": elicitations}}
+    return {"jsonrpc": "2.0", "id": 1, "error": error}
+
+
+def test_an_error_that_asks_to_open_a_page_is_asked_for() -> None:
+    page = {"mode": "url", "elicitationId": "e", "url": "https://bank.example/", "message": "log in"}
+
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "pay", PAY_INPUT)
+        await stage.settle()
+        stage.server(url_required([page]))
+        await stage.settle()
+
+    stage = run(scene)
+    assert stage.decider.asked[1][:2] == ("s/mcp:elicitation/create", page)
+    assert [outcome.result for outcome in stage.decider.told] == ["not_executed", "response"]
+    assert stage.to_client == [url_required([page])]
+
+
+@pytest.mark.parametrize("elicitations", [[{"url": "https://evil.example"}], "https://evil.example", [5], None])
+def test_attack_refused_elicitation_inside_an_error(elicitations: Any) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "pay", PAY_INPUT)
+        await stage.settle()
+        stage.server(url_required(elicitations))
+        await stage.settle()
+
+    stage = run(scene, Rules(deny=("s/mcp:elicitation/create",)))
+    assert stage.to_client[0]["result"]["isError"]
+    assert "evil.example" not in str(stage.to_client)
+    assert [outcome.result for outcome in stage.decider.told] == ["not_executed"]
+
+
+def test_attack_question_to_the_user_that_quotes_a_redacted_field() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "read")
+        stage.call(2, "read")
+        await stage.settle()
+        asking = {"a": {"method": "elicitation/create", "params": {"message": "send to a@b.c?"}}}
+        stage.answer(1, {"resultType": "input_required", "inputRequests": asking})
+        stage.server({**url_required([{"message": "a@b.c"}]), "id": 2})
+        await stage.settle()
+
+    stage = run(scene, Rules(redact={"s/read": ("email",)}))
+    assert "a@b.c" not in str(stage.to_client)
+    assert len(stage.to_client) == 2
+
+
+def test_attack_key_that_stands_twice_where_fields_are_redacted() -> None:
+    async def scene(stage: Stage) -> None:
+        for id_, field in ((1, '"email"'), (2, '"other"')):
+            stage.call(id_, "read")
+            await stage.settle()
+            stage.answer(id_, text(f'{{{field}: "a@b.c", {field}: 5}}'))
+            await stage.settle()
+
+    stage = run(scene, Rules(redact={"s/read": ("email",)}))
+    assert "a@b.c" not in str(stage.to_client)
+
+
+def test_attack_text_where_an_object_with_a_redacted_field_was_expected() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "read")
+        await stage.settle()
+        stage.answer(1, text('{"customer": "name=A, email=a@b.c"}'))
+        await stage.settle()
+
+    stage = run(scene, Rules(redact={"s/read": ("customer.email",)}))
+    assert "a@b.c" not in str(stage.to_client)
+
+
+def test_attack_tool_that_gets_no_verdict() -> None:
+    """A tool that the service says nothing of is not listed."""
+
+    async def scene(stage: Stage) -> None:
+        async def silent(*_: Any) -> dict[str, Any]:
+            return {"read": None}
+
+        stage.decider.listing = silent  # type: ignore[assignment]
+        stage.client({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+        await stage.settle()
+        stage.answer(1, {"tools": stage.tools})
+        await stage.settle()
+
+    stage = run(scene)
+    assert [tool["name"] for tool in stage.to_client[0]["result"]["tools"]] == ["read"]
+
+
+def test_attack_relay_without_an_enforcement() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.relay.govern = None
+        stage.call(1, "pay")
+        stage.client({"jsonrpc": "2.0", "id": 2, "method": "tools/list"})
+        await stage.settle()
+
+    stage = run(scene)
+    assert stage.to_server == []
+    assert [frame["error"]["data"]["code"] for frame in stage.to_client] == ["not_ready", "not_ready"]
+
+
+def test_cancelled_calls_that_are_never_answered_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "WITHDRAWN_SECONDS", 0.02)
+
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "pay", PAY_INPUT)
+        await stage.settle()
+        stage.client({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})
+        await asyncio.sleep(0.06)
+        assert stage.relay.client.open == {}
+
+    stage = run(scene)
+    assert stage.to_client == []
+    assert stage.decider.told == []
 
 
 @pytest.mark.parametrize(

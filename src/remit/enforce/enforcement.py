@@ -38,10 +38,11 @@ from remit.enforce.permits import NO_TASK, Held, Question, ask, report, report_a
 from remit.enforce.port import Decider
 from remit.enforce.refusals import Refusal, method_refusal, tool_refusal
 from remit.enforce.relay import Relay
-from remit.enforce.results import CallResult, Unreadable, ending, read_result, redact, select
+from remit.enforce.results import Unreadable, ending, read_result, redact, select, url_elicitations
 from remit.sdk.grant import TaskGrant
 
 LIST_SECONDS: Final = 30.0
+LATE_SECONDS: Final = 600.0  # an answer after the time limit is still reported until then
 PAGES_MAX: Final = 64
 VERSION_META: Final = "io.modelcontextprotocol/protocolVersion"  # on every request since MCP 2026-07-28
 PROTOCOL_META: Final = "io.modelcontextprotocol/"
@@ -206,7 +207,8 @@ class Enforcement:
             message = f"no answer within {self._relay.hang_seconds:g} s"
             reason = Reason(code="server_hung", message=message, next_step=_EXECUTED)
             self._refuse(side, call, Refusal(reason, held.question.action, held.decision, executed=True))
-            await self._late(call, held)
+            if not call.cancelled:
+                await self._late(call, held)
             return None
 
     async def _pass_on(self, side: Side, call: Call, permits: list[Held]) -> bool:
@@ -236,8 +238,9 @@ class Enforcement:
         call.cancelled = True
         call.answer = asyncio.get_running_loop().create_future()
         try:
-            answer = await call.answer
-        except Gone:
+            async with asyncio.timeout(LATE_SECONDS):
+                answer = await call.answer
+        except (Gone, TimeoutError):
             return
         result: OutcomeResult = "error" if "error" in answer.members else "response"
         await report(self._decider, held.outcome(result, size=len(answer.part("result"))))
@@ -246,6 +249,10 @@ class Enforcement:
         """6 and 7. The outcome is reported, then the result leaves, redacted where the permit says so."""
         raw = answer.part("result")
         if not raw:
+            elicitations = url_elicitations(answer.part("error")) if side is self._relay.client else None
+            if elicitations is not None:
+                await self._ask_client(side, call, held, answer, elicitations)
+                return
             await self._tell(held, "error", size=len(answer.part("error")))
             if held.redactions:
                 # SECURITY: an error's text can hold what must not leave.
@@ -261,33 +268,38 @@ class Enforcement:
             result = read_result(raw)
             end = ending(result)
             if end == "input_required" and call.method in CONTINUED:
-                await self._input_required(side, call, held, answer, result)
+                requests = bytes(result.inputRequests)
+                await self._ask_client(side, call, held, answer, requests)
+                self._continuations.remember(held.decision.digest, result.requestState)
                 return
             if end not in ("response", "error"):
                 # The server may carry the call out later, or have done so: the outcome stays unknown.
                 raise Unreadable("result_type_unknown", f"the result is of the type `{result.resultType[:64]}`")
-            output = select(result, held.selections) if end == "response" else {}
+            output = select(result, held.selections) if held.selections and end == "response" else {}
             await self._tell(held, "error" if end == "error" else "response", output, len(raw))
             frame = result_frame(call.id, redact(raw, held.redactions)) if held.redactions else answer.frame()
         except Unreadable as error:
             raise Refusal.of(error, held.question.action, held.decision, executed=True) from None
         _reply(side, call, frame)
 
-    async def _input_required(self, side: Side, call: Call, held: Held, answer: Message, result: CallResult) -> None:
-        """A result that asks the client for input (MCP 2026-07-28): each of its requests is decided like any other."""
-        try:
-            requests = strict_json(bytes(result.inputRequests)) if bytes(result.inputRequests) else {}
-            held_requests = await self._ask_all(self._input_questions(requests))
-        except (Refusal, FrameError) as error:
+    async def _ask_client(self, side: Side, call: Call, held: Held, answer: Message, requests: bytes) -> None:
+        """An answer that asks the client for input: each of its requests is decided like one that is sent."""
+        if held.redactions:
+            # SECURITY: a question to the user can quote what must not leave.
             await self._tell(held, "not_executed")
-            if isinstance(error, FrameError):
-                raise Refusal.of(error, held.question.action, held.decision) from None
+            error = Unreadable("result_not_json", "the answer asks for input, where fields must be redacted")
+            raise Refusal.of(error, held.question.action, held.decision)
+        try:
+            held_requests = await self._ask_all(self._input_questions(strict_json(requests) if requests else {}))
+        except (Refusal, FrameError) as refused:
+            await self._tell(held, "not_executed")
+            if isinstance(refused, FrameError):
+                raise Refusal.of(refused, held.question.action, held.decision) from None
             raise
         await self._tell(held, "not_executed")
         for permit in held_requests:
             permit.use()
             await self._tell(permit, "response")
-        self._continuations.remember(held.decision.digest, result.requestState)
         _reply(side, call, answer.frame())
 
     def _input_questions(self, requests: Any) -> list[Question]:
@@ -297,7 +309,7 @@ class Enforcement:
         for request in requests.values():
             method = request.get("method") if isinstance(request, dict) else None
             rule = SERVER_REQUESTS.get(method, "refuse") if isinstance(method, str) else "refuse"
-            params = request.get("params") or {} if isinstance(request, dict) else {}
+            params = request.get("params", {}) if isinstance(request, dict) else {}
             if rule == "refuse" or not isinstance(params, dict):
                 raise FrameError("input_requests_invalid", "the server asks the client for something unknown")
             if rule == "ask":

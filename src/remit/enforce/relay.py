@@ -30,7 +30,8 @@ from remit.enforce.frames import (
 )
 from remit.enforce.methods import CLIENT_NOTIFICATIONS, CLIENT_REQUESTS, SERVER_NOTIFICATIONS, SERVER_REQUESTS, Rule
 
-HANG_SECONDS: Final = 300.0
+HANG_SECONDS: Final = 300.0  # without an answer and without progress
+WITHDRAWN_SECONDS: Final = 30.0  # a cancelled call's answer need not come, but is waited for this long
 
 Govern = Callable[[Side, Call, Rule], Awaitable[None]]
 
@@ -189,6 +190,8 @@ class Relay:
         call.cancelled = True
         if call.sent and (call.answer is None or call.method == "subscriptions/listen"):
             self._stop(side, call)
+        elif call.sent and call.timer is not None:
+            self._start_timer(side, call)
         return not call.sent
 
     def _stop(self, side: Side, call: Call) -> None:
@@ -249,11 +252,12 @@ class Relay:
         call.stop_timer()
         if call.method != "subscriptions/listen":
             loop = asyncio.get_running_loop()
-            call.timer = loop.call_later(self.hang_seconds, self._hung, side, call)
+            seconds = min(self.hang_seconds, WITHDRAWN_SECONDS) if call.cancelled else self.hang_seconds
+            call.timer = loop.call_later(seconds, self._hung, side, call)
 
     def _hung(self, side: Side, call: Call) -> None:
         call.timer = None
-        if side is self.client:
+        if side is self.client and not call.cancelled and call.method != "initialize":
             params: dict[str, Any] = {"requestId": call.id, "reason": "no answer in time"}
             side.forward(notification_frame("notifications/cancelled", params))
         if call.answer is None:

@@ -14,6 +14,7 @@ import msgspec
 
 from remit.core.errors import InvalidInput
 
+URL_ELICITATION_REQUIRED: Final = -32042  # MCP 2025-11-25, client/elicitation
 REDACTED: Final = "[redacted]"
 REDACTED_META: Final = "remit/redacted"
 
@@ -36,6 +37,11 @@ class CallResult(msgspec.Struct, frozen=True):
     requestState: str = ""  # noqa: N815
 
 
+class _Error(msgspec.Struct, frozen=True):
+    code: int
+    data: Any = None
+
+
 class Unreadable(InvalidInput):
     """A result whose shape the gateway doesn't know where it would have to change it, or read how it ended."""
 
@@ -46,6 +52,22 @@ def read_result(raw: bytes) -> CallResult:
         return msgspec.json.decode(raw, type=CallResult)
     except (msgspec.MsgspecError, RecursionError):
         raise Unreadable("result_malformed", "the server's result has an unknown shape") from None
+
+
+def url_elicitations(error: bytes) -> bytes | None:
+    """The requests to the client inside an error (`URLElicitationRequiredError`, MCP 2025-11-25), None in any other.
+
+    They are given as the requests that they stand for: `{"0": {"method": "elicitation/create", "params": {…}}}`.
+    """
+    try:
+        read = msgspec.json.decode(error, type=_Error)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    if read.code != URL_ELICITATION_REQUIRED:
+        return None
+    given = read.data.get("elicitations") if isinstance(read.data, dict) else None
+    params = given if isinstance(given, list) else [None]
+    return msgspec.json.encode({str(n): {"method": "elicitation/create", "params": p} for n, p in enumerate(params)})
 
 
 def ending(result: CallResult) -> Ending:
