@@ -93,6 +93,14 @@ def test_a_pack_covers_unreviewed_tools_of_the_servers_that_it_names(tmp_path: P
     assert covered.digest != load_catalogue(tmp_path).digest
 
 
+def test_file_that_would_be_passed_over_in_silence_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deploy.yml").write_text(BY_HAND)
+    with pytest.raises(DocumentError, match=r"must end in `\.yaml`"):
+        load_catalogue(tmp_path)
+    (tmp_path / "deploy.yml").rename(tmp_path / "README.md")
+    assert load_catalogue(tmp_path).actions == {}
+
+
 @pytest.mark.parametrize("key", ["covers_unreviewed", "pack"])
 def test_catalogue_file_that_covers_itself_is_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(DocumentError, match=f"`{key}` can't be set") as caught:

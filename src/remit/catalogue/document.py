@@ -49,7 +49,11 @@ def load_catalogue(folder: Path, *, covered: frozenset[str] = frozenset()) -> Ca
     digest is over everything that decides, and is that of `catalogue_text`. Raises `DocumentError`.
     """
     servers: dict[str, Server] = {}
-    for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix == ".yml":
+            raise DocumentError("the file's name must end in `.yaml`", path=path, next_step="rename it")
+        if path.suffix != ".yaml":
+            continue
         document = load_server(path)
         actions = (
             *(action_of(document.server, name, entry) for name, entry in document.entries.items()),

@@ -191,7 +191,7 @@ def _spliced(
         for name, entry in entries.items()
     ]
     tail = "\n".join(lines[end:])
-    return "\n".join(head) + "\n" + "\n".join(parts) + (f"\n{tail}" if tail.strip() else "")
+    return "\n".join(head).rstrip("\n") + "\n" + "\n".join(parts) + (f"\n{tail}" if tail.strip() else "")
 
 
 def _start(lines: list[str], key: int) -> int:

@@ -10,6 +10,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import yaml
@@ -52,9 +53,9 @@ def render_file(
     refused: Mapping[str, str] | None = None,
 ) -> str:
     """The text of a new file."""
-    head = HEAD.format(server=server)
+    head = HEAD.format(server=server) + "\n"
     head += "".join(f"# not imported: {name}: {reason}\n" for name, reason in (refused or {}).items())
-    head += f"\nserver: {scalar(server)}\ncommand: {flow(command)}\n"
+    head += f"server: {scalar(server)}\ncommand: {flow(command)}\n"
     head += "self_enforced: true  # the workload itself may ask; its outcomes are claims\n" if self_enforced else ""
     if not entries:
         return head + "\ntools: {}\n"
@@ -126,6 +127,7 @@ def _escaped(character: str) -> str:
     return character
 
 
+@lru_cache(maxsize=4_096)
 def _resolves_to_text(text: str) -> bool:
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str"
