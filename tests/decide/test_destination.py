@@ -216,7 +216,8 @@ def test_an_argument_inside_an_object() -> None:
     found = destination_of(action, {"request": {"url": "http://example.com"}}, NOTHING)
     assert found is not None
     assert found.host == "example.com"
-    for arguments in ({}, {"request": "http://example.com"}, {"request": {}}, {"request": None}):
+    unclear: list[dict[str, Any]] = [{}, {"request": "http://example.com"}, {"request": {}}, {"request": None}]
+    for arguments in unclear:
         with pytest.raises(InvalidInput):
             destination_of(action, arguments, NOTHING)
 

@@ -103,7 +103,8 @@ def rules(draw: st.DrawFn) -> str:
     if chosen:
         text += ";BYDAY=" + ",".join(chosen)
     text += draw(parts("BYHOUR", st.integers(0, 23), 2)) + draw(parts("BYMINUTE", st.integers(0, 59), 2))
-    if ";BY" in text:
+    # In the first week, dateutil counts positions from the start's day on; RFC 5545 in the whole week.
+    if ";BY" in text and frequency != "WEEKLY":
         text += draw(parts("BYSETPOS", signed(6), 2))
     return text + f";WKST={draw(WEEKDAYS)}"
 

@@ -168,8 +168,8 @@ def _check_prerequisite(intent: Intent, item: Prerequisite, document: Document, 
         if path_of(path) is None:
             raise document.error(f"`{path}` is not a path", where, "write `input.<argument>` or `output.<field>`")
         reference = _reference(intent, text, document, where)
-        if reference.kind == "done":
-            raise document.error("a prerequisite can't refer to another one", where, "use `params.<name>` or a literal")
+        if reference.kind not in ("param", "text"):
+            raise document.error(f"a step can't be compared with `{text}`", where, "use `params.<name>` or `'text'`")
 
 
 def _check_order_ends(intent: Intent, document: Document) -> None:
@@ -205,7 +205,7 @@ def _check_limit(intent: Intent, limit: Limit, document: Document, at: At) -> No
         raise document.error("`sum` and `at_most` belong together", at, "give both, or neither")
     if limit.sum:
         _check_input_path(limit.sum, document, (*at, "sum"))
-        _check_amount(intent, limit.at_most, document, (*at, "at_most"), ("param", "number"))
+        _check_amount(intent, limit.at_most, document, (*at, "at_most"), ("param", "number"), ("decimal",))
 
 
 def _check_binding(intent: Intent, binding: Binding, document: Document, at: At) -> None:
@@ -222,12 +222,21 @@ def _check_binding(intent: Intent, binding: Binding, document: Document, at: At)
         _check_amount(intent, binding.at_most, document, (*at, "at_most"), ("param", "number", "done"))
 
 
-def _check_amount(intent: Intent, text: str, document: Document, at: At, kinds: Sequence[str]) -> None:
+def _check_amount(
+    intent: Intent,
+    text: str,
+    document: Document,
+    at: At,
+    kinds: Sequence[str],
+    types: Sequence[str] = ("integer", "decimal"),
+) -> None:
     reference = _reference(intent, text, document, at)
     if reference.kind not in kinds:
         raise document.error(f"`{text}` is not an amount", at, "write a number, or a reference to one")
-    if reference.kind == "param" and intent.params[reference.name].type not in ("integer", "decimal"):
-        raise document.error(f"the parameter `{reference.name}` is not a number", at, "make it `type: decimal`")
+    if reference.kind == "param" and intent.params[reference.name].type not in types:
+        raise document.error(
+            f"the parameter `{reference.name}` is not a {types[-1]} number", at, "make it `type: decimal`"
+        )
     if reference.kind == "number" and Decimal(reference.name) < 0:
         raise document.error("the amount is below zero", at)
 
