@@ -1,0 +1,199 @@
+"""`remit task`: starts tasks, ends them, and shows how they stand."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from remit.app.folder import Folder
+from remit.app.operator import run_as_operator
+from remit.app.session import TaskChoice, attached, begin_task, operator_path
+from remit.cli import options
+from remit.cli.failures import reported
+from remit.console import account
+from remit.console.detail import detail, find, simplified
+from remit.console.screen import moment, screen
+from remit.console.tasks import task_table, tasks_of
+from remit.core.clock import system_clock
+from remit.core.errors import NotFound
+from remit.core.settings import read_settings
+from remit.core.tasks import TaskEnd, TaskView
+from remit.sdk.api import Remit
+from remit.sdk.grant import VARIABLE, TaskGrant
+from remit.storage.reader import Reader
+
+_SHOWN: Final = 50
+
+
+@click.group()
+def task() -> None:
+    """Start tasks, end them, and show how they stand. `remit run` starts one together with its agent.
+
+    \b
+    Examples:
+      eval "$(remit task start --intent answer-question --prompt 'Which invoices are due?')"
+      remit task list --open
+      remit task suspend 3f9a21 --reason "looking into it"
+    """
+
+
+@task.command("list")
+@click.option("--open", "only_open", is_flag=True, help="Only those that are open or suspended.")
+@click.option(
+    "--last", type=click.IntRange(1, 100_000), default=_SHOWN, show_default=True, metavar="N", help="How many to show."
+)
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def list_(context: click.Context, only_open: bool, last: int, project: Path | None, as_json: bool) -> None:
+    """List tasks, the latest ones last.
+
+    \b
+    Example:
+      remit task list --open --json
+    """
+    folder = options.folder_of(context, project)
+    with Reader(folder.database) as reader:
+        found = tasks_of(reader, system_clock())
+    if only_open:
+        found = [each for each in found if each.state in ("open", "suspended")]
+    found = found[-last:]
+    if as_json:
+        click.echo(msgspec.json.encode([each._asdict() for each in found]).decode())
+        return
+    if not found:
+        click.echo("no task is open" if only_open else "no task yet; `remit run` or `remit task start` starts one")
+        return
+    screen().print(task_table(found))
+
+
+@task.command()
+@click.argument("id_", metavar="ID")
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def show(context: click.Context, id_: str, project: Path | None, as_json: bool) -> None:
+    """Show everything about one task: ID is its id, or at least four characters of its end.
+
+    \b
+    Example:
+      remit task show 3f9a21
+    """
+    folder = options.folder_of(context, project)
+    with Reader(folder.database) as reader:
+        stored = find(reader, id_)
+        if stored.record.kind != "task":
+            raise NotFound("task_unknown", f"`{id_[:64]}` is no task", f"`remit log show {id_[:64]}` shows it")
+        found = detail(reader, stored)
+    if as_json:
+        click.echo(msgspec.json.encode(simplified(found)).decode())
+    else:
+        account.show(screen(), found)
+
+
+@task.command()
+@click.option("--intent", required=True, help="The approved purpose.")
+@click.option("--workload", default="", help="Who will act; by default `workload` of remit.toml.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the intent.")
+@click.option("--prompt", default="", help="The user's own words.")
+@click.option("--case-type", default="", help="The kind of case, where the intent asks for one.")
+@click.option("--starter", default="", help="Start it as this identity; by default as the operator.")
+@click.option("--parent", default="", metavar="ID", help="Make it a child of this task, which it can only narrow.")
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def start(
+    context: click.Context,
+    intent: str,
+    workload: str,
+    params: tuple[str, ...],
+    prompt: str,
+    case_type: str,
+    starter: str,
+    parent: str,
+    project: Path | None,
+    as_json: bool,
+) -> None:
+    """Start a task, and write its grant: the file with which the workload's gateways prove it.
+
+    On standard output stands the line that hands the grant to a shell, so that `eval "$(remit task start …)"` works.
+    Whoever reads the grant can act as this workload under this task.
+
+    \b
+    Examples:
+      remit task start --intent answer-question --prompt "Which invoices are due?"
+      remit task start --intent pay-invoice --param invoice=INV-2041 --param amount=120 --starter starter/accounts
+    """
+    folder = options.folder_of(context, project)
+    choice = TaskChoice(
+        intent=intent,
+        workload=workload,
+        starter=starter,
+        params=dict(options.assignments(params, "--param")),
+        prompt=prompt,
+        case_type=case_type,
+        parent=_full(folder, parent) if parent else "",
+    )
+    grant = asyncio.run(_start(folder, choice))
+    path = folder.run / f"{grant.task}.json"
+    if as_json:
+        said: dict[str, Any] = {"task": grant.task, "workload": grant.workload, "intent": grant.intent}
+        click.echo(msgspec.json.encode(said | {"expires": grant.expires, "grant": str(path)}).decode())
+        return
+    click.secho(f"task {grant.task} ", fg="cyan", nl=False, err=True)
+    click.echo(f"under {grant.intent}, for {grant.workload}, until {moment(grant.expires)}", err=True)
+    click.echo(f"its grant is {path} (mode 0600)", err=True)
+    click.echo(f"export {VARIABLE}={shlex.quote(str(path))}")
+
+
+async def _start(folder: Folder, choice: TaskChoice) -> TaskGrant:
+    async with attached(folder, choice.starter or operator_path(read_settings(folder.root))):
+        return await begin_task(folder, choice)
+
+
+def _end(verb: str, state: TaskEnd, what: str) -> click.Command:
+    @task.command(verb, help=f"{what}\n\n\b\nExample:\n  remit task {verb} 3f9a21 --reason 'ticket 4711'")
+    @click.argument("id_", metavar="ID")
+    @click.option("--reason", default="", help="Why; it stands in the record.")
+    @click.option("--starter", default="", help="As this identity, its starter; by default as the operator.")
+    @options.project
+    @options.as_json
+    @click.pass_context
+    @reported
+    def end(context: click.Context, id_: str, reason: str, starter: str, project: Path | None, as_json: bool) -> None:
+        folder = options.folder_of(context, project)
+        id_ = _full(folder, id_)
+
+        async def work(remit: Remit) -> TaskView:
+            return await remit.end_task(id_, state, reason)
+
+        view = run_as_operator(folder, work, identity=starter)
+        if state in ("completed", "cancelled"):
+            (folder.run / f"{view.id}.json").unlink(missing_ok=True)
+        if as_json:
+            click.echo(msgspec.json.encode(view).decode())
+            return
+        click.echo(f"task {view.id} is {view.state}")
+
+    return end
+
+
+complete = _end("complete", "completed", "Complete a task and those below it: from its record on nothing is permitted.")
+cancel = _end("cancel", "cancelled", "Cancel a task and those below it: from its record on nothing is permitted.")
+suspend = _end("suspend", "suspended", "Suspend a task and those below it until they are resumed.")
+resume = _end("resume", "open", "Let a suspended task go on.")
+
+
+def _full(folder: Folder, id_: str) -> str:
+    """The whole id of a task that is named by its end."""
+    with Reader(folder.database) as reader:
+        body = find(reader, id_).record.body
+    return str(body.get("task", "")) or id_
