@@ -23,6 +23,7 @@ SCOPES = [
     'action in Remit::Action::"payments/*"',
     'action in [Remit::Action::"pay", Remit::Action::"read"]',
     f'action == Remit::Action::"{PAY}"',
+    f'action in Remit::Action::"{NOTE}"',
     f'action in [Remit::Action::"{PAY}", Remit::Action::"{NOTE}"]',
 ]
 PRINCIPALS = ["principal", "principal is Remit::Workload", 'principal in Remit::Group::"finance-agents"']

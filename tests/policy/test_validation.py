@@ -31,6 +31,7 @@ def refusal(folder: Path, text: str) -> DocumentError:
         (f'forbid ({TOOLS})\nwhen {{ context.task.intent == "pay-invioce" }};', 2, "did you mean `pay-invoice`?"),
         ('forbid (principal, action, resource == Remit::Server::"payment");', 1, "did you mean `payments`?"),
         ('forbid (principal, action == Remit::Action::"payments/pay", resource);', 1, "there is no action"),
+        ('forbid (principal,\naction == Remit::Action::"pay", resource);', 2, "is a group of actions"),
         (f"forbid ({TOOLS})\nwhen {{ context.destination.internal }};", 2, "may be absent"),
         (f"forbid ({PAYMENT})\nwhen {{ context.input.amount > 3 }};", 1, "expected Long but saw decimal"),
         (f'forbid ({TOOLS})\nwhen {{ context.risk == "high" }};', 1, "not compatible"),

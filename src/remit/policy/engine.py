@@ -220,7 +220,7 @@ class Policies:
         key = (known.name, id_, intent, facts)
         chosen = self._slices.get(key)
         if chosen is None:
-            resource = (f"{NAMESPACE}::{known.resource}", id_)
+            action, resource = (f"{NAMESPACE}::Action", known.name), (f"{NAMESPACE}::{known.resource}", id_)
             groups = self._groups[known.name]
             if len(self._slices) >= _SLICES:
                 self._slices = {}
@@ -228,7 +228,7 @@ class Policies:
                 [
                     policy
                     for policy in self._policies
-                    if applies(policy.scope, groups, resource, intent if known.is_tool else None)
+                    if applies(policy.scope, action, groups, resource, intent if known.is_tool else None)
                     and (facts is None or policy.reads.is_known(facts))
                 ],
                 groups,

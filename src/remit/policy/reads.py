@@ -23,7 +23,8 @@ _USAGE: Final = ("task", "usage")
 class Scope(msgspec.Struct, frozen=True):
     """Where a policy can apply. None stands for everywhere."""
 
-    actions: frozenset[Uid] | None  # the action is one of these, or below one of them
+    action: Uid | None  # exactly this one; a group's name matches no action
+    actions: frozenset[Uid] | None  # one of these, or a member of one of them
     resource: Uid | None  # exactly this one
     resource_type: str | None
     intent: str | None  # only while the task has this intent
@@ -62,7 +63,8 @@ def scope_of(policy: Mapping[str, Any]) -> Scope:
     action, resource = policy["action"], policy["resource"]
     guard, tests = _leading(policy.get("conditions", ()))
     return Scope(
-        actions=None if action["op"] == "All" else frozenset(_named(action)),
+        action=_uid(action["entity"]) if action["op"] == "==" else None,
+        actions=frozenset(_named(action)) if action["op"] == "in" else None,
         resource=_uid(resource["entity"]) if resource["op"] == "==" else None,
         resource_type=resource["entity_type"] if resource["op"] == "is" else None,
         intent=guard,
@@ -114,11 +116,13 @@ def chain(node: Any) -> tuple[str | None, Path]:
     return variable, tuple(reversed(names))
 
 
-def applies(scope: Scope, groups: frozenset[Uid], resource: Uid | None, intent: str | None) -> bool:
+def applies(scope: Scope, action: Uid, groups: frozenset[Uid], resource: Uid | None, intent: str | None) -> bool:
     """Whether the policy could match: `groups` are the action and all that it is a member of.
 
     `resource` and `intent` may be None: unknown. A policy for which this is False neither matches nor errors.
     """
+    if scope.action not in (None, action):
+        return False
     if scope.actions is not None and scope.actions.isdisjoint(groups):
         return False
     if resource is not None and scope.resource not in (None, resource):

@@ -43,7 +43,7 @@ def rank(policy: Policy) -> tuple[int, int, int, str, int, str]:
     code = _RANKS.get(policy.annotations.get("reason", ""), len(_RANKS) + 1) if own == 0 else 0
     if code == _RANKS["limit_reached"] and policy.reads.needs_input:
         code = _SUM_RANK  # a smaller amount may still pass
-    actions = policy.scope.actions
+    actions = policy.scope.actions if policy.scope.action is None else frozenset([policy.scope.action])
     breadth = 10_000 if actions is None else len(actions)
     if actions is not None and any("/" not in id_ or id_.endswith("/*") for _, id_ in actions):
         breadth += 1_000  # a group of actions says less than any list of single ones

@@ -18,6 +18,7 @@ from cedarpy import _internal as cedar
 from remit.core import canonical
 from remit.core.errors import DocumentError
 from remit.policy import shapes
+from remit.policy import text as cedar_text
 from remit.policy.reads import Path, Uid, applies
 from remit.policy.schema import NAMESPACE, Known, Vocabulary
 from remit.policy.sources import Policy
@@ -68,7 +69,11 @@ def groups_of(known: Known) -> frozenset[Uid]:
 
 def is_idle(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, frozenset[Uid]]) -> bool:
     """Whether the policy covers no action that there is."""
-    return not any(applies(policy.scope, groups[name], None, None) for name in vocabulary.actions)
+    return not any(_covers(policy, name, groups) for name in vocabulary.actions)
+
+
+def _covers(policy: Policy, name: str, groups: Mapping[str, frozenset[Uid]]) -> bool:
+    return applies(policy.scope, (f"{NAMESPACE}::Action", name), groups[name], None, None)
 
 
 def _check_names(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, frozenset[Uid]]) -> None:
@@ -85,8 +90,15 @@ def _check_names(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, fr
             raise policy.error(
                 f"there is no {type_.rpartition(':')[2].lower()} `{id_}`{_similar(id_, known[type_])}", word=id_
             )
-    scope = policy.scope
-    covered = [action for name, action in vocabulary.actions.items() if applies(scope, groups[name], None, None)]
+    exact = policy.scope.action
+    if exact is not None and exact[1] in vocabulary.groups:
+        # SECURITY: `==` with a group matches no action at all, so the rule would be off without a word.
+        raise policy.error(
+            f"`{exact[1]}` is a group of actions, which no action equals",
+            f"write `action in {cedar_text.action(exact[1])}`",
+            word=exact[1],
+        )
+    covered = [action for name, action in vocabulary.actions.items() if _covers(policy, name, groups)]
     for path in sorted(policy.reads.paths):
         missing = [_missing(action.context, path) for action in covered]
         steps = [step for step, _ in missing if step is not None]
