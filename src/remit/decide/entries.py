@@ -80,7 +80,10 @@ def denial_key(case: Case, made: Decision) -> tuple[str, ...]:
 
 
 def as_decision(body: Mapping[str, Any], refs: Mapping[str, PolicyRef], now: int, repeated: int = 0) -> Decision:
-    """The decision that a record's body describes, answered again at `now`: a permit is no fresher for it."""
+    """The decision that a record's body describes, answered again at `now`: a permit is no fresher for it.
+
+    `refs` are the loaded policies by id; one that is loaded no more is named without its place.
+    """
     reason = body["reason"]
     return Decision(
         id=body["id"],
@@ -89,9 +92,7 @@ def as_decision(body: Mapping[str, Any], refs: Mapping[str, PolicyRef], now: int
             code=reason["code"],
             message=reason["message"],
             next_step=reason.get("nextStep", ""),
-            policies=tuple(
-                PolicyRef(id=p["id"], path=p.get("path", ""), line=p.get("line", 0)) for p in reason["policies"]
-            ),
+            policies=tuple(refs.get(name) or PolicyRef(id=name) for name in reason["policies"]),
         ),
         action=body["action"],
         digest=body["digest"],
