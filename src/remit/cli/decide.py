@@ -134,7 +134,7 @@ def _tell_probe(folder: Folder, decision: Decision, arguments: dict[str, Any], *
     console = screen()
     console.print(Text.assemble(("probe: ", "bold yellow"), f"under task {decision.task}; nothing was recorded"))
     texts = {id_: policy.source.text[policy.start : policy.end] for id_, policy in policies_of_project(folder).items()}
-    account.show_answer(console, decision, arguments, texts)
+    account.show_answer(console, decision, arguments, texts, below=folder.root)
 
 
 def _wire(decision: Decision) -> dict[str, Any]:

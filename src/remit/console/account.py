@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -29,8 +30,14 @@ def show(console: Console, found: Mapping[str, Any]) -> None:
     _show_record(console, found)
 
 
-def show_answer(console: Console, decision: Decision, arguments: Mapping[str, Any], texts: Mapping[str, str]) -> None:
-    """Prints a decision that was not recorded; `texts` are policies by id."""
+def show_answer(
+    console: Console,
+    decision: Decision,
+    arguments: Mapping[str, Any],
+    texts: Mapping[str, str],
+    below: Path | None = None,
+) -> None:
+    """Prints a decision that was not recorded; `texts` are policies by id, paths are shown from `below` on."""
     effect = "observed" if decision.reason.code == "observed" else decision.effect
     console.print(Text.assemble((effect, f"bold {STYLES.get(effect, '')}"), "  ", (printable(decision.action), "bold")))
     console.print()
@@ -40,7 +47,8 @@ def show_answer(console: Console, decision: Decision, arguments: Mapping[str, An
     for obligation in decision.obligations:
         _part(console, "must", f"{obligation.id} {', '.join(obligation.fields)}")
     found = [
-        {"id": ref.id, "path": ref.path, "line": ref.line, "text": texts.get(ref.id, "")} for ref in reason.policies
+        {"id": ref.id, "path": ref.path.removeprefix(f"{below}/"), "line": ref.line, "text": texts.get(ref.id, "")}
+        for ref in reason.policies
     ]
     _show_policies(console, found)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from remit.console.rows import name_of
+from remit.console.rows import name_of, short
 from remit.console.screen import moment, plain_table, printable
 from remit.storage.reader import Reader
 
@@ -55,19 +55,21 @@ def _line(task: dict[str, Any], now: int) -> TaskLine:
 
 
 def task_table(tasks: list[TaskLine]) -> Table:
-    """Tasks for people."""
+    """Tasks for people; the end of an id is enough for every command."""
     styles = {"open": "green", "suspended": "bold yellow", "completed": "blue"}
-    table = plain_table("task", "state", "intent", "workload", "started by", "opened", wrap=("started by",))
+    table = plain_table("task", "state", "opened", "intent", "workload", "started by", wrap=("intent", "workload"))
+    for column, width in zip(table.columns, (6, 9, 16), strict=False):
+        column.min_width = width
     for task in tasks:
         intent = Text(printable(task.intent), style="bold")
         if task.emergency:
             intent.append(" EMERGENCY", style="bold red")
         table.add_row(
-            task.id,
+            short(task.id),
             Text(task.state, style=styles.get(task.state, "yellow")),
+            Text(moment(task.opened)[:16], style="dim"),
             intent,
             printable(name_of(task.workload)),
             printable(name_of(task.starter)),
-            moment(task.opened)[:19],
         )
     return table
