@@ -2,7 +2,8 @@
 
 1. Take what is waiting, at most `BATCH` works.
 2. Read the time; run each work alone; take its entries into the world; number and link them.
-3. Insert all entries and commit (WAL, synchronous=FULL).
+3. Insert all entries and commit (WAL, synchronous=FULL). Entries that nobody waits for, such as outcomes that were
+   answered once they were in order, wait a moment for the next batch and share its commit.
 4. Answer. A failed commit answers `Unavailable` to the whole batch and forgets the state of the touched streams.
 """
 
@@ -14,6 +15,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -33,9 +35,19 @@ T = TypeVar("T")
 
 BATCH: Final = 128
 QUEUE: Final = 20_000
+DEFER_SECONDS: Final = 0.01  # entries that nobody waits for are committed with the next batch, or after this
 
 # number, leaf hash and time (ms) of a stream's last record
 Head = tuple[int, str, int]
+
+
+@dataclass(slots=True)
+class _Uncommitted:
+    """What was taken into the world since the last commit."""
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    openings: list[tuple[Any, ...]] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
 
 
 class _Inconsistent(Exception):
@@ -70,6 +82,7 @@ class SqliteStore:
         self._closed = False
         self._heads: dict[str, Head] = {}
         self._pending: set[str] = set()
+        self._uncommitted = _Uncommitted()
         self._commits = 0
         self._failed_commits = 0
         try:
@@ -124,46 +137,54 @@ class SqliteStore:
     def _loop(self) -> None:
         while True:
             with self._wake:
-                while not self._jobs and not self._closed:
-                    self._wake.wait()
-                if not self._jobs:
-                    return
+                if not self._jobs and not self._closed and self._uncommitted.rows:
+                    self._wake.wait(DEFER_SECONDS)
+                else:
+                    while not self._jobs and not self._closed:
+                        self._wake.wait()
                 batch = [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
-            self._process(batch)
+            if batch:
+                self._process(batch)
+            elif self._uncommitted.rows:
+                self._settle([])
+            elif self._closed:
+                return
 
     def _process(self, batch: list[_Job]) -> None:
-        rows: list[tuple[Any, ...]] = []
-        openings: list[tuple[Any, ...]] = []
-        touched: set[str] = set()
         durable: list[_Job] = []
         at_once: list[_Job] = []
         for job in batch:
             try:
                 step = job.work(self.world, self._now())
-                self._append(step, rows, openings, touched)
+                self._append(step)
                 job.result = step.answer
                 (durable if step.durable else at_once).append(job)
             except _Inconsistent as error:
-                self._refuse(batch, touched, error, "look at the service's log")
+                self._refuse(batch, error, "look at the service's log")
                 return
             except Exception as error:  # noqa: BLE001 - handed to the pipeline, which alone turns it into a deny
                 job.result = error
                 at_once.append(job)
         if at_once:
             _answer(at_once)
-        if not rows and not self._texts:
-            _answer(durable)
-            return
-        try:
-            self._commit(rows, openings, touched)
-        except sqlite3.Error as error:
-            self._refuse(durable, touched, error, _advice(error))
-            return
-        _answer(durable)
+        if durable:
+            self._settle(durable)
 
-    def _refuse(self, jobs: list[_Job], touched: set[str], error: Exception, advice: str) -> None:
-        """Nothing of this batch happened: puts the state back and refuses everyone."""
+    def _settle(self, waiting: list[_Job]) -> None:
+        """Commits what is uncommitted, and then answers those who wait for it."""
+        if self._uncommitted.rows or self._texts:
+            try:
+                self._commit(self._uncommitted)
+            except sqlite3.Error as error:
+                self._refuse(waiting, error, _advice(error))
+                return
+            self._uncommitted = _Uncommitted()
+        _answer(waiting)
+
+    def _refuse(self, jobs: list[_Job], error: Exception, advice: str) -> None:
+        """Nothing since the last commit happened: puts the state back and refuses everyone who waits."""
         log.critical("ALARM %d requests are refused: %s", len(jobs), error, exc_info=error)
+        touched, self._uncommitted = self._uncommitted.touched, _Uncommitted()
         self._undo(touched)
         for job in jobs:
             job.result = Unavailable(
@@ -180,10 +201,9 @@ class SqliteStore:
         self._last = max(now, self._last)
         return self._last
 
-    def _append(
-        self, step: Step[Any], rows: list[tuple[Any, ...]], openings: list[tuple[Any, ...]], touched: set[str]
-    ) -> None:
+    def _append(self, step: Step[Any]) -> None:
         """Numbers and links the entries, then takes all of them into the world, or none."""
+        uncommitted = self._uncommitted
         heads: dict[str, Head] = {}
         encoded: list[tuple[Entry, int, int, bytes]] = []
         for entry in step.entries:
@@ -195,25 +215,28 @@ class SqliteStore:
             encoded.append((entry, number + 1, at, data))
         self._heads.update(heads)
         for entry, number, at, data in encoded:
-            touched.add(entry.stream)
-            rows.append((entry.stream, number, at, entry.kind, entry.key or None, data))
-            openings.extend((entry.stream, number, *opening) for opening in _encoded(entry))
+            uncommitted.touched.add(entry.stream)
+            uncommitted.rows.append((entry.stream, number, at, entry.kind, entry.key or None, data))
+            uncommitted.openings.extend((entry.stream, number, *opening) for opening in _encoded(entry))
             try:
                 self.world.apply(entry.stream, entry.kind, entry.body, at)
             except Exception as error:
                 raise _Inconsistent(f"a {entry.kind} record does not fit the state of {entry.stream}") from error
 
-    def _commit(self, rows: list[tuple[Any, ...]], openings: list[tuple[Any, ...]], touched: set[str]) -> None:
+    def _commit(self, uncommitted: _Uncommitted) -> None:
         with self._wake:
             texts, self._texts = self._texts, {}
         db = self._db
         try:
             db.execute("BEGIN IMMEDIATE")
             db.executemany("INSERT OR IGNORE INTO texts(digest, content) VALUES (?, ?)", texts.items())
-            db.executemany("INSERT INTO records(stream, n, t, kind, key, bytes) VALUES (?, ?, ?, ?, ?, ?)", rows)
-            if openings:
-                db.executemany("INSERT INTO openings(stream, n, path, salt, value) VALUES (?, ?, ?, ?, ?)", openings)
-            changed = self._pending_changes(touched)
+            db.executemany(
+                "INSERT INTO records(stream, n, t, kind, key, bytes) VALUES (?, ?, ?, ?, ?, ?)", uncommitted.rows
+            )
+            if uncommitted.openings:
+                sql = "INSERT INTO openings(stream, n, path, salt, value) VALUES (?, ?, ?, ?, ?)"
+                db.executemany(sql, uncommitted.openings)
+            changed = self._pending_changes(uncommitted.touched)
             for root, pending in changed:
                 sql = (
                     "INSERT OR IGNORE INTO pending(root) VALUES (?)"
