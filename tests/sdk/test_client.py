@@ -1,21 +1,35 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from remit.core.clock import system_clock
 from remit.core.decisions import Obligation, Outcome
-from remit.core.errors import Conflict, Forbidden, InvalidInput, NotFound, TooLarge, Unauthenticated, Unavailable
+from remit.core.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    RemitError,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 from remit.core.identities import Registration
 from remit.core.tasks import RiskSignal, TaskRequest
 from remit.identity.holder import Holder, expiry_of
 from remit.identity.keys import generate_key, thumbprint
 from remit.sdk.client import Client
 from remit.sdk.permit import Refused
+from remit.sdk.transport import Reply
 from server.stage import PEP, PERSON, STARTER, WORKLOAD, Stage, run, running
 
 INPUT = {"amount": "12.00", "note": "für Zoë", "n": 3, "x": 1.5, "deep": {"list": [1, None, True]}}
@@ -246,6 +260,48 @@ def test_a_service_that_hangs_is_a_refusal(tmp_path: Path, monkeypatch: pytest.M
         stage.tcp.close()
 
     run(main())
+
+
+class Impostor:
+    """A transport that answers anything."""
+
+    origin = "http://remit.local"
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+    async def send(self, *_: Any) -> Reply:
+        return self.reply
+
+    async def close(self) -> None:
+        return None
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(200, 599),
+    st.binary(max_size=200)
+    | st.sampled_from([b"[" * 5000, b'{"x":' * 5000, b'{"code":"' + b"x" * 9000])
+    | st.fixed_dictionaries(
+        {"decision": st.booleans() | st.none() | st.integers(), "context": st.dictionaries(st.text(), st.text())}
+    ).map(lambda value: json.dumps(value).encode()),
+)
+def test_any_answer_is_a_decision_or_an_error(stage: Stage, status: int, body: bytes) -> None:
+    async def main() -> None:
+        transport: Any = Impostor(Reply(status, body))
+        async with Client(transport, stage.holder()) as client:
+            with pytest.raises(RemitError):
+                await client.authorize(stage.grant(registered_key=True), "payments/pay", INPUT)
+
+    run(main())
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(tmp_path)
+    yield stage
+    stage.unix.close()
+    stage.tcp.close()
 
 
 @pytest.mark.parametrize(

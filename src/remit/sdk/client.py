@@ -31,7 +31,7 @@ from remit.sdk.grant import TaskGrant
 from remit.sdk.permit import Permit
 from remit.sdk.proofs import ReadyProofs
 from remit.sdk.renewal import HeldSvid, request_svid
-from remit.sdk.transport import ConnectionLost, Transport, error_of, open_transport
+from remit.sdk.transport import INVALID, ConnectionLost, Transport, error_of, open_transport
 
 EVALUATION: Final = "/access/v1/evaluation"
 OUTCOMES: Final = "/v1/outcomes"
@@ -320,7 +320,7 @@ class Client:
             raise error_of(reply)
         try:
             return decoder.decode(reply.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except INVALID:
             raise Unavailable("answer_invalid", "the service's answer is not what its API says") from None
 
     async def _replace_svid(self, error: Unauthenticated) -> None:

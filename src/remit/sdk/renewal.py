@@ -11,7 +11,7 @@ import msgspec
 from remit.core.clock import Clock
 from remit.core.errors import RemitError, Unauthenticated, Unavailable
 from remit.identity.holder import Holder, expiry_of
-from remit.sdk.transport import Transport, error_of
+from remit.sdk.transport import INVALID, Transport, error_of
 from remit.sdk.wire import Svid, SvidRequest
 
 PATH: Final = "/v1/svids"
@@ -86,5 +86,5 @@ async def request_svid(transport: Transport, holder: Holder, now: int, *, bind: 
         raise error_of(reply)
     try:
         return _svid.decode(reply.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except INVALID:
         raise Unavailable("answer_invalid", "the service's answer is not an SVID") from None

@@ -40,6 +40,9 @@ _ERRORS: Final[dict[int, type[RemitError]]] = {
     413: TooLarge,
     431: TooLarge,
 }
+# What decoding an answer may raise.
+INVALID: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 _problem = msgspec.json.Decoder(Problem)
 
 
@@ -70,8 +73,9 @@ class Transport:
             async with self.session.request(
                 method, self._url(path), data=body, headers=headers, allow_redirects=False
             ) as response:
-                if (response.content_length or 0) > ANSWER_BYTES:
-                    raise Unavailable("answer_invalid", "the service's answer is too large")
+                # SECURITY: whatever answers there, it is read within bounds.
+                if response.content_length is None or response.content_length > ANSWER_BYTES:
+                    raise Unavailable("answer_invalid", "the service's answer has no length, or is too large")
                 return Reply(response.status, await response.read())
         except aiohttp.ClientConnectorError as error:
             raise Unavailable(
@@ -124,7 +128,7 @@ def error_of(reply: Reply) -> RemitError:
     kind = _ERRORS.get(reply.status, Unavailable)
     try:
         problem = _problem.decode(reply.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except INVALID:
         return Unavailable("answer_invalid", f"the service answered {reply.status} without a problem document")
     error = kind(problem.code, problem.detail, problem.next_step)
     error.decision = problem.decision
