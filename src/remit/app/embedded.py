@@ -46,6 +46,11 @@ class Embedded:
         return Embedded(self._open, path, owns=False)
 
     @property
+    def key(self) -> str:
+        """The thumbprint of the key that is registered for this identity."""
+        return self._holder.key
+
+    @property
     def enforcement(self) -> Enforcement:
         """`self` when this runs as a workload, whose outcomes are only claimed; `pep` otherwise."""
         return "self" if self.id.split("/", 3)[3].startswith("workload/") else "pep"

@@ -1,0 +1,261 @@
+"""Decision cases: `tests/*.yaml` of a project folder, read and checked. `remit.app.trial` runs them.
+
+A case says what was done before (`given`), what is asked (`when`) and what must be answered (`expect`). A mistake in
+a file is a `DocumentError` with its line; docs/guides/cases.md explains every key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from remit.core import bounds
+from remit.core.documents import Document, Path_, read_yaml
+from remit.core.errors import DocumentError, InvalidInput
+from remit.core.identities import Lifecycle
+from remit.core.tasks import TaskEnd
+from remit.tasks.durations import seconds_of
+
+FILES: Final = 1_000
+CASES_PER_FILE: Final = 1_000
+STEPS_PER_CASE: Final = 200
+LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+NOON: Final = int(datetime(2026, 1, 15, 12, 0, tzinfo=UTC).timestamp() * 1000)  # a case that says no time
+
+Earlier = Literal["response", "error", "not_executed", "none", "refused"]
+
+
+class TaskOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The task that is started; identities by path (`workload/agent`, `starter/accounts`)."""
+
+    intent: str
+    workload: str = ""  # by default `workload` of remit.toml
+    starter: str = ""  # by default the operator
+    params: dict[str, Any] = {}
+    prompt: str = ""
+    case_type: str = ""
+    on_behalf_of: str = ""  # a person
+    parent: TaskOf | None = None  # started first; this task is its child
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An earlier action: asked by its enforcement point, permitted, and reported."""
+
+    action: str
+    input: dict[str, Any] = {}
+    outcome: Earlier = "response"  # `none`: not reported; `refused`: it was not permitted
+    output: dict[str, Any] = {}
+    by: str = "pep"  # who reports the outcome: pep, workload or a path
+    definition: str = ""
+    after: str = ""
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The task's state is changed by its starter, or by whom `by` names."""
+
+    task: TaskEnd
+    by: str = ""
+    after: str = ""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An identity's state is changed by the operator, or by whom `by` names."""
+
+    identity: str
+    state: Lifecycle
+    by: str = ""
+    after: str = ""
+
+
+class Risk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A live risk signal of the case's workload, or of `identity`, for an hour or for as long as `lasts` says."""
+
+    risk: int
+    identity: str = ""
+    lasts: str = "1h"
+    by: str = ""
+    after: str = ""
+
+
+Step = Call | Move | Change | Risk
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked: an action, or whether the task may be started at all."""
+
+    action: str = ""
+    input: dict[str, Any] = {}
+    as_: str = msgspec.field(default="pep", name="as")  # pep, workload or a path
+    definition: str = ""  # digest of the tool's definition, as the enforcement point sees it
+    start: bool = False
+    after: str = ""
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What must be answered; what is left out is not compared."""
+
+    effect: Literal["permit", "deny"] | None = None
+    reason: str | None = None
+    message: str | None = None  # a part of it
+    would: Literal["permit", "deny"] | None = None
+    policies: tuple[str, ...] = ()  # ids, some of those that decided
+    obligations: dict[str, tuple[str, ...]] | None = None  # all of them, with their fields
+    record: dict[str, Any] = {}  # fields of the record by dotted path
+    started: bool = False
+    refused: str | None = None  # the reason for which the task is not started
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One case and where it stands."""
+
+    name: str
+    path: str
+    line: int
+    at: int  # ms
+    task: TaskOf
+    given: tuple[Step, ...]
+    when: Ask
+    expect: Expected
+
+
+class _Raw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    task: TaskOf
+    when: Ask
+    expect: Expected
+    at: str = ""
+    given: tuple[dict[str, Any], ...] = ()
+
+
+def load_cases(folder: Path) -> list[Case]:
+    """All cases of `tests/*.yaml`, file by file; a `DocumentError` for the first mistake."""
+    files = sorted(folder.glob("*.yaml"))
+    if len(files) > FILES:
+        raise InvalidInput("too_many_cases", f"there are more than {FILES} case files", "join some of them")
+    return [case for path in files for case in read_cases(read_yaml(path))]
+
+
+def read_cases(document: Document) -> list[Case]:
+    """The cases of one file."""
+    data = document.data if document.data is not None else []
+    if not isinstance(data, list):
+        raise document.error("a case file is a list of cases", (), "begin each case with `- name: …`")
+    if len(data) > CASES_PER_FILE:
+        raise document.error(f"there are more than {CASES_PER_FILE} cases", (), "split the file")
+    cases = [_case(document, item, (number,)) for number, item in enumerate(data)]
+    seen: dict[str, Case] = {}
+    for number, case in enumerate(cases):
+        if case.name in seen:
+            raise document.error(f"a case of this name stands in line {seen[case.name].line}", (number, "name"))
+        seen[case.name] = case
+    return cases
+
+
+def milliseconds(duration: str) -> int:
+    """The length of time that a checked `after` or `lasts` says; 0 when it is empty."""
+    return (seconds_of(duration) or 0) * 1000
+
+
+def _case(document: Document, item: Any, at: Path_) -> Case:
+    raw = document.convert_part(item, _Raw, at)
+    if not raw.name.strip() or len(raw.name) > bounds.NAME_BYTES:
+        raise document.error("a case needs a name of at most 256 characters", (*at, "name"))
+    if len(raw.given) > STEPS_PER_CASE:
+        raise document.error(f"there are more than {STEPS_PER_CASE} steps", (*at, "given"))
+    given = tuple(_step(document, step, (*at, "given", number)) for number, step in enumerate(raw.given))
+    _check_ask(document, raw, at)
+    return Case(
+        name=raw.name.strip(),
+        path=str(document.path),
+        line=document.position(at)[0],
+        at=_time(document, raw.at, (*at, "at")) if raw.at else NOON,
+        task=raw.task,
+        given=given,
+        when=raw.when,
+        expect=raw.expect,
+    )
+
+
+_STEPS: Final[Mapping[str, type[Step]]] = {"action": Call, "task": Move, "identity": Change, "risk": Risk}
+
+
+def _step(document: Document, item: Mapping[str, Any], at: Path_) -> Step:
+    """One step of `given`; its kind is told by the key that it has. A risk may name an identity too."""
+    found = [key for key in _STEPS if key in item]
+    kind = "risk" if "risk" in found else found[0] if len(found) == 1 else ""
+    if not kind:
+        raise document.error(
+            "it is not clear what happened in this step", at, "give one of `action`, `task`, `identity` and `risk`"
+        )
+    step: Step = document.convert_part(dict(item), _STEPS[kind], at)
+    _check_duration(document, step.after, (*at, "after"))
+    if isinstance(step, Risk):
+        _check_duration(document, step.lasts, (*at, "lasts"))
+        if not 0 <= step.risk <= 100:
+            raise document.error("a risk is between 0 and 100", (*at, "risk"))
+    if isinstance(step, Call) and step.output and step.outcome != "response":
+        raise document.error("only a response has an output", (*at, "output"), "leave it out")
+    return step
+
+
+def _check_ask(document: Document, raw: _Raw, at: Path_) -> None:
+    when, expect = raw.when, raw.expect
+    if bool(when.action) == when.start:
+        raise document.error(
+            "it is not clear what is asked", (*at, "when"), "give `action: server/tool`, or `start: true`"
+        )
+    if when.start and (when.input or when.definition or when.as_ != "pep" or raw.given):
+        raise document.error(
+            "who may start a task depends on the task alone", (*at, "when"), "leave out `given` and everything else"
+        )
+    _check_duration(document, when.after, (*at, "when", "after"))
+    of_start = expect.started or expect.refused is not None
+    of_action = any(
+        value is not None and value != ()
+        for value in (expect.effect, expect.reason, expect.message, expect.would, expect.policies, expect.obligations)
+    )
+    if expect.started and expect.refused is not None:
+        raise document.error("it can't be both started and refused", (*at, "expect"), "keep one of them")
+    if (of_action if when.start else of_start) or not (of_start or of_action or expect.record):
+        fix = (
+            "`started: true`, `refused: REASON` or `record`" if when.start else "`effect`, `reason`, `record` and such"
+        )
+        raise document.error("this is not what the case can be answered with", (*at, "expect"), f"expect {fix}")
+
+
+def _check_duration(document: Document, text: str, at: Path_) -> None:
+    seconds = seconds_of(text) if text else 0
+    if seconds is None or seconds > 366 * 86_400:
+        raise document.error(f"`{text[:32]}` is not a length of time", at, "write `90s`, `30m`, `1h30m` or `2d`")
+
+
+def _time(document: Document, text: str, at: Path_) -> int:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise _bad_time(document, text, at)
+    try:
+        moment = found.astimezone(UTC)
+    except OverflowError:
+        raise _bad_time(document, text, at) from None
+    if not datetime(1971, 1, 1, tzinfo=UTC) <= moment < LATEST:
+        raise _bad_time(document, text, at)
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+
+
+def _bad_time(document: Document, text: str, at: Path_) -> DocumentError:
+    return document.error(
+        f"`{text[:40]}` is not a time with a zone", at, "write `2026-11-03T10:00:00+01:00` or `…T09:00:00Z`"
+    )
+
+
+def chosen(cases: Sequence[Case], pattern: str) -> list[Case]:
+    """The cases whose name or file has `pattern` in it; all without one."""
+    wanted = pattern.casefold()
+    return [case for case in cases if wanted in case.name.casefold() or wanted in Path(case.path).name.casefold()]
