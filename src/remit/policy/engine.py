@@ -182,6 +182,10 @@ class Policies:
         """Every policy, those that would be named first standing first."""
         return list(self._policies)
 
+    def schema_text(self) -> str:
+        """The Cedar schema that the policies were validated against, for editors and other Cedar tools."""
+        return validation.schema_text(self.vocabulary)
+
     def notices(self) -> list[str]:
         """What works but deserves a look: tools whose schema can't be used, and policies that cover no action."""
         unusable = [

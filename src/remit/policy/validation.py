@@ -61,6 +61,11 @@ def validate(policies: Sequence[Policy], vocabulary: Vocabulary) -> str:
     return digest
 
 
+def schema_text(vocabulary: Vocabulary) -> str:
+    """The schema in Cedar's own syntax."""
+    return str(cedar.Schema.from_json_str(msgspec.json.encode(vocabulary.cedar_json()).decode()))
+
+
 def groups_of(known: Known) -> frozenset[Uid]:
     """The action and all that it is a member of."""
     type_ = f"{NAMESPACE}::Action"
@@ -155,5 +160,5 @@ def _explain(policy: Policy, errors: list[str], vocabulary: Vocabulary) -> Docum
     elif "expected Long but saw decimal" in message or "Long and decimal" in message:
         step = 'compare decimals with methods: `x.lessThanOrEqual(decimal("10.00"))`'
     elif "not found" in message:
-        step = "`remit check --show-schema` prints what there is"
+        step = "docs/design/policy.md lists the attributes of the context"
     return policy.error(message, step, word=word)
