@@ -31,7 +31,7 @@ def test_lists_decisions_tasks_and_outcomes_the_latest_last(remit: Command, stor
 def test_identical_denials_are_one_line_and_a_count(remit: Command, story: Story) -> None:
     found = lines(remit("log", "--json", "--denied", "--last", "100").output)
     counted = [line for line in found if line["kind"] == "denials" and line["id"] == story["early"]]
-    assert [line["note"] for line in counted] == ["3 more: out_of_order"]
+    assert [line["note"] for line in counted] == ["3× out_of_order"]
     assert all(line["denied"] for line in found)
 
 
@@ -78,7 +78,7 @@ def test_show_tells_everything_about_a_deny(remit: Command, story: Story) -> Non
         "policies/limits.cedar:1",
         "context.input.amount.greaterThan",
         "input.amount  600.0",
-        "hash ",
+        "hash        ",
         f"of session/{story['refund']}",
     ):
         assert part in output, part

@@ -9,16 +9,17 @@ from typing import Final
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from remit.app.checkup import check_up
 from remit.app.doctor import Finding
 from remit.cli import options
 from remit.cli.failures import FAILED, reported
+from remit.console.layout import labelled
 from remit.console.screen import printable, screen
 
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+_CHECK: Final = 18  # columns of the check's name
 
 
 @click.command()
@@ -52,16 +53,12 @@ def doctor(context: click.Context, agent_user: str, project: Path | None, as_jso
 
 
 def _show(console: Console, findings: list[Finding]) -> None:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, width=4)
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
     for finding in findings:
-        said = Text(printable(finding.message))
-        if finding.next_step:
-            said.append(f"\n{printable(finding.next_step)}", style="cyan")
-        grid.add_row(Text(finding.level, style=_STYLES[finding.level]), Text(finding.check, style="bold"), said)
-    console.print(grid)
+        label = Text.assemble(
+            (f"{finding.level:<4}", _STYLES[finding.level]), "  ", (f"{finding.check:<{_CHECK}}", "bold")
+        )
+        bodies = [Text(printable(finding.message)), Text(printable(finding.next_step), style="cyan")]
+        labelled(console, label, [body for body in bodies if body.plain], column=_CHECK + 8)
     counts = {level: sum(finding.level == level for finding in findings) for level in _STYLES}
     console.print()
     console.print(Text(f"{counts['ok']} in order, {counts['warn']} to look at, {counts['fail']} wrong"))

@@ -21,6 +21,7 @@ from remit.app.operator import run_as_operator
 from remit.app.session import operator_path
 from remit.cli import options
 from remit.cli.failures import reported
+from remit.console.layout import pairs
 from remit.console.rows import name_of
 from remit.console.screen import moment, plain_table, printable, screen
 from remit.core.clock import system_clock
@@ -348,20 +349,15 @@ def _tell(console: Console, found: dict[str, Any]) -> None:
         "risk": str(found["risk"]),
         "refused": f"{found['refused']} times outside of tasks" if found["refused"] else "",
     }
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in said.items():
-        if value:
-            grid.add_row(Text(f"  {name}", style="dim"), Text(printable(value)))
+    rows = [(Text(name, style="dim"), Text(printable(value))) for name, value in said.items() if value]
     for signal in found["risks"]:
         until = f"{signal['value']} until {moment(signal['expires'])} ({signal['source']})"
-        grid.add_row(Text(f"  {signal['signal']}", style="yellow"), Text(printable(until)))
+        rows.append((Text(printable(signal["signal"]), style="yellow"), Text(printable(until))))
     for change in found["changes"][-10:]:
         why = f": {change['reason']}" if change["reason"] else ""
         text = f"{change['state']} by {change['by']}{why}"
-        grid.add_row(Text(f"  {moment(change['at'])}", style="dim"), Text(printable(text)))
-    console.print(grid)
+        rows.append((Text(moment(change["at"]), style="dim"), Text(printable(text))))
+    pairs(console, rows, indent=2)
 
 
 def _confirm(id_: str) -> None:

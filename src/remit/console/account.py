@@ -8,10 +8,9 @@ from typing import Any, Final
 
 import msgspec
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from remit.console.layout import labelled, pairs, verbatim
 from remit.console.rows import STYLES
 from remit.console.screen import moment, printable, readable
 from remit.core.decisions import Decision
@@ -61,9 +60,9 @@ def show_decision(console: Console, found: Mapping[str, Any]) -> None:
     console.print(
         Text.assemble((effect, f"bold {STYLES.get(effect, '')}"), "  ", (printable(found["action"]), "bold"), kind)
     )
-    _plain(console, f"{found['id']}  {moment(found['at'])}", style="dim", indent=2)
+    verbatim(console, f"{found['id']}  {moment(found['at'])}", style="dim", indent=2)
     if observed:
-        _plain(console, "permitted because this runs in observe mode; enforcing would have denied it", indent=2)
+        verbatim(console, "permitted because this runs in observe mode; enforcing would have denied it", indent=2)
     console.print()
     reason = found["reason"]
     _part(console, "why", reason["code"], reason["message"], reason["nextStep"] and f"next: {reason['nextStep']}")
@@ -128,9 +127,9 @@ def _show_policies(console: Console, policies: Iterable[Mapping[str, Any]]) -> N
         lines = printable(policy["text"]).splitlines()
         shown = [line for line in lines if not line.lstrip().startswith("@")]
         for line in shown[:_TEXT_LINES]:
-            _plain(console, f"│ {line}", style="cyan", indent=_LABEL + 2)
+            verbatim(console, f"│ {line}", style="cyan", indent=_LABEL + 2)
         if len(shown) > _TEXT_LINES:
-            _plain(console, f"│ and {len(shown) - _TEXT_LINES} more lines (--json has all)", indent=_LABEL + 2)
+            verbatim(console, f"│ and {len(shown) - _TEXT_LINES} more lines (--json has all)", indent=_LABEL + 2)
 
 
 def _show_outcomes(console: Console, found: Mapping[str, Any]) -> None:
@@ -151,7 +150,7 @@ def _show_outcomes(console: Console, found: Mapping[str, Any]) -> None:
 
 def _show_task(console: Console, found: Mapping[str, Any]) -> None:
     console.print(Text.assemble((found["state"], "bold blue"), "  task under ", (printable(found["intent"]), "bold")))
-    _plain(console, f"{found['id']}  {moment(found['at'])}", style="dim", indent=2)
+    verbatim(console, f"{found['id']}  {moment(found['at'])}", style="dim", indent=2)
     console.print()
     if found["emergency"]:
         _part(console, "", "EMERGENCY")
@@ -167,7 +166,7 @@ def _show_task(console: Console, found: Mapping[str, Any]) -> None:
         _part(console, "children", *found["children"])
     _values(console, "params", found["params"])
     if found["prompt"]:
-        _values(console, "prompt", {"": found["prompt"]})
+        labelled(console, Text("prompt", style="bold"), [written(found["prompt"])], column=_LABEL + 2)
     limits = {
         limit["name"]: f"{limit['calls']} calls" if limit["calls"] is not None else f"a sum of {limit['atMost']}"
         for limit in found["limits"] or ()
@@ -186,10 +185,11 @@ def _show_record(console: Console, found: Mapping[str, Any]) -> None:
     parts = [f"{name} {by[name][:12]}" for name in ("policies", "intents", "catalogue", "windows") if by.get(name)]
     _part(console, "decided by", f"configuration {by['config'][:12]}", ", ".join(parts))
     record = found["record"]
-    previous = f"follows {record['previous']}" if record["previous"] else "the first of its stream"
-    _part(console, "record", f"number {record['n']} of {record['stream']}", f"hash {record['hash']}", previous)
+    _part(console, "record", f"number {record['n']} of {record['stream']}")
+    _part(console, "hash", record["hash"])
+    _part(console, "previous", record["previous"] or "none: it is the first of its stream")
     if "request" in found:
-        _part(console, "request", f"digest {found['request']['digest']}")
+        _part(console, "digest", found["request"]["digest"])
 
 
 # --- building blocks ----------------------------------------------------------------------------------------
@@ -197,14 +197,9 @@ def _show_record(console: Console, found: Mapping[str, Any]) -> None:
 
 def _part(console: Console, label: str, *lines: str) -> None:
     """A label and its lines: the first one plain, the others dim; empty ones are left out."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(width=_LABEL, no_wrap=True)
-    grid.add_column(overflow="fold")
-    for number, line in enumerate(line for line in lines if line):
-        grid.add_row(
-            Text(label if number == 0 else "", style="bold"), Text(printable(line), style="dim" if number else "")
-        )
-    console.print(grid)
+    said = [line for line in lines if line]
+    bodies = [Text(printable(line), style="dim" if number else "") for number, line in enumerate(said)]
+    labelled(console, Text(label, style="bold"), bodies, column=_LABEL + 2)
 
 
 def _values(console: Console, label: str, values: Mapping[str, Any], note: str = "") -> None:
@@ -212,13 +207,9 @@ def _values(console: Console, label: str, values: Mapping[str, Any], note: str =
     if not values:
         return
     if label or note:
-        _part(console, label, note or " ")
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, max_width=40, overflow="fold")
-    grid.add_column(overflow="fold")
-    for name, value in values.items():
-        grid.add_row(Text(printable(name)), written(value))
-    console.print(Padding(grid, (0, 0, 0, _LABEL + 2), expand=False))
+        _part(console, label, note)
+    rows = [(Text(printable(name)), written(value)) for name, value in values.items()]
+    pairs(console, rows, indent=_LABEL + 2)
 
 
 def written(value: Any) -> Text:
@@ -229,6 +220,8 @@ def written(value: Any) -> Text:
             return written(inner).append("  personal", style="yellow")
         if key == "erased":
             return Text.assemble(("erased", "yellow"), (f"  commitment {str(inner)[:12]}…", "dim"))
+        if key == "absent":
+            return Text("absent", style="yellow")
         if key == "forged":
             return written(inner).append("  does not fit its commitment", style="bold red")
     if isinstance(value, dict) and value.keys() == {"sha256", "bytes"}:
@@ -237,7 +230,3 @@ def written(value: Any) -> Text:
     if isinstance(simple, str):
         return Text(printable(simple) if simple else '""')
     return Text(printable(msgspec.json.encode(simple).decode()))
-
-
-def _plain(console: Console, text: str, *, style: str = "", indent: int = 0) -> None:
-    console.print(Padding(Text(printable(text), style=style, overflow="fold"), (0, 0, 0, indent), expand=False))

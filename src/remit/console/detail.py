@@ -78,6 +78,7 @@ def _decision(reader: Reader, stored: Stored, record: Record) -> dict[str, Any]:
     later = list(_after(reader, stored, body["id"]))
     task = reader.find(body["task"]) if body.get("task") else None
     mattered = sorted({path for policy in policies for path in policy.pop("reads")})
+    facts = {path: {"absent": True} if (value := at(context, path)) is _ABSENT else value for path in mattered}
     return {
         "kind": "decision",
         "id": body["id"],
@@ -97,7 +98,7 @@ def _decision(reader: Reader, stored: Stored, record: Record) -> dict[str, Any]:
             "principal": body.get("principal", {}),
         },
         "task": _brief(task.record if task else None, str(body.get("task", ""))),
-        "facts": {path: value for path in mattered if (value := at(context, path)) is not _ABSENT},
+        "facts": facts if context else {},
         "context": context,
         "above": opened.get("above", []),
         "usage": body.get("usage", {}),

@@ -97,7 +97,7 @@ class History:
     def _denials(self, record: Record) -> tuple[str, ...]:
         decided, count = self._body(record.body["decision"]), record.body["count"]
         code = decided.get("reason", {}).get("code", "")
-        return (*self._about(record, decided), "deny", f"{count} more: {code}", "")
+        return (*self._about(record, decided), "deny", f"{count}× {code}", "")
 
     def _outcome(self, record: Record) -> tuple[str, ...]:
         decided = self._body(record.body["decision"])

@@ -26,8 +26,8 @@ _STYLES: Final[Mapping[str, str]] = {
     "expired": "yellow",
 }
 # name, least width, share of what is left
-_NARROW: Final = (("time", 8, 0), ("id", 6, 0), ("workload", 9, 2), ("task", 6, 0), ("action", 18, 4),
-                  ("result", 9, 0), ("why", 13, 4))  # fmt: skip
+_NARROW: Final = (("time", 8, 0), ("id", 6, 0), ("workload", 9, 2), ("task", 6, 0), ("action", 17, 4),
+                  ("result", 9, 0), ("why", 15, 4))  # fmt: skip
 _WIDE: Final = (("time", 12, 0), ("id", 6, 0), ("workload", 13, 2), ("task", 6, 1), ("intent", 14, 2),
                 ("action", 22, 4), ("result", 12, 0), ("why", 14, 4), ("ms", 5, 0))  # fmt: skip
 
