@@ -11,7 +11,7 @@ from remit.core.canonical import request_digest
 from remit.core.decisions import Decision, Reason
 from remit.core.errors import Conflict, InvalidInput, RemitError
 from remit.sdk.arguments import check_arguments
-from remit.sdk.permit import Permit, Refused
+from remit.sdk.permit import HandedOut, Permit, Refused
 
 INPUT = {"amount": "12.00", "to": ["a"]}
 
@@ -125,6 +125,19 @@ def test_one_of_many_threads_wins() -> None:
     for thread in threads:
         thread.join()
     assert len(won) == 1
+
+
+def test_a_decision_is_handed_out_once_while_it_could_be_used() -> None:
+    watch = Watch()
+    handed_out = HandedOut(watch)
+    handed_out.permit(decision(), watch.now)
+    with pytest.raises(Conflict) as caught:
+        handed_out.permit(decision(), watch.now)
+    assert caught.value.code == "permit_spent"
+    handed_out.permit(decision(id="d_2"), watch.now)
+    watch.now += 60
+    handed_out.permit(decision(id="d_3"), watch.now)
+    assert len(handed_out._until) == 1
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from remit.core import bounds
 from remit.core.canonical import request_digest
 from remit.core.clock import Clock, system_clock
 from remit.core.decisions import Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason
-from remit.core.errors import Conflict, RemitError, TooLarge, Unauthenticated, Unavailable
+from remit.core.errors import RemitError, TooLarge, Unauthenticated, Unavailable
 from remit.core.identities import Lifecycle, Registration
 from remit.core.tasks import RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.identity.holder import Holder
@@ -28,7 +28,7 @@ from remit.sdk import wire
 from remit.sdk.api import Enforcement
 from remit.sdk.arguments import check_arguments
 from remit.sdk.grant import TaskGrant
-from remit.sdk.permit import Permit
+from remit.sdk.permit import HandedOut, Permit
 from remit.sdk.proofs import ReadyProofs
 from remit.sdk.renewal import HeldSvid, request_svid
 from remit.sdk.transport import INVALID, ConnectionLost, Transport, error_of, open_transport
@@ -66,7 +66,7 @@ class Client:
         self._own = HeldSvid(holder, clock())
         self._proofs = ReadyProofs(holder, transport.origin, clock, (EVALUATION, OUTCOMES))
         self._subjects: OrderedDict[str, HeldSvid] = OrderedDict()
-        self._permits: OrderedDict[str, float] = OrderedDict()
+        self._handed_out = HandedOut()
         self._keeper = asyncio.create_task(self._keep())
 
     @classmethod
@@ -129,14 +129,7 @@ class Client:
         """`authorize`, with its permit as an object that can be used once; `Refused` on a deny."""
         asked_at = time.monotonic()
         decision = await self.authorize(grant, action, input, definition=definition, idempotency_key=idempotency_key)
-        permit = Permit(decision, asked_at)
-        # SECURITY: a repeated answer (same idempotency key) must not become a second use of one permit.
-        if decision.id in self._permits:
-            raise Conflict("permit_spent", "this permit was handed out already", "ask with another idempotency key")
-        self._permits[decision.id] = asked_at
-        while self._permits and next(iter(self._permits.values())) < asked_at - 2 * bounds.PERMIT_MS / 1000:
-            self._permits.popitem(last=False)
-        return permit
+        return self._handed_out.permit(decision, asked_at)
 
     async def probe(
         self, grant: TaskGrant | None, action: str, input: dict[str, Any], *, definition: str = "", subject: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -64,6 +65,26 @@ class Permit:
             raise Refused(
                 "permit_mismatch", "the permit is for another action or other arguments", "ask again", self.decision
             )
+
+
+class HandedOut:
+    """Which permits were handed out lately: a decision that is answered again gives no second permit."""
+
+    def __init__(self, monotonic: Monotonic = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._until: OrderedDict[str, float] = OrderedDict()
+
+    def permit(self, decision: Decision, asked_at: float) -> Permit:
+        """The permit of a decision: `Refused` on a deny, `Conflict("permit_spent")` when it was handed out already."""
+        permit = Permit(decision, asked_at, self._monotonic)
+        now = self._monotonic()
+        while self._until and next(iter(self._until.values())) <= now:
+            self._until.popitem(last=False)
+        # SECURITY: a repeated answer (same idempotency key) must not become a second use of one permit.
+        if decision.id in self._until:
+            raise Conflict("permit_spent", "this permit was handed out already", "ask with another idempotency key")
+        self._until[decision.id] = now + 2 * bounds.PERMIT_MS / 1000
+        return permit
 
 
 def refusal(decision: Decision) -> Refused:
