@@ -47,12 +47,22 @@ starters: [group:staff, group:applications]
 workloads: [group:agents]
 params:
   order: {type: string, required: false}
-children: [work]
+children: [part]
 risk_at_most: 50
 order:
   - {name: looked, done: orders/get, where: {input.order: params.order, output.state: "'open'"}, before: [orders/close]}
 limits:
   - {name: gets, actions: [orders/get], calls: 2}
+"""
+PART = """
+description: Look at one order.
+actions: [orders/get]
+starters: [workload/agent]
+workloads: [group:agents]
+self_start: true
+risk_at_most: 50
+params:
+  order: {type: string, required: false}
 """
 TOOL = """
   {name}:
@@ -75,6 +85,7 @@ def project(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
     (tmp_path / "remit.toml").write_text(SETTINGS)
     (tmp_path / "intents" / "work.yaml").write_text(INTENT)
+    (tmp_path / "intents" / "part.yaml").write_text(PART)
     tools = TOOL.format(name="get", effect="read") + TOOL.format(name="close", effect="write")
     (tmp_path / "catalogue" / "orders.yaml").write_text("server: orders\ntools:" + tools)
     own = "server: notes\nself_enforced: true\ntools:" + TOOL.format(name="add", effect="write")
@@ -137,7 +148,7 @@ def test_what_differs_is_told(project: Path) -> None:
         ("{task: completed}", "task_completed"),
         ("{task: suspended, by: person/alice}", "task_suspended"),
         ("{identity: workload/agent, state: quarantined}", "identity_quarantined"),
-        ("{risk: 51}", "risk_too_high"),
+        (f"{{{GET}, output: {{state: open}}}}, {{risk: 51}}", "risk_too_high"),
         ("{risk: 51, lasts: 5m}, {risk: 0, after: 6m, identity: pep/gateway}", "out_of_order"),
     ],
 )
@@ -159,7 +170,7 @@ def test_a_workload_asks_for_itself_where_its_server_is_self_enforced(project: P
 
 
 def test_a_child_is_started_under_its_parent(project: Path) -> None:
-    task = "{intent: work, params: {order: O-1}, starter: workload/agent, parent: {intent: work, params: {order: O-1}}}"
+    task = "{intent: part, params: {order: O-1}, starter: workload/agent, parent: {intent: work, params: {order: O-1}}}"
     result = one(project, f"  when: {{{GET}}}\n  expect: {{effect: permit, record: {{context.task.depth: 1}}}}", task)
     assert result.passed, result
 

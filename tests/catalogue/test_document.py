@@ -137,7 +137,7 @@ def test_schema_widened_by_hand_does_not_pass_under_its_pin(tmp_path: Path) -> N
         ("reviewed: true", "reviewed: {at: '2026-01-01'}", 13, "missing required field `by`"),
         ("reviewed: true", "pin: abc", 13, "not 64 hex digits"),
         ("reviewed: true", f"pin: '{'0' * 64}'", 13, "does not give its pin"),
-        ("reviewed: true", "revewed: true", 4, "unknown field `revewed`"),
+        ("reviewed: true", "revewed: true", 13, "unknown field `revewed`"),
         ("type: object", "type: objekt", 14, "not a JSON Schema"),
         ("type: object", "$ref: http://x/y", 14, "refers to another document"),
         ("  release:", "  'release/x':", 4, "not a tool's name"),

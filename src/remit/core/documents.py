@@ -21,6 +21,7 @@ from remit.core.errors import DocumentError
 T = TypeVar("T")
 Path_ = tuple[str | int, ...]
 
+_UNKNOWN = re.compile(r"unknown field `([^`]+)`")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
 
 
@@ -54,6 +55,8 @@ class Document(msgspec.Struct, frozen=True):
         except msgspec.ValidationError as error:
             message, _, where = str(error).partition(" - at `")
             path = at + _steps(where.rstrip("`"), data)
+            if (unknown := _UNKNOWN.search(message)) and (*path, unknown[1]) in self.positions:
+                path = (*path, unknown[1])
             raise self.error(_lower(message), path, _fix(message, type_)) from None
 
 
