@@ -166,6 +166,27 @@ def test_a_lost_connection_is_retried_with_the_same_idempotency_key(tmp_path: Pa
     run(main())
 
 
+def test_a_client_outlives_its_service(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as first:
+            client = await first.client()
+            grant = first.grant()
+            await client.authorize(grant, "payments/pay", INPUT)
+            await client.authorize(grant, "payments/pay", INPUT)
+        with pytest.raises(Unavailable):
+            await client.authorize(grant, "payments/pay", INPUT)
+        async with running(tmp_path, after=first) as second:
+            # A proof that was made ahead for the first service is refused by the second; the client makes another.
+            svid = client._holder.svid
+            assert (await client.authorize(grant, "payments/pay", INPUT)).permitted
+            assert (await client.authorize(grant, "payments/pay", INPUT)).permitted
+            assert len(second.service.asks) == 2
+            assert client._holder.svid == svid
+            await client.close()
+
+    run(main())
+
+
 def test_one_idempotency_key_gives_one_permit(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path) as stage, await stage.client() as client:

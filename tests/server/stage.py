@@ -44,9 +44,11 @@ ROLES: dict[str, tuple[Kind, tuple[Role, ...]]] = {
 class Stage:
     """The service under test: where it listens, what reached it, and holders of every registered key."""
 
-    def __init__(self, folder: Path, *, svid_seconds: int = 3600) -> None:
+    def __init__(self, folder: Path, *, svid_seconds: int = 3600, after: Stage | None = None) -> None:
+        """`after` is the stage that served the same folder before: trust and registered keys stay."""
         now = system_clock()
-        ring = KeyRing.create(folder / "trust", now - 1000)
+        started = now - 1000 if after is None else now
+        ring = KeyRing.create(folder / "trust", started) if after is None else KeyRing.load(folder / "trust")
         self.authority = Authority(DOMAIN, ring)
         self.service = FakeService(system_clock)
         self.path = folder / "r.sock"
@@ -54,7 +56,7 @@ class Stage:
         self.tcp = bind_loopback("127.0.0.1", 0)
         self.url = origin_of(self.tcp)
         self.authenticator = Authenticator(
-            DOMAIN, {DOMAIN: ring.bundle()}, AUDIENCE, ["http://remit.local", self.url], started=now - 1000
+            DOMAIN, {DOMAIN: ring.bundle()}, AUDIENCE, ["http://remit.local", self.url], started=started
         )
         self.app = build_app(
             self.service,
@@ -66,7 +68,7 @@ class Stage:
             svid_seconds=svid_seconds,
         )
         self.listener = Listener(self.app, unix=self.unix, tcp=self.tcp)
-        self.keys = {id: generate_key() for id in ROLES}
+        self.keys = {id: generate_key() for id in ROLES} if after is None else after.keys
         for id, (kind, roles) in ROLES.items():
             self.service.registrations[id] = Registration(
                 id=id,
