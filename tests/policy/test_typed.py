@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from remit.core.errors import InvalidInput
 from remit.policy import shapes, typed_decimal, typed_time, typed_value
+from remit.policy.complexity import depth_allowed
 from remit.policy.typed import Converter
 from tests.policy.project import NOTE, PAY, action, loaded
 
@@ -165,6 +166,36 @@ def test_attack_references_that_fan_out_stay_small() -> None:
     schema = tool.input_schema | {"$defs": {"o": {"type": "object", "properties": properties}}}
     shape = shapes.from_json_schema(schema)
     assert len(msgspec.json.encode(shapes.to_cedar_json(shape))) < 200_000
+
+
+def test_attack_schema_whose_branches_double_the_work() -> None:
+    definitions: dict[str, Any] = {
+        f"a{step}": {"anyOf": [{"$ref": f"#/$defs/a{step + 1}"}, {"$ref": f"#/$defs/a{step + 1}"}]}
+        for step in range(60)
+    }
+    definitions["a60"] = {"type": "integer"}
+    for name in ("x", "default", "definitions", "not"):
+        tool = action("any/thing", "read", {name: {"$ref": "#/$defs/a0"}})
+        schema = tool.input_schema | {"$defs": definitions}
+        converter = Converter(msgspec.structs.replace(tool, input_schema=schema))
+        assert "branches too often" in refused({name: "s"}, converter)
+
+
+def test_attack_schema_whose_branches_refer_back() -> None:
+    again = {"properties": {"a": {"$ref": "#"}}, "required": ["z"]}
+    tool = action("any/thing", "read", {})
+    converter = Converter(msgspec.structs.replace(tool, input_schema={"anyOf": [again, again, {"type": "null"}]}))
+    deep: dict[str, Any] = {}
+    for _ in range(30):
+        deep = {"a": deep}
+    assert "nested too deeply" in refused(deep, converter)
+
+
+def test_schemas_that_refer_back_without_branching_are_not_limited() -> None:
+    node = {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/node"}}}}
+    assert depth_allowed({"properties": {"tree": {"$ref": "#/$defs/node"}}, "$defs": {"node": node}}) == 32
+    either = {"anyOf": [{"type": "string"}, {"items": {"$ref": "#/$defs/either"}}, {"not": {"$ref": "#/$defs/either"}}]}
+    assert depth_allowed({"$ref": "#/$defs/either", "$defs": {"either": either}}) == 16
 
 
 def test_a_schema_that_cannot_be_used_is_noticed_and_refuses() -> None:

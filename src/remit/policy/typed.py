@@ -19,6 +19,7 @@ from remit.core import bounds
 from remit.core.actions import Action
 from remit.core.errors import InvalidInput
 from remit.policy import shapes
+from remit.policy.complexity import depth_allowed
 from remit.policy.shapes import Shape
 
 LONG_MIN: Final = -(2**63)
@@ -41,6 +42,11 @@ class Converter:
         self._convert = _record(self.shape, "input")
         self._is_valid: Callable[[Any], bool] = _never
         self._validator: Any = None
+        # SECURITY: branches that refer back make work that doubles with each level of the arguments.
+        self._depth = depth_allowed(action.input_schema)
+        if self._depth == 0:
+            self.problem = "it branches too often"
+            return
         try:
             # SECURITY: offline: a schema's reference must not make this service fetch an address.
             self._validator = jsonschema_rs.validator_for(
@@ -55,7 +61,7 @@ class Converter:
     def __call__(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments in Cedar's JSON form; `InvalidInput` when the schema or Cedar can't hold them."""
         # SECURITY: the validator recurses without a bound of its own; deep input must not reach it.
-        check_size(arguments)
+        check_size(arguments, self._depth or bounds.JSON_DEPTH)
         try:
             is_valid = self._is_valid(arguments)
         except (ValueError, TypeError, OverflowError):
@@ -83,10 +89,10 @@ class Converter:
         return _invalid(f"the arguments do not fit the input schema of `{self.action}`")
 
 
-def check_size(value: Any) -> None:
-    """Refuses input that is nested too deeply or has too many values, without recursion."""
+def check_size(value: Any, depth: int) -> None:
+    """Refuses input that is nested deeper than `depth` or has too many values, without recursion."""
     level, nodes = [value], 0
-    for _ in range(bounds.JSON_DEPTH):
+    for _ in range(depth):
         deeper: list[Any] = []
         for item in level:
             if type(item) is dict:
