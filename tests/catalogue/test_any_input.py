@@ -19,6 +19,9 @@ from tests.catalogue.test_definitions import JSON, KEYS, TOOLS
 from tests.catalogue.test_document import PIECES
 
 PATH = Path("s.yaml")
+FIELDS = st.tuples(st.text(max_size=2), st.sampled_from(["secret", "email", "password"]), st.text(max_size=2)).map(
+    "".join
+)
 NAMES = st.sampled_from(["a", "get_a", "on", "null", "1e3", "0x1", "-", "...", "pay.it", "A"])
 SOUND = st.lists(
     st.fixed_dictionaries(
@@ -33,7 +36,7 @@ SOUND = st.lists(
             "description": st.text(),
             "annotations": st.dictionaries(st.text(), JSON),
             "outputSchema": st.fixed_dictionaries(
-                {"properties": st.dictionaries(st.text(), st.just({"type": "string"}))}
+                {"properties": st.dictionaries(st.text() | FIELDS, st.just({"type": "string"}))}
             ),
         },
     ),

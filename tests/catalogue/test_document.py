@@ -130,7 +130,8 @@ def test_schema_widened_by_hand_does_not_pass_under_its_pin(tmp_path: Path) -> N
         ("[input.notes]", "[input.note]", 9, "no argument `note`"),
         ("version: string", "version: text", 10, "not a type of a result field"),
         ('"size.bytes"', '"size..bytes"', 10, "not the path of a field"),
-        ("[log.token]", "[log token]", 11, "not the path of a field"),
+        ('"size.bytes"', '"size[0]"', 10, "not the path of a field"),
+        ("[log.token]", "[log.]", 11, "not the path of a field"),
         ("deploy.example.com:443", "https://deploy.example.com/", 12, "neither an argument nor a host"),
         ("deploy.example.com:443", "input.where", 12, "no argument `where`"),
         ("reviewed: true", "reviewed: maybe", 13, "expected `bool | object`"),
@@ -170,6 +171,14 @@ def test_redacted_field_that_the_results_do_not_have_is_refused(tmp_path: Path) 
     text = import_tools("payments", [PAY]).text.replace("redact: [token_secret]", "redact: [token_secrets]")
     with pytest.raises(DocumentError, match="no field `token_secrets`"):
         load_server(_write(tmp_path, "payments", text))
+
+
+@pytest.mark.parametrize("name", [" password", "password[0]", "pass\u200bword secret", "secret\n"])
+def test_field_with_an_odd_name_is_still_removed(tmp_path: Path, name: str) -> None:
+    odd = {**tool("a"), "outputSchema": {"properties": {name: {"type": "string"}}}}
+    document = load_server(_write(tmp_path, "s", import_tools("s", [odd]).text))
+    assert document.entries["a"].redact == (name,)
+    assert document.entries["a"].personal == (f"output.{name}",)
 
 
 def test_digest_is_that_of_the_recorded_text(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from remit.core.errors import DocumentError, InvalidInput
 
 IMPORT_AGAIN: Final = "don't edit a definition by hand: run `remit catalogue import` again"
 _LABEL: Final = re.compile(r"[a-z][a-z0-9_\-]{0,63}")
-_FIELD: Final = re.compile(r"[^\s.\[\]]+(?:\.[^\s.\[\]]+)*")
+_SELECTED: Final = re.compile(r"[^\s.\[\]]+(?:\.[^\s.\[\]]+)*")
+_FIELD: Final = re.compile(r"[^.]+(?:\.[^.]+)*", re.DOTALL)  # a server may name a field as it likes
 _HOST: Final = re.compile(r"(?=.{1,260}\Z)[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
 
 
@@ -77,7 +78,7 @@ def _check_results(document: Document, entry: Entry, at: Path_) -> None:
         if where == "output":
             _check_field(document, entry, rest, here)
     for path, type_ in entry.select.items():
-        _check_field(document, entry, path, (*at, "select", path))
+        _check_field(document, entry, path, (*at, "select", path), _SELECTED)
         if type_ not in FIELD_TYPES:
             message = f"`{type_}` is not a type of a result field"
             raise document.error(message, (*at, "select", path), f"use one of {', '.join(FIELD_TYPES)}")
@@ -85,8 +86,8 @@ def _check_results(document: Document, entry: Entry, at: Path_) -> None:
         _check_field(document, entry, path, (*at, "redact", number))
 
 
-def _check_field(document: Document, entry: Entry, path: str, at: Path_) -> None:
-    if not _FIELD.fullmatch(path):
+def _check_field(document: Document, entry: Entry, path: str, at: Path_, form: re.Pattern[str] = _FIELD) -> None:
+    if not form.fullmatch(path):
         raise document.error(f"`{path}` is not the path of a field", at, "write names with dots: `invoice.amount`")
     # SECURITY: a mistyped field would be let through where it was meant to be removed.
     if not has_field(entry.output_schema, path):
