@@ -1,4 +1,7 @@
-"""SQLite storage: one sequencer thread decides in order, appends a batch, commits, then answers.
+"""SQLite storage: one sequencer decides in order, appends a batch, commits, then answers.
+
+It takes turns in the event loop of whoever asks, after everything else that is ready: what arrives together is decided
+and committed together, and a single question costs no switch to another thread.
 
 1. Take what is waiting, at most `BATCH` works.
 2. Read the time; run each work alone; take its entries into the world; number and link them.
@@ -13,6 +16,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -78,7 +82,10 @@ class SqliteStore:
         self._jobs: deque[_Job] = deque()
         self._texts: dict[str, str] = {}
         self._kept: set[str] = set()
-        self._wake = threading.Condition()
+        self._guard = threading.Lock()  # for what callers of several loops share
+        self._turns = threading.Lock()  # SECURITY: one turn at a time is the order of decisions
+        self._scheduled: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+        self._deferred = False
         self._closed = False
         self._heads: dict[str, Head] = {}
         self._pending: set[str] = set()
@@ -93,62 +100,71 @@ class SqliteStore:
         except BaseException:
             self._lock.release()
             raise
-        self._thread = threading.Thread(target=self._loop, name="remit-sequencer", daemon=True)
-        self._thread.start()
 
     def gauges(self) -> dict[str, int]:
         """What an operator watches: how many works wait, and how commits went since the start."""
         return {"queue_depth": len(self._jobs), "commits": self._commits, "failed_commits": self._failed_commits}
 
     async def run(self, work: Work[T]) -> T:
-        """Runs `work` in the sequencer and returns its answer after its entries are durable."""
+        """Runs `work` in the sequencer's order and returns its answer after its entries are durable."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        job = _Job(work, loop, future)
-        with self._wake:
+        with self._guard:
             if self._closed:
                 raise Unavailable("storage_closed", "the service is stopping", "try again when it runs")
             if len(self._jobs) >= QUEUE:
                 raise Unavailable("queue_full", "too many requests are waiting to be decided", "slow down and retry")
-            self._jobs.append(job)
-            if len(self._jobs) == 1:
-                self._wake.notify()
+            self._jobs.append(_Job(work, loop, future))
+            if loop not in self._scheduled:
+                self._scheduled.add(loop)
+                # The turn comes after everything that is ready now, so that what arrived together is one batch.
+                loop.call_soon(self._turn, loop)
         return await future
 
     def keep_text(self, digest: str, text: str) -> None:
         """Keeps a text under its digest; it becomes durable with the next commit."""
-        with self._wake:
+        with self._guard:
             if digest not in self._kept:
                 self._texts[digest] = text
 
     def close(self) -> None:
-        """Finishes what is waiting, stops the sequencer and releases the lock."""
-        with self._wake:
+        """Finishes what is waiting, commits, and releases the lock."""
+        with self._guard:
             if self._closed:
                 return
             self._closed = True
-            self._wake.notify()
-        self._thread.join()
-        self._db.close()
+        with self._turns:
+            while batch := self._take():
+                self._process(batch)
+            self._settle([])
+            self._db.close()
         self._lock.release()
 
-    # --- the sequencer thread -------------------------------------------------------------------------------
+    # --- the sequencer: one turn at a time ------------------------------------------------------------------
 
-    def _loop(self) -> None:
-        while True:
-            with self._wake:
-                if not self._jobs and not self._closed and self._uncommitted.rows:
-                    self._wake.wait(DEFER_SECONDS)
-                else:
-                    while not self._jobs and not self._closed:
-                        self._wake.wait()
-                batch = [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
-            if batch:
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Decides and commits what is waiting, from whichever loop; another turn follows for what is left."""
+        self._scheduled.discard(loop)
+        with self._turns:
+            if batch := self._take():
                 self._process(batch)
-            elif self._uncommitted.rows:
+        with self._guard:
+            if self._jobs and not self._closed and loop not in self._scheduled:
+                self._scheduled.add(loop)
+                loop.call_soon(self._turn, loop)
+        if self._uncommitted.rows and not self._deferred:
+            self._deferred = True
+            loop.call_later(DEFER_SECONDS, self._settle_deferred)
+
+    def _settle_deferred(self) -> None:
+        with self._turns:
+            self._deferred = False
+            if not self._closed:
                 self._settle([])
-            elif self._closed:
-                return
+
+    def _take(self) -> list[_Job]:
+        with self._guard:
+            return [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
 
     def _process(self, batch: list[_Job]) -> None:
         durable: list[_Job] = []
@@ -224,7 +240,7 @@ class SqliteStore:
                 raise _Inconsistent(f"a {entry.kind} record does not fit the state of {entry.stream}") from error
 
     def _commit(self, uncommitted: _Uncommitted) -> None:
-        with self._wake:
+        with self._guard:
             texts, self._texts = self._texts, {}
         db = self._db
         try:
@@ -246,7 +262,7 @@ class SqliteStore:
                 db.execute(sql, (root,))
             db.execute("COMMIT")
         except sqlite3.Error:
-            with self._wake:
+            with self._guard:
                 self._texts = texts | self._texts
             raise
         self._commits += 1
@@ -336,11 +352,18 @@ def _encoded(entry: Entry) -> Iterable[tuple[str, bytes, bytes]]:
 
 
 def _answer(jobs: list[_Job]) -> None:
-    """Hands results to their event loops, one wake-up a loop."""
+    """Hands results to their event loops, one wake-up a loop; to the one that this runs in, at once."""
     loops: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
     for job in jobs:
         loops.setdefault(job.loop, []).append(job)
+    try:
+        here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+    except RuntimeError:
+        here = None  # closing, after the loop has ended
     for loop, theirs in loops.items():
+        if loop is here:
+            _resolve(theirs)
+            continue
         try:
             loop.call_soon_threadsafe(_resolve, theirs)
         except RuntimeError:
