@@ -11,7 +11,7 @@ import pytest
 
 from remit.core.canonical import request_digest
 from remit.core.decisions import Decision, Reason
-from remit.enforce import enforcement, permits, relay
+from remit.enforce import permits, relay, tools
 
 from .fake import FakeDecider, Rules
 from .stage import Stage, text
@@ -819,6 +819,38 @@ def test_the_gateway_lists_by_itself_in_the_clients_era() -> None:
     assert len(stage.to_server) == 1
 
 
+def test_the_gateway_reads_all_pages_of_the_list() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.relay.client.forward = stage.raw_to_server.append
+        stage.call(1, "read")
+        await stage.settle()
+        first = stage.to_server[0]
+        stage.answer(first["id"], {"tools": stage.tools[:1], "nextCursor": "more"})
+        await stage.settle()
+        second = stage.to_server[1]
+        assert second["params"] == {"cursor": "more"}
+        stage.answer(second["id"], {"tools": stage.tools[1:]})
+        await stage.settle()
+        stage.call(2, "nowhere")
+        await stage.settle()
+
+    stage = run(scene)
+    assert [frame["method"] for frame in stage.to_server] == ["tools/list", "tools/list", "tools/call"]
+    assert stage.to_client[0]["id"] == 2
+    assert [ask[0] for ask in stage.decider.asked] == ["s/read", "s/nowhere"]
+
+
+def test_tools_may_have_arguments_that_differ_in_case() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "both", {"a": 1})
+        stage.call(2, "both", {"A": 1})
+        await stage.settle()
+
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}, "A": {"type": "integer"}}}
+    stage = run(scene, tools=[{"name": "both", "inputSchema": schema}])
+    assert len(stage.to_server) == 2
+
+
 def test_a_decision_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(permits, "DECIDE_SECONDS", 0.02)
 
@@ -832,7 +864,7 @@ def test_a_decision_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_list_that_never_comes_refuses_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enforcement, "LIST_SECONDS", 0.02)
+    monkeypatch.setattr(tools, "LIST_SECONDS", 0.02)
 
     async def scene(stage: Stage) -> None:
         stage.relay.client.forward = stage.raw_to_server.append

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from remit.core import bounds
 from remit.core.errors import DocumentError, InvalidInput, Unavailable
 
-ARTIFACT_BYTES: Final = 2 * 1024 * 1024 * 1024  # held in memory while the command runs
 _CHUNK: Final = 1024 * 1024
 
 
@@ -87,7 +87,7 @@ def _copy(into: int, source: Path) -> Artifact:
         digest, size = hashlib.sha256(), 0
         while chunk := os.read(into, _CHUNK):
             size += len(chunk)
-            if size > ARTIFACT_BYTES:
+            if size > bounds.ARTIFACT_BYTES:
                 raise InvalidInput("artifact_too_large", f"`{source}` is larger than 2 GiB", "name its digest instead")
             digest.update(chunk)
             view = memoryview(chunk)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from remit.enforce.frames import Id, Message
 from remit.enforce.methods import Rule
-
-IN_FLIGHT_MAX: Final = 256  # requests of one side under way
 
 Send = Callable[[bytes], None]
 

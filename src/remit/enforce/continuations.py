@@ -11,11 +11,10 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
+from remit.core import bounds
 from remit.core.canonical import sha256
 from remit.core.decisions import Reason
 from remit.enforce.refusals import Refusal
-
-CONTINUATIONS_MAX: Final = 1024
 
 _UNKNOWN: Final = Reason(
     code="continuation_unknown",
@@ -33,7 +32,7 @@ class Continuations:
     def remember(self, digest: str, state: str) -> None:
         """The server gave `state` ("" for none) for the request with this digest."""
         self._given[digest, sha256(state.encode(errors="surrogatepass"))] = None
-        if len(self._given) > CONTINUATIONS_MAX:
+        if len(self._given) > bounds.CONTINUATIONS:
             self._given.popitem(last=False)
 
     def check(self, params: Mapping[str, Any], digest: str, action: str) -> None:

@@ -16,8 +16,6 @@ from remit.enforce.frames import Message, assemble
 UNLISTED: Final = "unlisted"
 """The definition quoted for a tool that the server does not list: equal to no digest, so never permitted."""
 
-TOOLS_MAX: Final = 4096  # definitions kept of one server
-
 _CACHE_PRIVATE: Final = msgspec.Raw(b'"private"')
 
 
@@ -25,7 +23,8 @@ class Tool(msgspec.Struct, frozen=True):
     """One tool as last seen: the digest of its definition, and its arguments by their folded names."""
 
     digest: str
-    arguments: Mapping[str, str]
+    arguments: frozenset[str] = frozenset()
+    folded: frozenset[str] = frozenset()
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -41,32 +40,6 @@ class Page(msgspec.Struct, frozen=True):
 class _Listed(msgspec.Struct):
     tools: list[msgspec.Raw]
     nextCursor: str | None = None  # noqa: N815 - the wire's name
-
-
-class Definitions:
-    """What the gateway has seen of the server's tools. `complete`: the whole list, and no change announced since."""
-
-    def __init__(self) -> None:
-        self.tools: dict[str, Tool] = {}
-        self.complete = False
-        self.changes = 0
-
-    def see(self, page: Page, *, whole: bool) -> None:
-        """Takes a page that was seen; `whole`: it is the only one."""
-        if whole:
-            self.tools = {}
-            self.complete = True
-        self.tools.update(page.seen)
-        while len(self.tools) > TOOLS_MAX:
-            del self.tools[next(iter(self.tools))]
-            self.complete = False
-
-    def changed(self) -> None:
-        """The server says that its list has changed: nothing seen before is quoted again."""
-        # SECURITY: a call after the announcement is decided on the new definition.
-        self.tools = {}
-        self.complete = False
-        self.changes += 1
 
 
 def read_page(answer: Message) -> Page:
@@ -91,7 +64,7 @@ def read_page(answer: Message) -> Page:
     # SECURITY: of two definitions under one name the client sees one and the pin covers the other; both go.
     kept = tuple(item for item in tools if item[0] not in twice)
     for name in twice:
-        seen[name] = Tool(UNLISTED, {})
+        seen[name] = Tool(UNLISTED)
     return Page(members, kept, seen, listed.nextCursor or "", len(listed.tools) - len(kept))
 
 
@@ -120,14 +93,15 @@ def _tool(raw: msgspec.Raw) -> tuple[str, Tool | None]:
         name = definition["name"]
         if not isinstance(name, str) or not usable_name(name):
             return "", None
-        return name, Tool(definition_digest(definition), _arguments(definition.get("inputSchema")))
+        arguments = _arguments(definition.get("inputSchema"))
+        return name, Tool(definition_digest(definition), arguments, frozenset(map(str.casefold, arguments)))
     except (msgspec.MsgspecError, InvalidInput, RecursionError, KeyError, TypeError, AttributeError):
         return "", None
 
 
-def _arguments(schema: Any) -> dict[str, str]:
+def _arguments(schema: Any) -> frozenset[str]:
     properties = schema.get("properties") if isinstance(schema, dict) else None
-    return {name.casefold(): name for name in properties} if isinstance(properties, dict) else {}
+    return frozenset(properties) if isinstance(properties, dict) else frozenset()
 
 
 _NO_VERDICT: Final = Reason(code="not_listed", message="no verdict")

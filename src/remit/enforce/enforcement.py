@@ -12,16 +12,16 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
+from remit.core import bounds
 from remit.core.canonical import request_digest
 from remit.core.decisions import OutcomeResult, Reason
-from remit.core.errors import InvalidInput, RemitError, Unavailable
+from remit.core.errors import RemitError, Unavailable
 from remit.enforce.calls import Call, Gone, Hung, Side
 from remit.enforce.continuations import Continuations
-from remit.enforce.definitions import UNLISTED, Definitions, Page, Tool, filtered, read_page, usable_name
+from remit.enforce.definitions import filtered, read_page, usable_name
 from remit.enforce.frames import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -29,23 +29,20 @@ from remit.enforce.frames import (
     Message,
     error_frame,
     read_params,
-    request_frame,
     result_frame,
     strict_json,
 )
-from remit.enforce.methods import CONTINUED, LISTEN_RESOURCES_MAX, SERVER_REQUESTS, Rule, method_action, method_input
-from remit.enforce.permits import NO_TASK, Held, Question, ask, report, report_again
+from remit.enforce.methods import CONTINUED, SERVER_REQUESTS, Rule, method_action, method_input
+from remit.enforce.permits import Held, Question, ask, could_permit, report, report_again
 from remit.enforce.port import Decider
 from remit.enforce.refusals import Refusal, method_refusal, tool_refusal
 from remit.enforce.relay import Relay
 from remit.enforce.results import Unreadable, ending, read_result, redact, select, url_elicitations
+from remit.enforce.tools import Tools
 from remit.sdk.grant import TaskGrant
 
-LIST_SECONDS: Final = 30.0
 LATE_SECONDS: Final = 600.0  # an answer after the time limit is still reported until then
-PAGES_MAX: Final = 64
 VERSION_META: Final = "io.modelcontextprotocol/protocolVersion"  # on every request since MCP 2026-07-28
-PROTOCOL_META: Final = "io.modelcontextprotocol/"
 
 _NO_ANSWER: Final[Mapping[type[Exception], tuple[str, str]]] = {
     Gone: ("the server ended before it answered", "server_ended"),
@@ -62,13 +59,9 @@ class Enforcement:
         self._decider = decider
         self._grant = grant
         self._server = server
-        self._definitions = Definitions()
+        self._tools = Tools(relay, server)
         self._continuations = Continuations()
-        self._fetching = asyncio.Lock()
-        self._own_ids = f"remit-{secrets.token_hex(8)}"
-        self._fetched = 0
         relay.govern = self.govern
-        relay.tools_changed = self._definitions.changed
 
     async def govern(self, side: Side, call: Call, rule: Rule) -> None:
         """Takes one request from its params to its answer; never raises but for cancellation."""
@@ -117,8 +110,8 @@ class Enforcement:
         params = self._params(call)
         wanted = params.get("notifications")
         uris = wanted.get("resourceSubscriptions", []) if isinstance(wanted, dict) else []
-        if not isinstance(uris, list) or len(uris) > LISTEN_RESOURCES_MAX:
-            text = f"a subscription names at most {LISTEN_RESOURCES_MAX} resources"
+        if not isinstance(uris, list) or len(uris) > bounds.REQUESTS_IN_ONE:
+            text = f"a subscription names at most {bounds.REQUESTS_IN_ONE} resources"
             raise FrameError("params_invalid", text, rpc_code=INVALID_PARAMS)
         held = await self._ask_all([self._method_question("resources/subscribe", {"uri": uri}) for uri in uris])
         if not await self._pass_on(side, call, held):
@@ -130,7 +123,7 @@ class Enforcement:
 
     async def _tools_list(self, side: Side, call: Call) -> None:
         params = self._params(call)
-        changes = self._definitions.changes
+        changes = self._tools.changes
         self._relay.send(side, call)
         answer = await self._answer(call)
         if "error" in answer.members:
@@ -139,12 +132,9 @@ class Enforcement:
         action = f"{self._server}/*"
         try:
             page = read_page(answer)
-            if changes == self._definitions.changes:
-                self._definitions.see(page, whole=not params.get("cursor") and not page.cursor)
-            if self._grant is None:
-                raise Refusal(NO_TASK, action)
+            self._tools.see(page, changes, whole=not params.get("cursor") and not page.cursor)
             digests = {name: page.seen[name].digest for name, _ in page.tools}
-            verdicts = await self._decider.listing(self._grant, self._server, digests) if digests else {}
+            verdicts = await could_permit(self._decider, self._grant, self._server, digests)
         except RemitError as error:
             raise Refusal.of(error, action) from None
         _reply(side, call, filtered(answer, page, verdicts))
@@ -170,9 +160,9 @@ class Enforcement:
             # SECURITY: the result of such a call is fetched later, by a method that reports no outcome.
             message = "calls that answer later (`task`) do not pass"
             raise Refusal(Reason(code="task_call_refused", message=message, next_step="call without `task`"), action)
-        tool = await self._tool(call, name, params)
+        tool = await self._tools.tool(name, params.get("_meta"))
         for argument in arguments:
-            if tool.arguments.get(argument.casefold(), argument) != argument:
+            if argument not in tool.arguments and argument.casefold() in tool.folded:
                 # SECURITY: a server that ignores case would take it for the argument that the policy did not see.
                 message = f"`{argument[:64]}` differs from an argument of the tool only in case"
                 raise Refusal(Reason(code="arguments_ambiguous", message=message), action)
@@ -303,7 +293,7 @@ class Enforcement:
         _reply(side, call, answer.frame())
 
     def _input_questions(self, requests: Any) -> list[Question]:
-        if not isinstance(requests, dict) or len(requests) > LISTEN_RESOURCES_MAX:
+        if not isinstance(requests, dict) or len(requests) > bounds.REQUESTS_IN_ONE:
             raise FrameError("input_requests_invalid", "the server's requests for input have an unknown shape")
         questions = []
         for request in requests.values():
@@ -333,55 +323,6 @@ class Enforcement:
     async def _give_back(self, permits: list[Held]) -> None:
         for held in permits:
             await report(self._decider, held.outcome("not_executed"))
-
-    async def _tool(self, call: Call, name: str, params: dict[str, Any]) -> Tool:
-        """2. The tool as the server lists it; the whole list is fetched when it has not been seen, or has changed."""
-        if name not in self._definitions.tools and not self._definitions.complete:
-            async with self._fetching:
-                if name not in self._definitions.tools and not self._definitions.complete:
-                    await self._fetch(call, params)
-        # SECURITY: a tool that the server does not list quotes a digest that no definition has.
-        return self._definitions.tools.get(name, Tool(UNLISTED, {}))
-
-    async def _fetch(self, call: Call, params: dict[str, Any]) -> None:
-        meta = params.get("_meta")
-        own = {k: v for k, v in meta.items() if k.startswith(PROTOCOL_META)} if isinstance(meta, dict) else {}
-        fresh = Definitions()
-        changes, cursor = self._definitions.changes, ""
-        try:
-            async with asyncio.timeout(LIST_SECONDS):
-                for _ in range(PAGES_MAX):
-                    page = await self._fetch_page(call, own, cursor)
-                    fresh.see(page, whole=False)
-                    cursor = page.cursor
-                    if not cursor:
-                        break
-        except (TimeoutError, Gone, Hung, InvalidInput) as error:
-            message = "the server's list of tools can't be read"
-            reason = Reason(code="definition_unavailable", message=message, next_step="see the server's messages")
-            self._relay.log(f"{message}: {error!r}")
-            raise Refusal(reason, f"{self._server}/{params.get('name')}") from None
-        if changes == self._definitions.changes:
-            self._definitions.tools = fresh.tools
-            self._definitions.complete = not cursor
-
-    async def _fetch_page(self, call: Call, meta: dict[str, Any], cursor: str) -> Page:
-        self._fetched += 1
-        params: dict[str, Any] = {"_meta": meta} if meta else {}
-        if cursor:
-            params["cursor"] = cursor
-        own = Call(f"{self._own_ids}-{self._fetched}", "tools/list", call.message)
-        own.answer = asyncio.get_running_loop().create_future()
-        client = self._relay.client
-        client.open[own.id] = own
-        try:
-            self._relay.send(client, own, request_frame(own.id, own.method, params))
-            answer = await own.answer
-        finally:
-            client.close(own)
-        if "result" not in answer.members:
-            raise InvalidInput("list_refused", "the server refused to list its tools")
-        return read_page(answer)
 
     def _refuse(self, side: Side, call: Call, refusal: Refusal) -> None:
         if call.cancelled:

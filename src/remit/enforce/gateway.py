@@ -25,7 +25,6 @@ from remit.enforce.relay import HANG_SECONDS, Relay
 from remit.sdk.grant import TaskGrant
 
 CHUNK: Final = 256 * 1024
-UNREAD_MAX: Final = 4 * bounds.FRAME_BYTES  # bytes that wait for a side that does not read
 DECIDING_SECONDS: Final = 1.0  # after the client's end: for calls that are being decided
 ENDING_SECONDS: Final = 5.0  # after that: for the server to answer and exit
 TERMINATE_SECONDS: Final = 1.5  # after SIGTERM, before SIGKILL
@@ -108,12 +107,12 @@ async def _open(
     def write_server(frame: bytes) -> None:
         if not to_server.is_closing():
             to_server.write(frame)
-            if to_server.transport.get_write_buffer_size() > UNREAD_MAX:
+            if to_server.transport.get_write_buffer_size() > bounds.UNREAD_BYTES:
                 flooded.set()
 
     def write_client(frame: bytes) -> None:
         outlet.write(frame)
-        if outlet.waiting > UNREAD_MAX:
+        if outlet.waiting > bounds.UNREAD_BYTES:
             flooded.set()
 
     relay = Relay(to_client=write_client, to_server=write_server, log=log, hang_seconds=hang_seconds)

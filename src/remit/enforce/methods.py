@@ -68,9 +68,6 @@ SERVER_NOTIFICATIONS: Final = frozenset(
 CONTINUED: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 """Requests that may be answered with `input_required` and sent again (MCP 2026-07-28, multi round-trip requests)."""
 
-LISTEN_RESOURCES_MAX: Final = 32
-"""Resources that one subscriptions/listen may name; each is a question of its own."""
-
 
 def method_action(server: str, method: str) -> str:
     """The action that decides a method other than tools/call."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from remit.core.canonical import request_digest
 from remit.core.decisions import Decision, Outcome, OutcomeResult, Reason
 from remit.core.errors import RemitError
 from remit.enforce.port import Decider
@@ -28,6 +27,9 @@ NO_TASK: Final = Reason(
     message="there is no task under which this could be permitted",
     next_step="start the agent with `remit run --intent INTENT -- AGENT`, or set `REMIT_TASK` to the task's grant",
 )
+
+
+LATE: Final = Reason(code="decision_timeout", message="Remit did not decide in time", next_step="try again later")
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -52,7 +54,8 @@ class Held:
     def use(self) -> None:
         """Spends the permit; a `Refusal` when it is older than 5 seconds or was spent before."""
         try:
-            # SECURITY: a permit holds for 5 seconds, once, for this action with these arguments.
+            # SECURITY: a permit holds for 5 seconds, once, for this action with these arguments; an answer to another
+            # question permits nothing.
             self._permit.use(self.question.action, self.question.input)
         except RemitError as error:
             raise Refusal.of(error, self.question.action, self.decision) from None
@@ -82,14 +85,9 @@ async def ask(decider: Decider, grant: TaskGrant | None, question: Question) -> 
     except RemitError as error:
         raise Refusal.of(error, question.action) from None
     except TimeoutError:
-        reason = Reason(code="decision_timeout", message="Remit did not decide in time", next_step="try again later")
-        raise Refusal(reason, question.action) from None
+        raise Refusal(LATE, question.action) from None
     if held is None:
         raise Refusal(decision.reason, question.action, decision)
-    # SECURITY: an answer to another question permits nothing.
-    if decision.action != question.action or decision.digest != request_digest(question.action, question.input):
-        reason = Reason(code="decision_mismatch", message="the decision answers another question")
-        raise Refusal(reason, question.action)
     unknown = {item.id for item in decision.obligations} - KNOWN
     if unknown:
         # SECURITY: a permit with an obligation that can't be met is a denial.
@@ -98,6 +96,23 @@ async def ask(decider: Decider, grant: TaskGrant | None, question: Question) -> 
         reason = Reason(code="obligation_unknown", message=message, next_step="update the enforcement point")
         raise Refusal(reason, question.action, decision)
     return held
+
+
+async def could_permit(
+    decider: Decider, grant: TaskGrant | None, server: str, tools: dict[str, str]
+) -> Mapping[str, Reason | None]:
+    """For each tool None where the task could be permitted to call it; a `Refusal` without a task or an answer."""
+    if grant is None:
+        raise Refusal(NO_TASK, f"{server}/*")
+    if not tools:
+        return {}
+    try:
+        async with asyncio.timeout(DECIDE_SECONDS):
+            return await decider.listing(grant, server, tools)
+    except RemitError as error:
+        raise Refusal.of(error, f"{server}/*") from None
+    except TimeoutError:
+        raise Refusal(LATE, f"{server}/*") from None
 
 
 async def report(decider: Decider, outcome: Outcome) -> bool:

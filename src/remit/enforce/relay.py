@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from remit.core import bounds
-from remit.enforce.calls import IN_FLIGHT_MAX, Call, Gone, Hung, Send, Side
+from remit.enforce.calls import Call, Gone, Hung, Send, Side
 from remit.enforce.frames import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -87,11 +87,11 @@ class Relay:
         else:
             self._response(side, message)
 
-    def send(self, side: Side, call: Call, frame: bytes = b"") -> None:
+    def send(self, side: Side, call: Call) -> None:
         """Passes a request of `side` on and starts the wait for its answer; `Gone` when the server has ended."""
         if self.ended:
             raise Gone
-        side.forward(frame or call.message.frame())
+        side.forward(call.message.frame())
         call.sent = True
         self._start_timer(side, call)
 
@@ -123,8 +123,8 @@ class Relay:
             text = f"Remit does not pass `{message.method}`; it is not a method that it knows"
             side.reply(error_frame(id_, METHOD_NOT_FOUND, text, {"code": "method_refused"}))
             return
-        if len(side.open) >= IN_FLIGHT_MAX:
-            text = f"more than {IN_FLIGHT_MAX} requests under way"
+        if len(side.open) >= bounds.CALLS_IN_FLIGHT:
+            text = f"more than {bounds.CALLS_IN_FLIGHT} requests under way"
             side.reply(error_frame(id_, INVALID_REQUEST, text, {"code": "too_many_in_flight"}))
             return
         if rule != "pass" and size > bounds.REQUEST_BYTES:
