@@ -13,6 +13,7 @@ import msgspec
 from remit.core import canonical
 from remit.core.decisions import Ask, Decision, Obligation, PolicyRef, Reason
 from remit.core.identities import Registration
+from remit.core.intents import Intent
 from remit.core.tasks import RiskSignal, TaskState
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
@@ -34,7 +35,7 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
     ask, action = case.ask, case.action
     permit = made.effect == "permit" and action is not None
     body: dict[str, Any] = {
-        "action": ask.action[:512],
+        "action": bounded(ask.action),
         "config": configuration.digest,
         "context": case.contexts[0] if case.contexts else {},
         "deadline": deadline,
@@ -51,9 +52,9 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
         "pep": ask.caller.id,
         "principal": principal(case.subject) if case.subject is not None else {},
         "reason": reason_body(made.reason),
-        "request": ask.request_id,
+        "request": bounded(ask.request_id),
         "serverEffect": action.effect if action is not None else "",
-        "subject": ask.subject,
+        "subject": bounded(ask.subject),
         "task": made.task,
         "usage": case.usage if permit else {},
         "would": made.would,
@@ -69,14 +70,22 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
         }
     recorded, openings = _conceal_facts(body, configuration, case)
     if recorded is body:
-        return Entry(case.stream, "decision", body, made.id)
-    entry = Entry(case.stream, "decision", _kept(recorded, openings), made.id, recorded, tuple(openings))
-    return _with_salted_digest(entry) if openings else entry
+        entry = Entry(case.stream, "decision", body, made.id)
+    else:
+        entry = Entry(case.stream, "decision", _kept(recorded, openings), made.id, recorded, tuple(openings))
+    # SECURITY: personal arguments could be found by trying them against the digest, also where none is recorded.
+    return _with_salted_digest(entry) if openings or _may_be_personal(configuration, ask) else entry
 
 
 def denial_key(case: Case, made: Decision) -> tuple[str, ...]:
-    """What makes two denials identical; as `session.denial_key` says of a record's body."""
-    return (made.task, case.ask.subject, case.ask.caller.id, case.ask.action, case.digest, made.reason.code)
+    """What makes two denials identical; as `folding.denial_key` says of a record's body."""
+    ask = case.ask
+    return (made.task, bounded(ask.subject), ask.caller.id, bounded(ask.action), case.digest, made.reason.code)
+
+
+def bounded(text: str) -> str:
+    """A name that a caller gave, as it may stand in a record: at most 512 bytes of it."""
+    return text if len(text) <= 128 else text.encode()[:512].decode(errors="ignore")
 
 
 def as_decision(body: Mapping[str, Any], refs: Mapping[str, PolicyRef], now: int, repeated: int = 0) -> Decision:
@@ -174,12 +183,16 @@ def _conceal_facts(
     openings += opened
     tasks = []
     for number, (task, each) in enumerate(zip(case.tasks, case.contexts, strict=True)):
-        declared = configuration.intents[task.intent].params
-        names = tuple(name for name, parameter in declared.items() if parameter.personal)
-        at = "/context/task/params" if number == 0 else f"/above/{number - 1}/params"
-        params, opened = conceal(each["task"]["params"], names, _salt, at)
+        intent, facts = configuration.intents[task.intent], each["task"]
+        at = "/context/task" if number == 0 else f"/above/{number - 1}"
+        names = tuple(name for name, parameter in intent.params.items() if parameter.personal)
+        params, opened = conceal(facts["params"], names, _salt, at + "/params")
         openings += opened
-        tasks.append(each["task"] if params is each["task"]["params"] else {**each["task"], "params": params})
+        # SECURITY: a result field that was concealed in its outcome comes back here as a fact.
+        done, opened = conceal(facts["done"], _personal_steps(configuration, intent), _salt, at + "/done")
+        openings += opened
+        unchanged = params is facts["params"] and done is facts["done"]
+        tasks.append(facts if unchanged else {**facts, "done": done, "params": params})
     if arguments is context["input"] and all(
         task is each["task"] for task, each in zip(tasks, case.contexts, strict=True)
     ):
@@ -188,6 +201,23 @@ def _conceal_facts(
     if "above" in body:
         recorded["above"] = tasks[1:]
     return recorded, openings
+
+
+def _personal_steps(configuration: Configuration, intent: Intent) -> tuple[str, ...]:
+    """The paths in `task.done` of personal result fields."""
+    return tuple(
+        f"{intent.name}/{step.name}.{path.removeprefix('output.')}"
+        for step in intent.order
+        if (done := configuration.catalogue.actions.get(step.done)) is not None
+        for path in done.personal
+        if path.startswith("output.")
+    )
+
+
+def _may_be_personal(configuration: Configuration, ask: Ask) -> bool:
+    """Whether the arguments may hold personal values; those of an unknown action may."""
+    action = configuration.catalogue.actions.get(ask.action)
+    return action is None or any(path.startswith("input.") for path in action.personal)
 
 
 def _concealed(stream: str, kind: str, body: dict[str, Any], key: str, personal: tuple[str, ...]) -> Entry:
@@ -216,6 +246,6 @@ def _with_salted_digest(entry: Entry) -> Entry:
         entry.kind,
         entry.body | {"recordedDigest": salted},
         entry.key,
-        {**(entry.recorded or {}), "digest": salted},
+        {**(entry.body if entry.recorded is None else entry.recorded), "digest": salted},
         (*entry.openings, (DIGEST, salt, digest)),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from remit.core.actions import Action
 from remit.core.intents import Intent, Limit, Prerequisite
@@ -17,7 +17,8 @@ from remit.decide.configuration import Configuration
 from remit.decide.destination import Destination
 from remit.decide.session import Session, Task, Used, scalar
 
-_NOTHING_USED = Used()
+_NOTHING_USED: Final = Used()
+_LARGEST: Final = Decimal("922337203685477.5807")  # that Cedar can hold; a sum over it is missing, and so refused
 
 
 def shared_context(
@@ -64,7 +65,12 @@ def task_facts(
 ) -> dict[str, Any]:
     """The task, what it has spent of the limits that this action counts against, and which prerequisites are done."""
     intent = configuration.intents[task.intent]
-    params = {name: configuration.policies.typed_param(task.intent, name, v) for name, v in task.params.items()}
+    # A value whose opening was erased is left as its commitment, an object: it is missing here, and satisfies nothing.
+    params = {
+        name: configuration.policies.typed_param(task.intent, name, value)
+        for name, value in task.params.items()
+        if not isinstance(value, dict)
+    }
     facts: dict[str, Any] = {
         "ageSeconds": max(0, now - task.created) // 1000,
         "depth": task.depth,
@@ -97,7 +103,9 @@ def spending(
             name = f"{intent.name}/{limit.name}"
             if limit.calls is not None:
                 spent[name] = "1"
-            if limit.sum and (amount := number_at(arguments, limit.sum)) is not None:
+            amount = number_at(arguments, limit.sum) if limit.sum else None
+            # SECURITY: a negative amount, which only observing lets through, must not make room.
+            if amount is not None and amount >= 0:
                 spent[name + "#sum"] = str(amount)
     return spent
 
@@ -132,7 +140,8 @@ def _usage(intent: Intent, session: Session, action: Action, arguments: dict[str
             amount = number_at(arguments, limit.sum)
             if amount is not None:
                 total = session.used.get(name + "#sum", _NOTHING_USED).total + amount
-                entry["total"] = {"__extn": {"fn": "decimal", "arg": f"{total:.4f}"}}
+                if abs(total) <= _LARGEST:
+                    entry["total"] = {"__extn": {"fn": "decimal", "arg": f"{total:.4f}"}}
         usage[name] = entry
     return usage
 
@@ -143,7 +152,8 @@ def _done(intent: Intent, session: Session, params: dict[str, Any], now: int) ->
         found = _step(prerequisite, session, params)
         if found is None or (prerequisite.within and now - found.at > prerequisite.within * 1000):
             continue
-        done[f"{intent.name}/{prerequisite.name}"] = dict(found.selected)
+        fields = {path: value for path, value in found.selected.items() if scalar(value) is not None}
+        done[f"{intent.name}/{prerequisite.name}"] = fields
     return done
 
 

@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from remit.core.canonical import request_digest
 from remit.core.decisions import Ask, Decision, Reason
-from remit.core.identities import Registration
+from remit.core.errors import Unavailable
+from remit.core.identities import Identity, Registration
+from remit.core.tasks import TaskRequest, TaskView
 from remit.decide import entries
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
@@ -22,14 +24,19 @@ from remit.decide.outcome_operations import OutcomeOperations
 from remit.decide.pipeline import Pipeline
 from remit.decide.rates import Rates
 from remit.decide.sequence import Entry, Sequencer, Step
-from remit.decide.session import PERMIT_OPEN
-from remit.decide.sweep import sweep
+from remit.decide.sweep import BATCH, sweep
 from remit.decide.task_operations import TaskOperations
 from remit.decide.world import World
 
 log = logging.getLogger("remit.decide")
 
 SWEEP_SECONDS: Final = 0.25
+_RATE_LIMITED: Final = Reason(
+    code="rate_limited",
+    message="this workload asks more often than it may",
+    next_step="wait a second; `[limits]` in remit.toml sets the rate",
+)
+_LAST_SWEEPS: Final = 400  # at a stop: 100,000 records
 
 
 class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
@@ -45,23 +52,32 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
 
     async def authorize(self, ask: Ask) -> Decision:
         """Decides and records; a permit is answered after its record is durable, and consumes."""
-        if not self._rates.admit(ask.subject):
+        if not self._rates.admit(_proved(ask)):
             return self._counted(_rate_limited(ask))
         return self._counted(await self._pipeline.authorize(ask))
 
     async def probe(self, ask: Ask) -> Decision:
         """Decides without recording: changes no history, consumes nothing, authorises nothing."""
-        if not self._rates.admit(ask.subject):
+        if not self._rates.admit(_proved(ask)):
             return self._counted(_rate_limited(ask))
         return self._counted(await self._pipeline.probe(ask))
 
     async def listing(self, ask: Ask, server: str, tools: Mapping[str, str]) -> dict[str, Reason | None]:
         """For each tool (name to its definition's digest): None where the task could be permitted, else why not."""
 
+        if not self._rates.admit(_proved(ask)):
+            return dict.fromkeys(tools, _RATE_LIMITED)
+
         def work(world: World, now: int) -> Step[dict[str, Reason | None]]:
             return Step(self._pipeline.listing(Case(ask, now, ""), world, server, tools), durable=False)
 
         return await self._run(work)
+
+    async def start_task(self, caller: Identity, request: TaskRequest, person: Identity | None) -> TaskView:
+        """Opens a task; a starter that starts too many has to wait (`rate_limited`)."""
+        if not self._rates.admit(caller.id):
+            raise Unavailable(_RATE_LIMITED.code, "you start more often than you may", _RATE_LIMITED.next_step)
+        return await super().start_task(caller, request, person)
 
     def registration(self, spiffe_id: str) -> Registration | None:
         """What is registered of one identity now."""
@@ -105,7 +121,9 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
             self._sweeper = None
-        await self.sweep_now(everything=True)
+        for _ in range(_LAST_SWEEPS):
+            if not await self.sweep_now(everything=True):
+                break
 
     async def sweep_now(self, *, everything: bool = False) -> int:
         """Records what is due, and returns how many records that were; `everything` also flushes fresh counts."""
@@ -116,17 +134,17 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
-                await self.sweep_now()
+                while await self.sweep_now() >= BATCH:
+                    pass
             except Exception:
                 log.critical("ALARM what is due could not be recorded; it is tried again", exc_info=True)
 
     def metrics(self) -> dict[str, Any]:
         """Decisions since the start by effect and reason code, and gauges (`remit.server.metrics` has their names)."""
-        permits = [permit for session in self._world.loaded_sessions() for permit in session.permits.values()]
         return {
             "decisions": dict(self._decided),
-            "open_permits": sum(permit.state == PERMIT_OPEN for permit in permits),
-            "unknown_outcomes": sum(permit.state == "unknown" for permit in permits),
+            "open_permits": len(self._world.open_permits),
+            "unknown_outcomes": len(self._world.unknown_permits),
             **self._sequencer.gauges(),
         }
 
@@ -135,15 +153,18 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
         return decision
 
 
+def _proved(ask: Ask) -> str:
+    """Whose rate a question counts against: the workload's if it is proved, else the caller's."""
+    # SECURITY: whoever only names a workload must not use up its rate.
+    return ask.subject if ask.proof is not None and ask.proof.id == ask.subject else ask.caller.id
+
+
 def _rate_limited(ask: Ask) -> Decision:
-    reason = Reason(
-        code="rate_limited",
-        message="this workload asks more often than it may",
-        next_step="wait a second; `[limits]` in remit.toml sets the rate",
-    )
-    return Decision(
-        id="", effect="deny", reason=reason, action=ask.action, digest=request_digest(ask.action, ask.input)
-    )
+    try:
+        digest = request_digest(ask.action, ask.input)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        digest = ""
+    return Decision(id="", effect="deny", reason=_RATE_LIMITED, action=ask.action, digest=digest)
 
 
 def _differs(existing: Registration, wanted: Registration) -> bool:

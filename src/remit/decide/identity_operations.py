@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from remit.core.errors import Conflict, InvalidInput
+from remit.core import bounds
+from remit.core.errors import Conflict, InvalidInput, TooLarge
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.tasks import RiskSignal
 from remit.decide import entries
 from remit.decide.operations import Operations, check_length, registered
 from remit.decide.sequence import Step
 from remit.decide.world import World
+from remit.identity.spiffe import parse_spiffe_id
 
 
 class IdentityOperations(Operations):
@@ -23,6 +25,7 @@ class IdentityOperations(Operations):
             self._active(caller, world, now)
             context = {"isSelf": caller.id == wanted.id, "target": wanted.id}
             self._require(caller, "identity.register", self._installation(), context, world, now)
+            self._check_id(wanted.id)
             existing = world.registration(wanted.id)
             if existing is not None and existing.state == "retired":
                 raise Conflict("identity_retired", f"`{wanted.id}` is retired", "a retired identity does not come back")
@@ -37,9 +40,9 @@ class IdentityOperations(Operations):
         def work(world: World, now: int) -> Step[Registration]:
             self._active(caller, world, now)
             check_length(reason, "reason")
-            existing = registered(world, spiffe_id)
             context = {"isSelf": caller.id == spiffe_id, "state": state, "target": spiffe_id}
             self._require(caller, "identity.change", self._installation(), context, world, now)
+            existing = registered(world, spiffe_id)
             if existing.state == "retired" and state != "retired":
                 raise Conflict("identity_retired", f"`{spiffe_id}` is retired", "a retired identity does not come back")
             changed = msgspec.structs.replace(existing, state=state)
@@ -52,13 +55,26 @@ class IdentityOperations(Operations):
 
         def work(world: World, now: int) -> Step[RiskSignal]:
             self._active(caller, world, now)
+            self._require(caller, "risk.set", self._installation(), {"target": signal.id}, world, now)
             registered(world, signal.id)
             if not 0 <= signal.value <= 100 or not signal.signal or len(signal.signal) > 64:
                 raise InvalidInput("risk_invalid", "a risk signal has a name and a value from 0 to 100")
-            self._require(caller, "risk.set", self._installation(), {"target": signal.id}, world, now)
             return Step(signal, (entries.risk(signal, caller.id),))
 
         return await self._run(work)
+
+    def _check_id(self, spiffe_id: str) -> None:
+        """An identity is of this trust domain, and its id short enough to stand in every record."""
+        known = parse_spiffe_id(spiffe_id)
+        if known.trust_domain != self.configuration.trust_domain or not known.path:
+            # SECURITY: foreign identities are refused unless federated; their ids belong to somebody else.
+            raise InvalidInput(
+                "identity_foreign",
+                f"`{spiffe_id[:256]}` is not an identity of `{self.configuration.trust_domain}`",
+                f"register `spiffe://{self.configuration.trust_domain}/workload/…`",
+            )
+        if len(spiffe_id) > bounds.NAME_BYTES:
+            raise TooLarge("identity_too_long", f"an identity's id has at most {bounds.NAME_BYTES} bytes")
 
     async def identities(self, caller: Identity) -> list[Registration]:
         """All registrations, for whoever may read the record."""

@@ -18,8 +18,9 @@ from remit.core.identities import Identity, Registration
 from remit.core.ids import new_id
 from remit.decide import entries
 from remit.decide.configuration import Configuration
+from remit.decide.folding import denial_key
 from remit.decide.sequence import Entry, Sequencer, Step
-from remit.decide.session import Task, denial_key
+from remit.decide.session import Task
 from remit.decide.world import World, identity_stream
 
 log = logging.getLogger("remit.decide")
@@ -130,14 +131,13 @@ class Operations:
             "would": "",
         }
         error = Forbidden(reason.code, reason.message, reason.next_step)
-        life = world.life(caller.id)
-        earlier = life.denials.get(denial_key(body)) if life else None
-        if earlier is not None and now - earlier.at < self.configuration.limits.denial_fold_ms:
-            earlier.count += 1
-            error.decision = earlier.decision["id"]
+        stream = identity_stream(caller.id)
+        earlier = world.denials.repeat(stream, denial_key(body), now, self.configuration.limits.denial_fold_ms)
+        if earlier is not None:
+            error.decision = earlier.answer["id"]
             return Refused(error, ())
         error.decision = body["id"]
-        return Refused(error, (Entry(identity_stream(caller.id), "decision", body, body["id"]),))
+        return Refused(error, (Entry(stream, "decision", body, body["id"]),))
 
 
 class Refused(Exception):

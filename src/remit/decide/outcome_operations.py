@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
 
 from remit.core import bounds
 from remit.core.actions import Action, Field
-from remit.core.decisions import Outcome, OutcomeReceipt, OutcomeResult, Standing
-from remit.core.errors import Conflict, NotFound
+from remit.core.decisions import Outcome, OutcomeReceipt, OutcomeResult, Reason, Standing
+from remit.core.errors import Conflict, InvalidInput, NotFound
 from remit.core.identities import Identity
 from remit.decide import entries
 from remit.decide.operations import Operations, check_length
@@ -18,6 +18,8 @@ from remit.decide.session import Permit, Session
 from remit.decide.world import World, session_stream
 
 log = logging.getLogger("remit.decide")
+
+_NUMBER_LENGTH: Final = 64
 
 
 class OutcomeOperations(Operations):
@@ -39,6 +41,11 @@ class OutcomeOperations(Operations):
             check_length(reason, "reason")
             session, permit = self._permit(world, decision_id)
             self._require(caller, "permit.resolve", self._installation(), {}, world, now)
+            if caller.id == permit.subject:
+                # SECURITY: who acted is not believed about what became of it, whatever else it may administer.
+                reason_ = Reason(code="own_permit", message="a workload can't resolve its own permit")
+                raise self._refused(caller, "permit.resolve", reason_, {"target": decision_id}, world, now)
+            _check_result(result)
             if permit.state != "unknown":
                 raise Conflict("outcome_known", f"the outcome of this permit is {permit.state}, not unknown")
             body = {"by": caller.id, "decision": decision_id, "reason": reason, "result": result}
@@ -50,6 +57,7 @@ class OutcomeOperations(Operations):
         self, caller: Identity, outcome: Outcome, durable: bool, world: World, now: int
     ) -> Step[OutcomeReceipt]:
         self._active(caller, world, now)
+        _check_result(outcome.result)
         session, permit = self._permit(world, outcome.decision)
         if outcome.digest != permit.digest:
             # SECURITY: an outcome belongs to exactly the arguments that were permitted.
@@ -74,8 +82,8 @@ class OutcomeOperations(Operations):
             if permit.state == outcome.result:
                 return Step(receipt)
             raise Conflict("outcome_already_reported", f"the outcome of this permit was reported as {permit.state}")
-        if standing == "claimed" and permit.state == "claimed":
-            return Step(receipt)
+        if standing == "claimed" and permit.claimed:
+            return Step(receipt)  # once is enough: a workload must not fill the record with claims
         if late:
             log.critical("ALARM the permit %s was used after it had run out", permit.decision)
         body: dict[str, Any] = {
@@ -100,12 +108,18 @@ class OutcomeOperations(Operations):
         )
 
     def _permit(self, world: World, decision_id: str) -> tuple[Session, Permit]:
-        root = world.permit_sessions.get(decision_id) or world.locate(decision_id[: bounds.NAME_BYTES])
+        root = world.locate(decision_id[: bounds.NAME_BYTES])
         session = world.session(root) if root else None
         permit = session.permits.get(decision_id) if session else None
         if session is None or permit is None:
             raise NotFound("permit_unknown", "there is no such permit", "quote the id of the decision that permitted")
         return session, permit
+
+
+def _check_result(result: str) -> None:
+    # SECURITY: `unknown` is the service's to say, at the deadline.
+    if result not in ("response", "error", "not_executed"):
+        raise InvalidInput("result_invalid", "an outcome is `response`, `error` or `not_executed`")
 
 
 def _selected(action: Action | None, outcome: Outcome) -> dict[str, Any]:
@@ -122,17 +136,27 @@ def _selected(action: Action | None, outcome: Outcome) -> dict[str, Any]:
 
 def _typed(field: Field, value: Any) -> Any:
     if field.type == "string":
-        return value if isinstance(value, str) and len(value) <= bounds.STRING_IN_RECORD else None
+        return value if isinstance(value, str) and _is_short(value) else None
     if field.type == "boolean":
         return value if isinstance(value, bool) else None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
+    if isinstance(value, str) and len(value) > _NUMBER_LENGTH:
+        return None
     try:
         number = Decimal(str(value))
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):
         return None
     if not number.is_finite() or abs(number) >= Decimal(2) ** 49 or number != round(number, 4):
         return None
     if field.type == "integer":
         return int(number) if number == int(number) else None
     return {"__extn": {"fn": "decimal", "arg": f"{number:.4f}"}}
+
+
+def _is_short(text: str) -> bool:
+    """Whether a record holds the text as it is; a longer one would be a digest, and no string, after a replay."""
+    try:
+        return len(text.encode()) <= bounds.STRING_IN_RECORD
+    except UnicodeEncodeError:
+        return False

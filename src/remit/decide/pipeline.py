@@ -29,15 +29,15 @@ import msgspec
 
 from remit.core import bounds, canonical
 from remit.core.decisions import OBSERVED, PERMITTED, Ask, Decision, Obligation, PolicyRef, Reason
-from remit.core.errors import Conflict, InvalidInput, Unavailable
+from remit.core.errors import Conflict, InvalidInput, TooLarge, Unavailable
 from remit.core.identities import Registration
 from remit.core.ids import new_id
 from remit.decide import entries, facts
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
 from remit.decide.destination import destination_of
-from remit.decide.sequence import Sequencer, Step
-from remit.decide.session import Denial, Task
+from remit.decide.sequence import Sequencer, Step, Unreadable
+from remit.decide.session import Task
 from remit.decide.world import World
 
 log = logging.getLogger("remit.decide")
@@ -69,9 +69,13 @@ class Pipeline:
             digest = canonical.request_digest(ask.action, ask.input)
         except (TypeError, ValueError, OverflowError, RecursionError):
             return _refusal(ask, "", Reason(code="arguments_invalid", message="the arguments can't be read as JSON"))
+        asked = time.perf_counter()
         try:
-            asked = time.perf_counter()
-            return await self._sequencer.run(lambda world, now: self._step(ask, digest, consume, asked, world, now))
+            try:
+                return await self._sequencer.run(lambda world, now: self._step(ask, digest, consume, asked, world, now))
+            except (TooLarge, InvalidInput) as error:
+                reason = Reason(code=error.code, message=error.message, next_step="send smaller arguments")
+                return await self._sequencer.run(lambda world, now: self._bare(ask, digest, reason, world, now))
         except Conflict:
             raise
         except Unavailable as error:
@@ -89,7 +93,7 @@ class Pipeline:
             if not consume or (case.enforcement == "" and case.session is not None):
                 return Step(_decision(case, reason, probe=True), durable=False)
             return self._record(case, reason, world)
-        except Conflict:
+        except (Conflict, Unreadable):
             raise
         except Exception:
             # The one place where an exception becomes a deny; the record says that it was one.
@@ -97,6 +101,12 @@ class Pipeline:
             return (
                 self._record_fault(case, world) if consume else Step(_decision(case, _FAULT, probe=True), durable=False)
             )
+
+    def _bare(self, ask: Ask, digest: str, reason: Reason, world: World, now: int) -> Step[Decision]:
+        """The denial of what can't be recorded with its facts: a record without them."""
+        case = Case(ask, now, digest)
+        refusal = self._identity(case, world) or self._enforcement_point(case, world) or self._task(case, world)
+        return self._record(case, refusal or reason, world)
 
     def listing(self, case: Case, world: World, server: str, tools: Mapping[str, str]) -> dict[str, Reason | None]:
         """For each tool of a server: None where the task could be permitted to call it, else why not.
@@ -133,7 +143,7 @@ class Pipeline:
         refusal = self._identity(case, world) or self._enforcement_point(case, world) or self._task(case, world)
         if refusal:
             return refusal
-        if resume and (earlier := _earlier(case, self.configuration.policies.refs)):
+        if resume and (earlier := _earlier(case, world, self.configuration.policies.refs)):
             return earlier
         refusal = self._known(case) or self._arguments(case) or _bounds(case)
         if refusal:
@@ -182,14 +192,13 @@ class Pipeline:
     def _enforcement_point(self, case: Case, world: World) -> Reason | None:
         """2. How the caller stands to this action: its enforcement point, the workload itself, or neither."""
         ask = case.ask
-        server = self.configuration.catalogue.servers.get(ask.action.partition("/")[0])
+        name = ask.action.partition("/")[0]
         caller = world.registration(ask.caller.id)
-        if server is None or caller is None:
-            return None  # the action is refused as unknown below, in the task's stream
         if ask.caller.id == ask.subject:
+            server = self.configuration.catalogue.servers.get(name)
             # SECURITY: the workload itself is never a trusted enforcement point.
-            case.enforcement = "self" if server.self_enforced else ""
-        elif "pep" in caller.roles and server.name in caller.servers:
+            case.enforcement = "self" if server is not None and server.self_enforced else ""
+        elif caller is not None and "pep" in caller.roles and name in caller.servers:
             case.enforcement = "pep"
         return None
 
@@ -239,7 +248,7 @@ class Pipeline:
         if action is None:
             return Reason(
                 code="action_unknown",
-                message=f"`{ask.action}` is not in the catalogue",
+                message=f"`{ask.action[:128]}` is not in the catalogue",
                 next_step="import it with `remit catalogue import` and review it",
             )
         case.action = action
@@ -287,20 +296,26 @@ class Pipeline:
     def _policy(self, case: Case, world: World) -> Reason:
         """7. Policy: permitted only if permitted for the task and for every task above it."""
         action, subject = _established(case.action), _established(case.subject)
-        reason: Reason | None = None
+        permitted: Reason | None = None
+        denied: Reason | None = None
         for task, context in zip(case.tasks, case.contexts, strict=True):
             resource = ("Remit::Server", action.server)
             evaluation = self.configuration.policies.evaluate(
                 subject, action.name, resource, context, task.intent, related=_person(task, world)
             )
-            case.mattered = evaluation.facts
-            if evaluation.errors:
-                for policy, message in evaluation.errors:
-                    log.critical("ALARM policy %s failed to evaluate: %s", policy, message)
-            if not evaluation.permitted:
-                return evaluation.reason
-            reason = reason or evaluation.reason
-        return _established(reason)
+            for policy, message in evaluation.errors:
+                log.critical("ALARM policy %s failed to evaluate: %s", policy, message)
+            # SECURITY: a task above is asked even after a deny: an error there denies, whatever observing would do.
+            if evaluation.permitted:
+                permitted = permitted or evaluation.reason
+            elif denied is None or evaluation.reason.code in NEVER_OBSERVED:
+                denied = evaluation.reason
+                case.mattered = evaluation.facts
+            if denied is None:
+                case.mattered = evaluation.facts
+            elif denied.code in NEVER_OBSERVED:
+                break
+        return denied or _established(permitted)
 
     def _mode(self, case: Case, reason: Reason) -> Reason:
         """8. Mode: the strictest of installation, intent and workload; observe turns only a policy's deny around."""
@@ -336,14 +351,16 @@ class Pipeline:
         decision = _decision(case, reason, probe=False)
         if decision.effect == "permit":
             return Step(decision, (entries.decision(self.configuration, case, decision, self._deadline(case)),))
-        denials = _denials(case, world)
-        earlier = denials.get(entries.denial_key(case, decision)) if denials is not None else None
-        if earlier is not None and case.now - earlier.at < self.configuration.limits.denial_fold_ms:
-            earlier.count += 1
-            earlier.total += 1
-            return Step(
-                entries.as_decision(earlier.decision, self.configuration.policies.refs, case.now, earlier.total)
-            )
+        earlier = world.denials.repeat(
+            case.stream,
+            entries.denial_key(case, decision),
+            case.now,
+            self.configuration.limits.denial_fold_ms,
+            entries.idempotency(case.ask) if case.ask.idempotency_key else "",
+        )
+        if earlier is not None:
+            refs = self.configuration.policies.refs
+            return Step(entries.as_decision(earlier.answer, refs, case.now, earlier.total))
         return Step(decision, (entries.decision(self.configuration, case, decision, 0),))
 
     def _record_fault(self, case: Case, world: World) -> Step[Decision]:
@@ -390,29 +407,22 @@ def _person(task: Task, world: World) -> tuple[Registration, ...]:
     return (registration,) if registration else ()
 
 
-def _earlier(case: Case, refs: Mapping[str, PolicyRef]) -> Decision | None:
+def _earlier(case: Case, world: World, refs: Mapping[str, PolicyRef]) -> Decision | None:
     """The decision that the same idempotency key was given before; with another digest it is a conflict."""
     ask, session = case.ask, case.session
     if not ask.idempotency_key or session is None:
         return None
-    found = session.idempotency.get(entries.idempotency(ask))
-    if found is None:
+    key = entries.idempotency(ask)
+    answer = session.answered(key) or world.denials.answered(case.stream, key)
+    if answer is None:
         return None
-    digest, body = found
-    if digest != case.digest:
+    if answer["digest"] != case.digest:
         raise Conflict(
             "idempotency_conflict",
             "this idempotency key was used for another action or other arguments",
             "use a new key for a new request",
         )
-    return entries.as_decision(body, refs, case.now)
-
-
-def _denials(case: Case, world: World) -> dict[tuple[str, ...], Denial] | None:
-    if case.session is not None:
-        return case.session.denials
-    life = world.life(case.subject.id if case.subject else case.ask.caller.id)
-    return life.denials if life else None
+    return entries.as_decision(answer, refs, case.now)
 
 
 def _decision(case: Case, reason: Reason, *, probe: bool) -> Decision:
@@ -441,7 +451,7 @@ def _refusal(ask: Ask, digest: str, reason: Reason) -> Decision:
 def _unknown(spiffe_id: str) -> Reason:
     return Reason(
         code="identity_unknown",
-        message=f"`{spiffe_id}` is not registered",
+        message=f"`{spiffe_id[:256]}` is not registered",
         next_step="register it with `remit workload add`",
     )
 

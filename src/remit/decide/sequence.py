@@ -11,12 +11,17 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from remit.core.errors import Unavailable
 from remit.decide.world import World
 
 T = TypeVar("T")
 
 # (path, salt, value) of each personal value that a record only commits to.
 Opening = tuple[str, bytes, Any]
+
+
+class Unreadable(Unavailable):
+    """State could not be read from storage: whatever is being decided is refused, and nothing of it is recorded."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -45,7 +50,8 @@ class Sequencer(Protocol):
     """Where works run one at a time and their entries become durable; storage fulfils it.
 
     `run` raises what the work raised, or `Unavailable` when the entries could not be made durable (then the world
-    is as if the work had not run), when the clock moved back by more than `bounds.CLOCK_BACK_MS`, or when closed.
+    is as if the work had not run), when the clock moved back by more than `bounds.CLOCK_BACK_MS`, or when closed;
+    `TooLarge` or `InvalidInput` when an entry does not fit a record. A work must let `Unreadable` through.
     """
 
     async def run(self, work: Work[T]) -> T:

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
+from remit.core import bounds
 from remit.core.effects import Effect
 from remit.core.tasks import TaskState, TaskView
 
 PERMIT_OPEN: Final = "open"
 _RELEASED_FOR_READS: Final = frozenset({"error", "unknown"})
+_ANSWER: Final = ("action", "digest", "effect", "expires", "id", "mode", "obligations", "reason", "task", "would")
 
 
 @dataclass(slots=True)
@@ -78,6 +80,7 @@ class Permit:
     usage: Mapping[str, str]
     input: dict[str, Any]
     state: str = PERMIT_OPEN
+    claimed: bool = False  # the workload said something of it, once
     released: bool = False
 
 
@@ -98,16 +101,6 @@ class Used:
 
     calls: int = 0
     total: Decimal = Decimal(0)
-
-
-@dataclass(slots=True)
-class Denial:
-    """A denial that identical ones are folded into."""
-
-    decision: dict[str, Any]
-    at: int
-    count: int = 0  # repetitions not yet recorded
-    total: int = 0
 
 
 @dataclass(slots=True)
@@ -133,8 +126,8 @@ class Session:
     untrusted: bool = False
     calls: int = 0
     bytes: int = 0
-    idempotency: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
-    denials: dict[tuple[str, ...], Denial] = field(default_factory=dict)
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)  # permits by idempotency key
+    refusals: dict[str, dict[str, Any]] = field(default_factory=dict)  # denials by idempotency key, the last ones
     open_permits: int = 0
 
     def apply(self, kind: str, body: dict[str, Any], at: int) -> None:
@@ -177,6 +170,10 @@ class Session:
         index.seen = len(steps)
         return index.latest.get(right)
 
+    def answered(self, idempotency: str) -> dict[str, Any] | None:
+        """What was answered to this idempotency key before (`answer_of`)."""
+        return self.answers.get(idempotency) or self.refusals.get(idempotency)
+
     def _task(self, body: dict[str, Any], at: int) -> None:
         task_id, state = body["task"], body["state"]
         if task_id in self.tasks:
@@ -204,9 +201,8 @@ class Session:
 
     def _decision(self, body: dict[str, Any], at: int) -> None:
         if key := body.get("idempotencyKey"):
-            self.idempotency[key] = (body["digest"], body)
+            self._answered(key, body)
         if body["effect"] != "permit":
-            self.denials[denial_key(body)] = Denial(body, at)
             return
         permit = Permit(
             decision=body["id"],
@@ -237,10 +233,20 @@ class Session:
             if host := adds.get("destination"):
                 self.destinations.add(host)
 
+    def _answered(self, key: str, body: dict[str, Any]) -> None:
+        """The first answer to a key stays. Permits are bounded by a session's calls, denials here."""
+        if body["effect"] == "permit":
+            self.answers.setdefault(key, answer_of(body))
+            return
+        self.refusals.setdefault(key, answer_of(body))
+        if len(self.refusals) > bounds.IDEMPOTENCY_KEYS:
+            del self.refusals[next(iter(self.refusals))]
+
     def _outcome(self, body: dict[str, Any], at: int) -> None:
         permit = self.permits[body["decision"]]
         self.bytes += body.get("bytes", 0)
         if body["standing"] == "claimed":
+            permit.claimed = True
             if permit.pep == permit.subject:
                 self._close(permit, "claimed")
             return
@@ -266,9 +272,9 @@ class Session:
             used.total += sign * Decimal(amount)
 
 
-def denial_key(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """What makes two denials identical: who, for which task, what with which arguments, and why."""
-    return (body.get("task", ""), body["subject"], body["pep"], body["action"], body["digest"], body["reason"]["code"])
+def answer_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a decision's record is needed to give the same answer again (`entries.as_decision`)."""
+    return {name: body[name] for name in _ANSWER if name in body}
 
 
 def _value_at(step: Step, path: str) -> Any:

@@ -7,24 +7,28 @@ from typing import Final
 from remit.decide import entries
 from remit.decide.configuration import Configuration
 from remit.decide.sequence import Entry, Step
-from remit.decide.session import PERMIT_OPEN, Denial
-from remit.decide.world import World, identity_stream, session_stream
+from remit.decide.session import PERMIT_OPEN
+from remit.decide.world import World, session_stream
 
 BATCH: Final = 256  # records in one sweep, so that no sweep holds up decisions for long
 
 
 def sweep(configuration: Configuration, world: World, now: int, *, everything: bool = False) -> Step[int]:
-    """The records of what is due by `now`; the answer is their number."""
+    """The records of what is due by `now`; the answer is their number. Costs what is due, not what is kept.
+
+    With `everything`, fresh counts of denials too.
+    """
     found: list[Entry] = []
     service = f"spiffe://{configuration.trust_domain}/remit"
     for what, id_ in world.due(now, BATCH):
         found.extend(_unknown(world, id_, service) if what == "permit" else _expired(world, id_, service))
-    found.extend(_counted(world, now - configuration.limits.denial_fold_ms, everything))
+    before = now if everything else now - configuration.limits.denial_fold_ms
+    found.extend(entries.repeated(*counted) for counted in world.denials.settle(before, BATCH))
     return Step(len(found), tuple(found))
 
 
 def _unknown(world: World, decision: str, service: str) -> list[Entry]:
-    root = world.permit_sessions.get(decision)
+    root = world.open_permits.get(decision)
     session = world.session(root) if root else None
     permit = session.permits.get(decision) if session else None
     if session is None or permit is None or permit.state != PERMIT_OPEN:
@@ -49,25 +53,3 @@ def _expired(world: World, task_id: str, service: str) -> list[Entry]:
     if task is None or task.state not in ("open", "suspended"):
         return []
     return [entries.task_change(task.id, task.root, "expired", service, "its time is over")]
-
-
-def _counted(world: World, before: int, everything: bool) -> list[Entry]:
-    found: list[Entry] = []
-    for stream, denials in _folded(world):
-        for key, denial in list(denials.items()):
-            if not everything and denial.at > before:
-                continue
-            if denial.count:
-                found.append(entries.repeated(stream, denial.decision["id"], denial.count))
-                denial.count = 0
-            if denial.at <= before:
-                del denials[key]
-    return found
-
-
-def _folded(world: World) -> list[tuple[str, dict[tuple[str, ...], Denial]]]:
-    streams = [
-        (session_stream(session.root), session.denials) for session in world.loaded_sessions() if session.denials
-    ]
-    lives = [(identity_stream(spiffe_id), life.denials) for spiffe_id, life in world.lives.items() if life.denials]
-    return streams + lives

@@ -8,7 +8,7 @@ import msgspec
 
 from remit.core import bounds
 from remit.core.decisions import Reason
-from remit.core.errors import Conflict, InvalidInput, NotFound, TooLarge
+from remit.core.errors import Conflict, Forbidden, InvalidInput, NotFound, TooLarge
 from remit.core.identities import Identity
 from remit.core.ids import new_id
 from remit.core.intents import Intent
@@ -68,7 +68,10 @@ class TaskOperations(Operations):
             )
         _check_request(request, intent)
         params = check_params(intent, request.params)
-        parent = self._parent(request, intent, params, world, now)
+        parent = self._parent(caller, request, intent, params, world, now)
+        if parent is not None and person is not None and person.id != parent.on_behalf_of:
+            # SECURITY: a child inherits the person; it can't name another one.
+            raise InvalidInput("person_inherited", "a child task acts on behalf of its parent's person", "leave it out")
         context: dict[str, Any] = {
             "hasPrompt": bool(request.prompt),
             "workload": {"__entity": {"type": "Remit::Workload", "id": request.workload}},
@@ -96,20 +99,34 @@ class TaskOperations(Operations):
         return self._open(caller, request, intent, params, parent, person, now)
 
     def _parent(
-        self, request: TaskRequest, intent: Intent, params: dict[str, Any], world: World, now: int
+        self,
+        caller: Identity,
+        request: TaskRequest,
+        intent: Intent,
+        params: dict[str, Any],
+        world: World,
+        now: int,
     ) -> Task | None:
         if not request.parent:
             return None
         session = world.session(request.parent)
         parent = existing_task(world, request.parent)
-        if session is None or parent.state != "open" or parent.expires <= now:
+        if session is None or any(each.state != "open" or each.expires <= now for each in session.chain(parent)):
             raise Conflict("parent_not_open", f"the task `{parent.id}` is not open", "start the child before it ends")
         if parent.depth + 1 > bounds.TASK_DEPTH or parent.children >= bounds.CHILDREN_PER_TASK:
             raise TooLarge("too_many_children", "the task tree is too deep or too wide", "complete this task first")
         declared = self.configuration.intents.get(parent.intent)
         if declared is None:
             raise Conflict("intent_unknown", f"the intent `{parent.intent}` is no longer declared")
-        check_narrows(declared, parent.params, intent, params)
+        try:
+            check_narrows(declared, parent.params, intent, params)
+        except Forbidden as error:
+            reason = Reason(code=error.code, message=error.message, next_step=error.next_step)
+            context = {"intent": intent.name, "parent": parent.id, "workload": request.workload}
+            raise self._refused(caller, "task.start", reason, context, world, now) from None
+        if request.prompt:
+            # SECURITY: the user's own words are the root's; whoever starts a child can't put others in their place.
+            raise InvalidInput("prompt_inherited", "a child task has the prompt of its root", "leave it out")
         return parent
 
     def _open(
@@ -137,7 +154,6 @@ class TaskOperations(Operations):
             "caseType": request.case_type or (parent.case_type if parent else ""),
             "key": request.key,
             "limits": _limits(intent, params),
-            # SECURITY: a child inherits the person; it can't name another one.
             "onBehalfOf": parent.on_behalf_of if parent else person.id if person else "",
             "params": params,
             "parent": parent.id if parent else "",
@@ -149,7 +165,10 @@ class TaskOperations(Operations):
             "task": task_id,
             "workload": request.workload,
         }
-        personal = [f"params.{name}" for name, parameter in intent.params.items() if parameter.personal]
+        # A long value is committed to as well, and not cut to its digest: decisions need the value itself.
+        personal = [
+            f"params.{name}" for name, value in params.items() if intent.params[name].personal or _is_long(value)
+        ]
         if request.prompt:
             personal.append("prompt")
         entry = entries.task_open(body, tuple(personal))
@@ -177,10 +196,6 @@ class TaskOperations(Operations):
         self._active(caller, world, now)
         check_length(reason, "reason")
         task = existing_task(world, task_id)
-        if task.state == state:
-            return Step(task.view())
-        if state not in MOVES.get(task.state, frozenset()):
-            raise Conflict("task_ended", f"the task is {task.state}; it can't become {state}", "start another task")
         context = {
             "isStarter": caller.id == task.starter,
             "starter": task.starter,
@@ -190,6 +205,10 @@ class TaskOperations(Operations):
         refusal = self._decide(caller, "task.end", self._installation(), context, world)
         if refusal is not None:
             raise self._refused(caller, "task.end", refusal, {"target": task_id}, world, now)
+        if task.state == state:
+            return Step(task.view())
+        if state not in MOVES.get(task.state, frozenset()):
+            raise Conflict("task_ended", f"the task is {task.state}; it can't become {state}", "start another task")
         session = world.session(task_id)
         changed = session.descendants(task_id) if session and state != "open" else []
         moved = [
@@ -223,6 +242,13 @@ def _limits(intent: Intent, params: dict[str, Any]) -> list[dict[str, Any]]:
         if limit.sum:
             bound = limit.at_most
             if bound.startswith("params."):
-                bound = str(params.get(bound.removeprefix("params."), 0))
+                name_ = bound.removeprefix("params.")
+                # SECURITY: a personal parameter stands in the record as a commitment, here as anywhere.
+                if not intent.params[name_].personal:
+                    bound = str(params.get(name_, 0))
             found.append(shared | {"atMost": bound, "calls": None, "name": name + "#sum"})
     return found
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and len(value.encode()) > bounds.STRING_IN_RECORD

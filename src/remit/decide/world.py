@@ -17,10 +17,14 @@ import msgspec
 from remit.core.identities import Registration
 from remit.core.ids import root_of
 from remit.core.tasks import RiskSignal
-from remit.decide.session import Denial, Session, denial_key
+from remit.decide.folding import Denials
+from remit.decide.session import PERMIT_OPEN, Session
 
 ADMINISTRATION: Final = "administration"
 SESSIONS_IN_MEMORY: Final = 20_000
+SETTLED_IN_MEMORY: Final = 4_096  # permits whose record or outcome may not be durable yet: more than a batch has
+FOLDED_AGAIN_MS: Final = 60_000  # denials this young are folded into again after they were replayed
+SKIPPED: Final = 10_000  # what is no longer due, looked at in one go
 
 # One record as state sees it: kind, body with the personal values that are still kept, time in ms.
 Replayed = tuple[str, dict[str, Any], int]
@@ -39,11 +43,10 @@ def identity_stream(spiffe_id: str) -> str:
 
 @dataclass(slots=True)
 class Life:
-    """What the stream of one identity says: its registration, its live risk signals, its folded denials."""
+    """What the stream of one identity says: its registration and its live risk signals."""
 
     registration: Registration | None = None
     risk: dict[str, RiskSignal] = field(default_factory=dict)
-    denials: dict[tuple[str, ...], Denial] = field(default_factory=dict)
 
     def apply(self, kind: str, body: dict[str, Any], at: int) -> None:
         """Takes one record into the state; unknown kinds change nothing."""
@@ -53,10 +56,6 @@ class Life:
             # The record also says who set it, and may say more later.
             signal = msgspec.convert({name: body[name] for name in RiskSignal.__struct_fields__}, RiskSignal)
             self.risk[signal.signal] = signal
-        elif kind == "decision" and body["effect"] == "deny":
-            if len(self.denials) > 1024:
-                self.denials.clear()
-            self.denials[denial_key(body)] = Denial(body, at)
 
     def risk_at(self, now: int) -> int:
         """The highest signal that has not expired; 0 without one."""
@@ -69,15 +68,19 @@ class World:
     `replay` reads a stream's records from storage; `find` names the stream of the record that has a key.
     """
 
-    def __init__(self, replay: Replay, find: Callable[[str], str | None]) -> None:
+    def __init__(self, replay: Replay, find: Callable[[str], str | None], latest: int = 0) -> None:
         self._replay = replay
         self._find = find
+        self._latest = latest  # ms of the last record
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self.lives: dict[str, Life] = {}
         self.configuration: dict[str, Any] = {}
         self.modes: dict[str, Any] = {}
         self._due: list[tuple[int, str, str]] = []  # (ms, "permit" | "task", id)
-        self.permit_sessions: dict[str, str] = {}  # open permit -> root
+        self.open_permits: dict[str, str] = {}  # without an outcome: decision -> root
+        self.unknown_permits: dict[str, str] = {}  # likewise, of sessions in memory
+        self._settled: OrderedDict[str, str] = OrderedDict()
+        self.denials = Denials()
 
     def life(self, spiffe_id: str) -> Life | None:
         """The life of a registered identity, or None."""
@@ -99,6 +102,9 @@ class World:
 
     def locate(self, decision_id: str) -> str | None:
         """The root of the session in which a decision was recorded, or None."""
+        for known in (self.open_permits, self.unknown_permits, self._settled):
+            if root := known.get(decision_id):
+                return root
         stream = self._find(decision_id)
         return stream.removeprefix("session/") if stream and stream.startswith("session/") else None
 
@@ -108,67 +114,114 @@ class World:
             root = stream[len("session/") :]
             session = self._sessions.get(root)
             if session is None:
-                session = self._load(root) or Session(root)
-                self._sessions[root] = session
+                session = self._load(root) or self._keep(Session(root))
             session.apply(kind, body, at)
-            self._schedule(root, kind, body)
+            self._follow(session, kind, body)
         elif stream.startswith("identity/"):
             self.lives.setdefault(stream[len("identity/") :], Life()).apply(kind, body, at)
         elif kind == "configuration":
             self.configuration = body
         elif kind == "mode":
             self.modes = body
+        self._latest = max(self._latest, at)
+        if kind == "decision" and body["effect"] == "deny":
+            self.denials.note(stream, body, at)
 
     def forget(self, streams: Iterable[str]) -> None:
-        """Drops the state of these streams after a failed commit; what is read again comes from the records."""
+        """Puts the state of these streams back to what their records say, after a failed commit.
+
+        Raises what reading raises; then it must be called again, with the same streams, before anything is decided.
+        """
+        streams = tuple(streams)
+        self.denials.forget(streams)
+        roots = {stream.removeprefix("session/") for stream in streams if stream.startswith("session/")}
+        for permits in (self.open_permits, self.unknown_permits, self._settled):
+            for decision in [decision for decision, root in permits.items() if root in roots]:
+                del permits[decision]
+        for root in roots:
+            self._sessions.pop(root, None)
         for stream in streams:
-            if stream.startswith("session/"):
-                self._sessions.pop(stream[len("session/") :], None)
-            elif stream.startswith("identity/"):
-                self.lives.pop(stream[len("identity/") :], None)
-                self.load(stream)
-            else:
-                self.configuration, self.modes = {}, {}
-                self.load(stream)
+            self.load(stream)
 
     def load(self, stream: str) -> None:
-        """Replays one stream's records into the state."""
-        if stream.startswith("session/"):
-            self._load(stream[len("session/") :])
+        """Replays one stream's records into the state, in place of what was known of it."""
+        space, _, name = stream.partition("/")
+        if space == "session":
+            self._load(name)
             return
+        if space == "identity":
+            life = Life()
+            for kind, body, at in self._replay(stream):
+                life.apply(kind, body, at)
+            if life.registration is None and not life.risk:
+                self.lives.pop(name, None)
+            else:
+                self.lives[name] = life
+            return
+        self.configuration, self.modes = {}, {}
         for kind, body, at in self._replay(stream):
             self.apply(stream, kind, body, at)
 
     def due(self, now: int, most: int) -> list[tuple[str, str]]:
         """At most `most` of what is due by `now`, no longer scheduled then: ("permit" | "task", id)."""
-        found: list[tuple[str, str]] = []
-        while self._due and self._due[0][0] <= now and len(found) < most:
+        found: dict[tuple[str, str], None] = {}  # what was replayed twice is scheduled twice
+        for _ in range(most + SKIPPED):
+            if not self._due or self._due[0][0] > now or len(found) >= most:
+                break
             _, what, id_ = heapq.heappop(self._due)
-            found.append((what, id_))
-        return found
-
-    def loaded_sessions(self) -> Iterable[Session]:
-        """The sessions in memory."""
-        return self._sessions.values()
+            if what == "task" or id_ in self.open_permits:
+                found[what, id_] = None
+        return list(found)
 
     def _load(self, root: str) -> Session | None:
         session: Session | None = None
         for kind, body, at in self._replay("session/" + root):
             session = session or Session(root)
             session.apply(kind, body, at)
-            self._schedule(root, kind, body)
+            if kind == "decision" and body["effect"] == "deny" and at > self._latest - FOLDED_AGAIN_MS:
+                self.denials.note("session/" + root, body, at)
         if session is None:
             return None
-        self._sessions[root] = session
+        for permit in session.permits.values():
+            if permit.state == PERMIT_OPEN:
+                self._expect(permit.decision, root, permit.deadline)
+            elif permit.state == "unknown":
+                self.unknown_permits[permit.decision] = root
+        for task in session.tasks.values():
+            if task.state in ("open", "suspended"):
+                heapq.heappush(self._due, (task.expires, "task", task.id))
+        return self._keep(session)
+
+    def _keep(self, session: Session) -> Session:
+        self._sessions[session.root] = session
         if len(self._sessions) > SESSIONS_IN_MEMORY:
-            self._sessions.popitem(last=False)
+            _, dropped = self._sessions.popitem(last=False)
+            for decision in dropped.permits:
+                self.unknown_permits.pop(decision, None)
         return session
 
-    def _schedule(self, root: str, kind: str, body: dict[str, Any]) -> None:
+    def _expect(self, decision: str, root: str, deadline: int) -> None:
+        heapq.heappush(self._due, (deadline, "permit", decision))
+        self.open_permits[decision] = root
+
+    def _follow(self, session: Session, kind: str, body: dict[str, Any]) -> None:
+        """Keeps up with one new record: what is due, and which permits wait for an outcome."""
         if kind == "decision" and body["effect"] == "permit":
-            heapq.heappush(self._due, (body["deadline"], "permit", body["id"]))
-            self.permit_sessions[body["id"]] = root
-        elif kind == "outcome" and body["standing"] == "believed" and body["result"] != "unknown":
-            self.permit_sessions.pop(body["decision"], None)
+            self._expect(body["id"], session.root, body["deadline"])
+        elif kind in ("outcome", "resolution"):
+            decision = body["decision"]
+            state = session.permits[decision].state
+            if state != PERMIT_OPEN:
+                self.open_permits.pop(decision, None)
+                self.unknown_permits.pop(decision, None)
+                if state == "unknown":
+                    self.unknown_permits[decision] = session.root
+                else:
+                    self._settle(decision, session.root)
         elif kind == "task" and body["state"] == "open" and "expires" in body:
             heapq.heappush(self._due, (body["expires"], "task", body["task"]))
+
+    def _settle(self, decision: str, root: str) -> None:
+        self._settled[decision] = root
+        if len(self._settled) > SETTLED_IN_MEMORY:
+            self._settled.popitem(last=False)

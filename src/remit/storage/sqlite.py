@@ -7,7 +7,10 @@ and committed together, and a single question costs no switch to another thread.
 2. Read the time; run each work alone; take its entries into the world; number and link them.
 3. Insert all entries and commit (WAL, synchronous=FULL). Entries that nobody waits for, such as outcomes that were
    answered once they were in order, wait a moment for the next batch and share its commit.
-4. Answer. A failed commit answers `Unavailable` to the whole batch and forgets the state of the touched streams.
+4. Answer.
+
+Whatever fails in 2 or 3 answers `Unavailable` to the batch and puts the state of the touched streams back to what the
+database says; until that has succeeded, nothing is decided.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from typing import Any, Final, TypeVar
 from remit.core import bounds, canonical
 from remit.core.clock import Clock, system_clock
 from remit.core.errors import Unavailable
-from remit.decide.sequence import Entry, Step, Work
+from remit.decide.sequence import Entry, Step, Unreadable, Work
 from remit.decide.world import Replayed, World
 from remit.ledger.record import decode_record, encode_record, leaf_hash
 from remit.storage.lock import FolderLock
@@ -59,13 +62,14 @@ class _Inconsistent(Exception):
 
 
 class _Job:
-    __slots__ = ("future", "loop", "result", "work")
+    __slots__ = ("answered", "future", "loop", "result", "work")
 
     def __init__(self, work: Work[Any], loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
         self.work = work
         self.loop = loop
         self.future = future
         self.result: Any = None
+        self.answered = False
 
 
 class SqliteStore:
@@ -90,15 +94,25 @@ class SqliteStore:
         self._heads: dict[str, Head] = {}
         self._pending: set[str] = set()
         self._uncommitted = _Uncommitted()
+        self._stale: set[str] = set()  # streams whose state must be read again before anything is decided
+        self._is_broken = False  # the connection: to be replaced
         self._commits = 0
         self._failed_commits = 0
+        db: sqlite3.Connection | None = None
         try:
-            self._db = self._connect()
-            self._last = int(self._db.execute("SELECT coalesce(max(t), 0) FROM records").fetchone()[0])
-            self.world = World(self._replay, self._find)
+            self._db = db = self._connect()
+            row = db.execute("SELECT t FROM records ORDER BY seq DESC LIMIT 1").fetchone()
+            self._last = int(row[0]) if row else 0
+            self.world = World(self._replay, self._find, self._last)
             self._load()
-        except BaseException:
+        except BaseException as error:
+            if db is not None:
+                db.close()
             self._lock.release()
+            if isinstance(error, sqlite3.Error):
+                raise Unavailable(
+                    "storage_unavailable", f"can't open the records at `{path}`: {error}", _advice(error)
+                ) from error
             raise
 
     def gauges(self) -> dict[str, int]:
@@ -133,12 +147,14 @@ class SqliteStore:
             if self._closed:
                 return
             self._closed = True
-        with self._turns:
-            while batch := self._take():
-                self._process(batch)
-            self._settle([])
-            self._db.close()
-        self._lock.release()
+        try:
+            with self._turns:
+                while batch := self._take():
+                    self._process(batch)
+                self._settle([])
+                self._db.close()
+        finally:
+            self._lock.release()
 
     # --- the sequencer: one turn at a time ------------------------------------------------------------------
 
@@ -167,6 +183,13 @@ class SqliteStore:
             return [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
 
     def _process(self, batch: list[_Job]) -> None:
+        try:
+            self._restore()
+            self._decide(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, everybody gets an answer
+            self._refuse([job for job in batch if not job.answered], error)
+
+    def _decide(self, batch: list[_Job]) -> None:
         durable: list[_Job] = []
         at_once: list[_Job] = []
         for job in batch:
@@ -175,9 +198,8 @@ class SqliteStore:
                 self._append(step)
                 job.result = step.answer
                 (durable if step.durable else at_once).append(job)
-            except _Inconsistent as error:
-                self._refuse(batch, error, "look at the service's log")
-                return
+            except (_Inconsistent, Unreadable, sqlite3.Error):
+                raise
             except Exception as error:  # noqa: BLE001 - handed to the pipeline, which alone turns it into a deny
                 job.result = error
                 at_once.append(job)
@@ -191,22 +213,45 @@ class SqliteStore:
         if self._uncommitted.rows or self._texts:
             try:
                 self._commit(self._uncommitted)
-            except sqlite3.Error as error:
-                self._refuse(waiting, error, _advice(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, nothing of it is durable
+                self._refuse(waiting, error)
                 return
             self._uncommitted = _Uncommitted()
         _answer(waiting)
 
-    def _refuse(self, jobs: list[_Job], error: Exception, advice: str) -> None:
+    def _refuse(self, jobs: list[_Job], error: Exception) -> None:
         """Nothing since the last commit happened: puts the state back and refuses everyone who waits."""
         log.critical("ALARM %d requests are refused: %s", len(jobs), error, exc_info=error)
-        touched, self._uncommitted = self._uncommitted.touched, _Uncommitted()
-        self._undo(touched)
+        self._failed_commits += 1
+        self._stale |= self._uncommitted.touched
+        self._uncommitted = _Uncommitted()
+        for _ in range(2):
+            try:
+                if not self._is_broken and self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                self._restore()
+                break
+            except Exception:
+                # A new connection is tried at once, and again before the next batch is decided.
+                log.exception("the records can't be read")
+                self._is_broken = True
         for job in jobs:
             job.result = Unavailable(
-                "storage_unavailable", "the record could not be stored, so nothing is permitted", advice
+                "storage_unavailable", "the record could not be stored, so nothing is permitted", _advice(error)
             )
         _answer(jobs)
+
+    def _restore(self) -> None:
+        """Puts the state back to what the database holds, after a failure; raises while that can't be read."""
+        if self._is_broken:
+            self._db.close()
+            self._db = self._connect()
+            self._is_broken = False
+        if self._stale:
+            for stream in self._stale:
+                self._heads.pop(stream, None)
+            self.world.forget(self._stale)
+            self._stale = set()
 
     def _now(self) -> int:
         now = self._clock()
@@ -229,9 +274,9 @@ class SqliteStore:
             data = encode_record(self._td, entry.stream, number + 1, link, at, entry.kind, recorded)
             heads[entry.stream] = (number + 1, leaf_hash(data), at)
             encoded.append((entry, number + 1, at, data))
+        uncommitted.touched.update(heads)
         self._heads.update(heads)
         for entry, number, at, data in encoded:
-            uncommitted.touched.add(entry.stream)
             uncommitted.rows.append((entry.stream, number, at, entry.kind, entry.key or None, data))
             uncommitted.openings.extend((entry.stream, number, *opening) for opening in _encoded(entry))
             try:
@@ -281,28 +326,6 @@ class SqliteStore:
                     changes.append((root, pending))
         return changes
 
-    def _undo(self, touched: set[str]) -> None:
-        """Puts the world back to what the database holds; a connection that does not answer is replaced."""
-        self._failed_commits += 1
-        for stream in touched:
-            self._heads.pop(stream, None)
-        try:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            self.world.forget(touched)
-        except sqlite3.Error:
-            log.exception("the database does not answer; it is opened again")
-            self._reopen(touched)
-
-    def _reopen(self, touched: set[str]) -> None:
-        self._db.close()
-        try:
-            self._db = self._connect()
-            self.world.forget(touched)
-        except sqlite3.Error:
-            # Every later batch fails on the closed connection and comes back here, until the database answers.
-            log.exception("the database can't be opened")
-
     # --- reading --------------------------------------------------------------------------------------------
 
     def _connect(self) -> sqlite3.Connection:
@@ -313,12 +336,19 @@ class SqliteStore:
 
     def _load(self) -> None:
         self._kept.update(digest for (digest,) in self._db.execute("SELECT digest FROM texts"))
-        streams = self._db.execute("SELECT DISTINCT stream FROM records WHERE stream NOT LIKE 'session/%'")
-        for (stream,) in streams.fetchall():
+        for stream in self._streams_of_lives():
             self.world.load(stream)
         self._pending = {root for (root,) in self._db.execute("SELECT root FROM pending").fetchall()}
         for root in self._pending:
             self.world.load("session/" + root)
+
+    def _streams_of_lives(self) -> list[str]:
+        """All streams but sessions, found by steps in the index and not by reading every record."""
+        found: list[str] = []
+        sql = "SELECT min(stream) FROM records WHERE stream > ? AND stream < 'session/'"
+        while (name := self._db.execute(sql, (found[-1] if found else "",)).fetchone()[0]) is not None:
+            found.append(name)
+        return found
 
     def _head(self, stream: str) -> Head:
         head = self._heads.get(stream)
@@ -332,19 +362,36 @@ class SqliteStore:
         return head
 
     def _replay(self, stream: str) -> list[Replayed]:
+        """A stream's records as state takes them; of an identity's, only those that state follows from."""
+        try:
+            return self._read(stream)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _read(self, stream: str) -> list[Replayed]:
         opened: dict[int, list[tuple[str, bytes]]] = {}
         for n, path, value in self._db.execute("SELECT n, path, value FROM openings WHERE stream = ?", (stream,)):
             opened.setdefault(n, []).append((path, value))
         found = []
-        for n, data in self._db.execute("SELECT n, bytes FROM records WHERE stream = ? ORDER BY n", (stream,)):
+        sql = "SELECT n, bytes FROM records WHERE stream = ?"
+        if stream.startswith("identity/"):
+            sql += " AND kind IN ('identity', 'risk')"
+        for n, data in self._db.execute(sql + " ORDER BY n", (stream,)):
             record = decode_record(data)
             found.append((record.kind, reveal(record.body, opened.get(n, [])), record.t))
         return found
 
     def _find(self, key: str) -> str | None:
         """The stream of the record that `key` names."""
-        row = self._db.execute("SELECT stream FROM records WHERE key = ? LIMIT 1", (key,)).fetchone()
+        try:
+            row = self._db.execute("SELECT stream FROM records WHERE key = ? LIMIT 1", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
         return str(row[0]) if row else None
+
+    def _unreadable(self, error: sqlite3.Error) -> Unreadable:
+        self._is_broken = True
+        return Unreadable("storage_unavailable", f"the records can't be read: {error}", _advice(error))
 
 
 def _encoded(entry: Entry) -> Iterable[tuple[str, bytes, bytes]]:
@@ -355,6 +402,7 @@ def _answer(jobs: list[_Job]) -> None:
     """Hands results to their event loops, one wake-up a loop; to the one that this runs in, at once."""
     loops: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
     for job in jobs:
+        job.answered = True
         loops.setdefault(job.loop, []).append(job)
     try:
         here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
@@ -374,14 +422,16 @@ def _resolve(jobs: list[_Job]) -> None:
     for job in jobs:
         if job.future.done():
             continue
-        if isinstance(job.result, BaseException):
+        if isinstance(job.result, StopIteration):
+            job.future.set_exception(RuntimeError("a work ended as an iterator does"))  # futures can't hold the other
+        elif isinstance(job.result, BaseException):
             job.future.set_exception(job.result)
         else:
             job.future.set_result(job.result)
 
 
-def _advice(error: sqlite3.Error) -> str:
-    name = getattr(error, "sqlite_errorname", "")
+def _advice(error: BaseException) -> str:
+    name = getattr(error.__cause__ if isinstance(error, Unreadable) else error, "sqlite_errorname", "")
     if name == "SQLITE_FULL":
         return "the disk is full: free space; the service recovers by itself"
     if name.startswith("SQLITE_READONLY"):
