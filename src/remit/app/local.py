@@ -19,6 +19,9 @@ from remit.sdk.client import Client
 
 START_SECONDS: Final = 20.0
 
+# Services that this process started: they outlive it, and nobody waits for them.
+_started: list[subprocess.Popen[bytes]] = []
+
 
 def is_served(folder: Folder) -> bool:
     """Whether a service answers at the folder's socket."""
@@ -40,6 +43,7 @@ async def ensure_service(folder: Folder) -> bool:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         if is_served(folder):
+            _started.append(process)
             return True
         if process.poll() is not None and not is_served(folder):
             break

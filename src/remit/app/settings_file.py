@@ -25,6 +25,8 @@ def register_server(root: Path, point: str, server: str, owner: str) -> bool:
     """
     if not _NAME.fullmatch(point) or not _NAME.fullmatch(server):
         raise InvalidInput("name_invalid", "that is no name for `remit.toml`", "use a-z, 0-9, `-`, `_` and `.`")
+    read_settings(root)
+    read_settings(root)
     path = root / FILE
     before = read_text(path)
     wanted: dict[str, Any] = tomllib.loads(before)
@@ -33,7 +35,7 @@ def register_server(root: Path, point: str, server: str, owner: str) -> bool:
     if found is None:
         points.append({"name": point, "owner": owner, "servers": [server]})
         table = f'[[enforcement_points]]\nname = "{point}"\nowner = "{owner}"\nservers = ["{server}"]\n'
-        edited = f"{before.rstrip()}\n\n{table}"
+        edited = before.rstrip("\n") + f"\n\n{table}"
     elif server in points[found].get("servers", ()):
         return False
     else:
@@ -41,7 +43,6 @@ def register_server(root: Path, point: str, server: str, owner: str) -> bool:
         edited = _with_server(before, found, server)
     _check(edited, wanted, path, point, server)
     _replace(path, edited)
-    read_settings(root)
     return True
 
 

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from remit.app.doctor.finding import Finding, Situation, listed
+from remit.app.identities import declared_in
 from remit.core.errors import DocumentError, RemitError
 from remit.core.identities import Registration
 from remit.core.settings import FILE
@@ -175,17 +176,18 @@ def _deciding(root: Path) -> Iterator[Path]:
 
 
 def _registered(situation: Situation) -> list[Registration]:
-    """The last registration of each identity in the records."""
+    """What the records say of identities that `remit.toml` does not declare: the last registration of each."""
     found: dict[str, Registration] = {}
-    if not situation.folder.database.exists():
+    if situation.settings is None or not situation.folder.database.exists():
         return []
+    declared = declared_in(situation.settings)
     try:
         with Reader(situation.folder.database) as reader:
             for stored in reader.records(kinds=("identity",)):
                 found[stored.stream] = _registration(stored.record.body["registration"])
     except RemitError:
         return []
-    return list(found.values())
+    return [each for each in found.values() if each.id not in declared]
 
 
 def _registration(body: dict[str, object]) -> Registration:
