@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +69,9 @@ bindings:
 """
 
 
+SUM_LINE = "  - {name: sum, effects: [pay], sum: input.amount, at_most: 10}"
+
+
 def problems(tmp_path: Path, **files: str) -> list[DocumentError]:
     for name, text in files.items():
         (tmp_path / f"{name.replace('_', '-')}.yaml").write_text(HEAD + text)
@@ -120,6 +124,20 @@ def test_self_started_payment_by_action(tmp_path: Path) -> None:
 def test_a_rule_on_an_action_outside_the_effects_is_refused(tmp_path: Path) -> None:
     text = "effects: [read]\nlimits:\n  - {name: x, actions: [payments/pay_invoice], calls: 1}\n"
     assert "does not justify `payments/pay_invoice`" in problems(tmp_path, read=text)[0].message
+
+
+@pytest.mark.parametrize("personal", ["input.amount", "input.to"])
+def test_a_sum_that_tells_a_personal_argument(tmp_path: Path, personal: str) -> None:
+    summed = "input.amount" if personal == "input.amount" else "input.to.bank"
+    known = catalogue()
+    pay = msgspec.structs.replace(known.actions["payments/pay_invoice"], personal=(personal,))
+    known = msgspec.structs.replace(known, actions={**known.actions, pay.name: pay})
+    (tmp_path / "pay.yaml").write_text(HEAD + GOOD.replace("sum: input.amount", f"sum: {summed}"))
+    found = [problem for problem in problems_against(known, load_intents(tmp_path)) if "personal" in problem.message]
+    assert [problem.line for problem in found] == [(HEAD + GOOD).splitlines().index(SUM_LINE) + 1]
+    assert "limit the number of calls" in found[0].next_step
+    with pytest.raises(DocumentError):
+        check_against(known, load_intents(tmp_path))
 
 
 def test_child_wider_than_its_parent(tmp_path: Path) -> None:

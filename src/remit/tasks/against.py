@@ -30,7 +30,8 @@ def check_against(catalogue: Catalogue, intents: Mapping[str, Intent]) -> None:
 def problems_against(catalogue: Catalogue, intents: Mapping[str, Intent]) -> Iterator[DocumentError]:
     """Everything in `intents` that names an action, argument, result field or child intent that is not there.
 
-    Also: a `self_start` intent whose actions are consequential, and a child that justifies more than its parent.
+    Also: a `self_start` intent whose actions are consequential, a child that justifies more than its parent, and a
+    limit that sums a personal argument.
     """
     for intent in intents.values():
         yield from _scope_problems(catalogue, intent)
@@ -89,6 +90,13 @@ def _limit_problems(catalogue: Catalogue, intent: Intent) -> Iterator[DocumentEr
         if limit.sum:
             for action in _limited(catalogue, intent, limit):
                 yield from _unknown_argument(action, limit.sum, fault, (*at, "sum"), numeric=True)
+                if any(limit.sum == path or limit.sum.startswith(path + ".") for path in action.personal):
+                    # SECURITY: the sum stands in every record of a permit, so the value could be read from it.
+                    yield fault(
+                        f"`{limit.sum}` of `{action.name}` is personal, and a sum of it would tell it",
+                        (*at, "sum"),
+                        "limit the number of calls, or take it out of `personal` in the catalogue",
+                    )
 
 
 def _binding_problems(catalogue: Catalogue, intent: Intent) -> Iterator[DocumentError]:
