@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from remit.core.clock import system_clock
@@ -12,7 +13,7 @@ from remit.identity.holder import Holder
 from remit.identity.keys import generate_key, thumbprint
 from remit.server.routes import OPERATIONS
 
-from .stage import AUDIENCE, PEP, WORKLOAD, Stage, ask, run, running
+from .stage import AUDIENCE, PEP, STARTER, WORKLOAD, Stage, ask, run, running
 
 PUBLIC = ["/healthz", "/readyz", "/metrics", "/.well-known/authzen-configuration", "/v1/keys", "/openapi.json"]
 GOVERNED = [(op.method, op.path.replace("{task}", "t_1")) for op in OPERATIONS if not op.public]
@@ -235,11 +236,35 @@ def test_an_ephemeral_key_is_bound_by_the_registered_one_and_binds_none(tmp_path
             bound = await ask(stage, "POST", "/v1/svids", body, holder=stage.holder(WORKLOAD, with_svid=False))
             assert bound.status == 201
             ephemeral = Holder(key, bound.json["svid"], WORKLOAD)
-            assert (await ask(stage, "POST", "/v1/svids", {}, holder=ephemeral)).status == 201
             passed_on = await ask(stage, "POST", "/v1/svids", {"bind": thumbprint(other)}, holder=ephemeral)
             assert (passed_on.status, passed_on.json["code"]) == (403, "bind_refused")
             alone = await ask(stage, "POST", "/v1/svids", {"id": WORKLOAD}, holder=Holder(key, "", WORKLOAD))
             assert alone.status == 401
+
+    run(main())
+
+
+def test_a_bound_key_does_not_outlive_its_task(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as stage:
+            key = generate_key()
+            body = {"id": WORKLOAD, "bind": thumbprint(key)}
+            bound = await ask(stage, "POST", "/v1/svids", body, holder=stage.holder(WORKLOAD, with_svid=False))
+            ephemeral = Holder(key, bound.json["svid"], WORKLOAD)
+            without = await ask(stage, "POST", "/v1/svids", {}, holder=ephemeral)
+            assert (without.status, without.json["code"]) == (403, "renewal_refused")
+            starter = stage.holder(STARTER)
+            request = {"intent": "answer", "workload": WORKLOAD, "key": thumbprint(key)}
+            started = await ask(stage, "POST", "/v1/tasks", request, holder=starter)
+            assert started.status == 201, started
+            token, task = started.json["token"], started.json["task"]["id"]
+            renewed = await ask(stage, "POST", "/v1/svids", {"task": token}, holder=ephemeral)
+            assert renewed.status == 201
+            assert renewed.json["expires"] <= started.json["task"]["expires"]
+            view = stage.service.tasks[task]
+            stage.service.tasks[task] = msgspec.structs.replace(view, state="completed")
+            ended = await ask(stage, "POST", "/v1/svids", {"task": token}, holder=ephemeral)
+            assert (ended.status, ended.json["code"]) == (403, "renewal_refused")
 
     run(main())
 

@@ -17,7 +17,7 @@ from remit.identity.keys import load_key
 from remit.sdk.api import Enforcement
 from remit.sdk.arguments import check_arguments
 from remit.sdk.grant import TaskGrant
-from remit.sdk.permit import Permit
+from remit.sdk.permit import HandedOut, Permit
 
 _PATH: Final = "/access/v1/evaluation"
 _GRANTS: Final = 256
@@ -39,6 +39,7 @@ class Embedded:
             raise NotFound("key_missing", f"there is no key of `{self.id}` in this folder", f"expected it at `{file}`")
         self._holder = Holder(load_key(file), "", self.id)
         self._caller = self._prove(installation)
+        self._handed_out = HandedOut()
         self._grants: dict[str, tuple[Identity, TaskHandle, int]] = {}
 
     def acting_as(self, path: str) -> Embedded:
@@ -86,7 +87,7 @@ class Embedded:
         """`authorize`, with its permit as an object that can be used once; `Refused` on a deny."""
         asked_at = time.monotonic()
         decision = await self.authorize(grant, action, input, definition=definition, idempotency_key=idempotency_key)
-        return Permit(decision, asked_at)
+        return self._handed_out.permit(decision, asked_at)
 
     async def probe(
         self, grant: TaskGrant | None, action: str, input: dict[str, Any], *, definition: str = "", subject: str = ""

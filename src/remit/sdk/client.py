@@ -257,7 +257,7 @@ class Client:
             return wire.SubjectBody(type="workload", id=grant.workload if grant else subject or self._holder.id)
         held = self._subjects.get(grant.token)
         if held is None:
-            held = self._subjects[grant.token] = HeldSvid(grant.holder(), self._clock(), grant.expires)
+            held = self._subjects[grant.token] = HeldSvid(grant.holder(), self._clock(), grant.expires, grant.token)
             if len(self._subjects) > _GRANTS:
                 self._subjects.popitem(last=False)
         if self._clock() >= held.expires:

@@ -25,10 +25,12 @@ _encode = msgspec.json.Encoder().encode
 class HeldSvid:
     """A holder and when its SVID must be renewed. One renewal at a time."""
 
-    def __init__(self, holder: Holder, now: int, until: int = 0) -> None:
-        """`until` is when it is needed no longer (ms); 0: as long as the client lives."""
+    def __init__(self, holder: Holder, now: int, until: int = 0, task: str = "") -> None:
+        """`until` is when it is needed no longer (ms); 0: as long as the client lives. `task` is the token of the task
+        that the key is bound to, if it is."""
         self.holder = holder
         self.until = until
+        self.task = task
         self.expires = expiry_of(holder.svid) if holder.svid else 0
         self.renew_at = now + max(0, self.expires - now) // 2
         self._lock = asyncio.Lock()
@@ -58,7 +60,7 @@ class HeldSvid:
 
     async def _renew(self, transport: Transport, clock: Clock) -> None:
         try:
-            answer = await request_svid(transport, self.holder, clock())
+            answer = await request_svid(transport, self.holder, clock(), task=self.task)
         except Unauthenticated:
             if not self.holder.svid:
                 raise
@@ -69,7 +71,9 @@ class HeldSvid:
         self.renew_at = now + max(0, answer.expires - now) // 2
 
 
-async def request_svid(transport: Transport, holder: Holder, now: int, *, bind: str = "", by_key: bool = False) -> Svid:
+async def request_svid(
+    transport: Transport, holder: Holder, now: int, *, bind: str = "", by_key: bool = False, task: str = ""
+) -> Svid:
     """A fresh SVID for the holder, bound to the key that it holds or to the one with thumbprint `bind`.
 
     With its live SVID, or with its registered key alone: when it has none, or `by_key`.
@@ -81,7 +85,7 @@ async def request_svid(transport: Transport, holder: Holder, now: int, *, bind: 
         headers = holder.headers("POST", transport.origin + PATH, now)
     finally:
         holder.svid = kept
-    reply = await transport.send("POST", PATH, _encode(SvidRequest(id=holder.id, bind=bind)), headers)
+    reply = await transport.send("POST", PATH, _encode(SvidRequest(id=holder.id, bind=bind, task=task)), headers)
     if reply.status != 201:
         raise error_of(reply)
     try:

@@ -172,6 +172,7 @@ class SvidRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", for
 
     id: str = ""  # the SPIFFE ID; may be left out by a holder of a live SVID
     bind: str = ""
+    task: str = ""  # the token of the open task that a bound key was made for; its renewals need it
 
 
 class Svid(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -22,7 +22,9 @@ async def issue_svid(serving: Serving, call: Call) -> Answer:
     1. Without `Authorization`: the key that was proved must be the registered key of the identity that the body
        names; the SVID is bound to it, or to the key that `bind` names.
     2. With a live SVID: for the same identity and the same key; another key may be bound only by the registered one.
-    3. A quarantined or retired identity gets none.
+    3. A key that was bound, and is not the registered one, renews only for the open task that its token names, and not
+       beyond it.
+    4. A quarantined or retired identity gets none.
     """
     body = decode(call.body, _decoder)
     if body.bind and not THUMBPRINT.fullmatch(body.bind):
@@ -33,11 +35,27 @@ async def issue_svid(serving: Serving, call: Call) -> Answer:
         raise Forbidden("bind_refused", "only the registered key may bind another key")
     if registration.state != "active":
         raise Forbidden(f"identity_{registration.state}", f"the identity is {registration.state}", "ask its owner")
-    expires = call.now + serving.svid_seconds * 1000
-    svid = serving.authority.issue_svid(
-        registration.id, body.bind or key, serving.audience, call.now, serving.svid_seconds
-    )
-    return json_answer(Svid(svid=svid, expires=expires, id=registration.id), 201)
+    seconds = serving.svid_seconds
+    if key != registration.key:
+        seconds = min(seconds, await _left_of_task(serving, call, body.task, key))
+    svid = serving.authority.issue_svid(registration.id, body.bind or key, serving.audience, call.now, seconds)
+    return json_answer(Svid(svid=svid, expires=call.now + seconds * 1000, id=registration.id), 201)
+
+
+async def _left_of_task(serving: Serving, call: Call, token: str, key: str) -> int:
+    """The seconds that are left of the open task to which the caller's key is bound."""
+    # SECURITY: without this a key that was bound once could renew itself for ever, after its task and without its
+    # registered key.
+    if not token:
+        raise Forbidden("renewal_refused", "a bound key renews for its task only", "send the task's token as `task`")
+    handle = serving.authenticator.task_handle(token, call.now)
+    if handle.key != key or handle.workload != call.caller.id:
+        raise Forbidden("renewal_refused", "the task is bound to another key", "use the registered key")
+    view = await serving.service.task(call.caller, handle.task)
+    left = (view.expires - call.now) // 1000
+    if view.state != "open" or left < 1:
+        raise Forbidden("renewal_refused", f"the task is {view.state}", "start another task")
+    return left
 
 
 def _proved(serving: Serving, call: Call, body: SvidRequest) -> tuple[Registration, str]:
