@@ -73,7 +73,7 @@ def is_governed(entry: Any) -> bool:
     return place == 0 or os.path.basename(before[0]) in _RUNNERS or before[place - 1 : place] == ["-m"]
 
 
-_RUNNERS: Final = frozenset({"uv", "uvx", "pipx", "sudo", "env", "doas", "runuser", "poetry", "hatch"})
+_RUNNERS: Final = frozenset({"uv", "uvx", "pipx", "sudo", "ssh", "env", "doas", "runuser", "poetry", "hatch"})
 
 
 def _words(entry: dict[str, Any]) -> list[str]:

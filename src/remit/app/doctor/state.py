@@ -110,8 +110,8 @@ def listener(situation: Situation) -> Iterator[Finding]:
         yield Finding(
             check="listener",
             level="fail",
-            message=f"HTTP on {host}:{port} can be reached from other machines, and is not encrypted",
-            next_step='set `listen = "127.0.0.1:8181"`; put a proxy with TLS in front for others',
+            message=f"`{host}` is not a loopback address, so the service does not start",
+            next_step='set `listen = "127.0.0.1:8181"`; a proxy with TLS in front serves other machines',
         )
 
 
