@@ -18,7 +18,8 @@ from remit.catalogue.merge import import_tools
 from remit.catalogue.review import save_server
 
 GIT = shutil.which("mcp-server-git", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-FILES = os.environ.get("REMIT_FILESYSTEM_SERVER") or shutil.which("mcp-server-filesystem") or ""
+NODE = Path(__file__).parents[2] / "node_modules" / ".bin"
+FILES = shutil.which("mcp-server-filesystem", path=f"{NODE}{os.pathsep}{os.environ.get('PATH', '')}") or ""
 
 GIT_EFFECTS = {
     "git_status": "read",
