@@ -9,6 +9,7 @@ from typing import Any
 
 import cedarpy
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -162,9 +163,28 @@ def whole(
     return result.allowed, {ordered[int(name[6:])].id for name in result.diagnostics.reasons}, failed
 
 
-@given(st.lists(policy(), max_size=6), st.lists(st.tuples(context(), st.data()), min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+POLICIES = st.lists(policy(), max_size=6)
+ASKS = st.lists(st.tuples(context(), st.data()), min_size=1, max_size=4)
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+@given(POLICIES, ASKS)
+@settings(PATIENT, max_examples=100)
 def test_the_slice_decides_as_the_whole(texts: list[str], asks: list[tuple[dict[str, Any], st.DataObject]]) -> None:
+    compare(texts, asks)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@given(POLICIES, ASKS)
+@settings(PATIENT, max_examples=2_000)
+def test_the_slice_decides_as_the_whole_at_length(
+    texts: list[str], asks: list[tuple[dict[str, Any], st.DataObject]]
+) -> None:
+    compare(texts, asks)
+
+
+def compare(texts: list[str], asks: list[tuple[dict[str, Any], st.DataObject]]) -> None:
     with TemporaryDirectory() as folder:
         policies = loaded(write(Path(folder), rules="\n".join(texts)))
     for facts, data in asks:

@@ -67,9 +67,9 @@ def test_an_unchanged_policy_is_not_validated_again(tmp_path: Path, monkeypatch:
     asked: list[str] = []
     engine = cedar.validate_policies
 
-    def counting(text: str, schema: Any) -> str:
+    def counting(text: str, schema: Any, **more: Any) -> str:
         asked.append(text)
-        return str(engine(text, schema))
+        return str(engine(text, schema, **more))
 
     monkeypatch.setattr(cedar, "validate_policies", counting)
     text = f"forbid ({TOOLS}) when {{ context.risk > 91 }};\n"

@@ -48,7 +48,7 @@ def validate(policies: Sequence[Policy], vocabulary: Vocabulary) -> str:
         _check_names(policy, vocabulary, groups)
     if changed:
         joined = "\n".join(policy.text for policy, _ in changed)
-        result = msgspec.json.decode(cedar.validate_policies(joined, handle))
+        result = msgspec.json.decode(cedar.validate_policies(joined, handle, release_gil=True))
         errors = _by_policy([policy for policy, _ in changed], result["errors"])
         for policy, messages in errors:
             # A policy for actions that the catalogue does not have yet is idle, not wrong: see `Policies.notices`.
