@@ -80,7 +80,8 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
 def denial_key(case: Case, made: Decision) -> tuple[str, ...]:
     """What makes two denials identical; as `folding.denial_key` says of a record's body."""
     ask = case.ask
-    return (made.task, bounded(ask.subject), ask.caller.id, bounded(ask.action), case.digest, made.reason.code)
+    named = (bounded(ask.subject), ask.caller.id, bounded(ask.action), case.digest)
+    return (made.task, *named, made.reason.code, made.reason.message)
 
 
 def bounded(text: str) -> str:

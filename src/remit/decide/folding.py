@@ -106,4 +106,6 @@ class Denials:
 
 def denial_key(body: Mapping[str, Any]) -> Key:
     """What makes two denials identical; `body` is a record's."""
-    return (body.get("task", ""), body["subject"], body["pep"], body["action"], body["digest"], body["reason"]["code"])
+    reason = body["reason"]
+    named = (body["subject"], body["pep"], body["action"], body["digest"])
+    return (body.get("task", ""), *named, reason["code"], reason["message"])
