@@ -20,29 +20,32 @@ NOT_JUSTIFIED: Final = "not_justified"
 _NAMED_INTENTS: Final = 3
 
 # Among Remit's own forbids: what can't be helped in this task first, then what the next call can mend.
-_SUM_RANK: Final = 11
-_RANKS: Final[Mapping[str, int]] = {
-    "self_start": 0,
-    "not_a_starter": 1,
-    "starter_not_listed": 2,
-    "workload_not_listed": 3,
-    "case_type_not_allowed": 4,
-    "enforcement_point_not_registered": 5,
-    "self_enforced": 6,
-    "not_justified": 7,
-    "limit_reached": 8,
-    "out_of_order": 9,
-    "argument_not_bound": 10,
-    "risk_too_high": 12,
-}
+_ORDER: Final = (
+    "self_start",
+    "not_a_starter",
+    "starter_not_listed",
+    "workload_not_listed",
+    "case_type_not_allowed",
+    "enforcement_point_not_registered",
+    "not_its_permit",
+    "self_enforced",
+    "not_justified",
+    "limit_reached",  # of calls
+    "out_of_order",
+    "argument_not_bound",
+    "sum_reached",  # `limit_reached` again, where a smaller amount may still pass
+    "risk_too_high",
+)
+_RANKS: Final[Mapping[str, int]] = {code: place for place, code in enumerate(_ORDER)}
 
 
 def rank(policy: Policy) -> tuple[int, int, int, str, int, str]:
     """The place of a policy among those that decide: smaller stands first."""
     own = 0 if policy.origin != "user" else 1
-    code = _RANKS.get(policy.annotations.get("reason", ""), len(_RANKS) + 1) if own == 0 else 0
-    if code == _RANKS["limit_reached"] and policy.reads.needs_input:
-        code = _SUM_RANK  # a smaller amount may still pass
+    name = policy.annotations.get("reason", "")
+    if name == "limit_reached" and policy.reads.needs_input:
+        name = "sum_reached"
+    code = _RANKS.get(name, len(_RANKS)) if own == 0 else 0
     actions = policy.scope.actions if policy.scope.action is None else frozenset([policy.scope.action])
     breadth = 10_000 if actions is None else len(actions)
     if actions is not None and any("/" not in id_ or id_.endswith("/*") for _, id_ in actions):
