@@ -39,6 +39,7 @@ listen = ""
 [limits]
 rate_per_second = 100000
 rate_burst = 1000000
+outcome_seconds = 3
 [[workloads]]
 name = "agent"
 kind = "agent"
@@ -52,6 +53,12 @@ servers = ["orders", "echo"]
 name = "alice"
 roles = ["starter", "administrator"]
 groups = ["staff"]
+"""
+INTENT = """\
+description: Work on orders.
+effects: [read, write]
+starters: [group:staff]
+workloads: [group:agents]
 """
 INTENTS = {
     "work": "limits:\n  - {name: many, effects: [read, write], calls: 1000000}\n",
@@ -78,7 +85,9 @@ def write_project(root: Path) -> Folder:
         (root / name).mkdir(parents=True)
     (root / "remit.toml").write_text(SETTINGS)
     for name, limits in INTENTS.items():
-        head = "description: Work on orders.\neffects: [read, write]\nstarters: [group:staff]\nworkloads: [group:agents]\n"
+        head = (
+            "description: Work on orders.\neffects: [read, write]\nstarters: [group:staff]\nworkloads: [group:agents]\n"
+        )
         (root / "intents" / f"{name}.yaml").write_text(head + limits)
     tools = [("get", "read"), ("close", "write"), ("refund", "write")]
     text = "server: orders\ntools:" + "".join(TOOL.format(name=name, effect=effect) for name, effect in tools)
@@ -134,6 +143,34 @@ def wait_served(folder: Folder, alive: object = None) -> None:
         if time.monotonic() > until or (callable(alive) and not alive()):
             raise TimeoutError("no service came up")
         time.sleep(0.01)
+
+
+def service_pid(folder: Folder) -> int:
+    """The process that has the folder, as its lock file names it."""
+    return int(folder.database.with_suffix(".lock").read_text())
+
+
+def kill_service(folder: Folder) -> None:
+    """kill -9 of the service that somebody else started."""
+    os.kill(service_pid(folder), signal.SIGKILL)
+
+
+def wait_gone(pid: int, seconds: float = 15.0) -> float:
+    """How long it took until the process was gone; AssertionError when it did not go."""
+    began = time.monotonic()
+    while is_running(pid):
+        assert time.monotonic() < began + seconds, f"process {pid} still runs"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process runs; one that has ended and that nobody waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 # --- services that start fast: forked from a process that has imported everything ---------------------------

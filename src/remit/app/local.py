@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from typing import Final
 
@@ -57,9 +58,12 @@ async def ensure_service(folder: Folder) -> bool:
 def _start(folder: Folder) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "remit", "up", "--project", str(folder.root), "--while-attached", "--plain"]
     with os.fdopen(os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
-        return subprocess.Popen(  # noqa: S603 - our own program with fixed arguments
+        process = subprocess.Popen(  # noqa: S603 - our own program with fixed arguments
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
+    # It may end before this process does: somebody has to take its exit code.
+    threading.Thread(target=process.wait, name="remit-service-exit", daemon=True).start()
+    return process
 
 
 async def connect_as(folder: Folder, path: str) -> Client:
