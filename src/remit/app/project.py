@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from remit.app.folder import Folder
 from remit.catalogue.document import catalogue_text, load_catalogue
 from remit.core import canonical
@@ -12,6 +14,8 @@ from remit.decide.windows import Windows
 from remit.policy.engine import load as load_policies
 from remit.tasks.against import check_against
 from remit.tasks.intents import digest_of, load_intents, texts_of
+
+_WINDOW = re.compile(r'windows\s*\.\s*contains\(\s*"([^"]+)"')
 
 
 def load_project(folder: Folder) -> tuple[Settings, Configuration]:
@@ -64,3 +68,12 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
             parts["settings"]: text,
         },
     )
+
+
+def notices(configuration: Configuration) -> list[str]:
+    """What works but deserves a look before it is relied on, one sentence each."""
+    found = list(configuration.policies.notices())
+    named = {name for _, text in configuration.policies.sources() for name in _WINDOW.findall(text)}
+    for name in sorted(named - set(configuration.windows.names)):
+        found.append(f"a policy asks for the window `{name}`, but there is no `windows/{name}.ics`: it is never open")
+    return found

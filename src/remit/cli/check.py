@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from remit.app.project import load_project
+from remit.app.project import load_project, notices
 from remit.cli import options
 from remit.cli.failures import reported
 
@@ -15,10 +15,11 @@ from remit.cli.failures import reported
 @click.command()
 @options.project
 @click.option("--show-generated", is_flag=True, help="Print the policies that intents generate and those that ship.")
+@click.option("--show-schema", is_flag=True, help="Print the Cedar schema: all that a policy can read.")
 @options.as_json
 @click.pass_context
 @reported
-def check(context: click.Context, project: Path | None, show_generated: bool, as_json: bool) -> None:
+def check(context: click.Context, project: Path | None, show_generated: bool, show_schema: bool, as_json: bool) -> None:
     """Check settings, catalogue, intents, policies and windows; the first mistake with file, line and fix."""
     folder = options.folder_of(context, project)
     settings, configuration = load_project(folder)
@@ -27,6 +28,9 @@ def check(context: click.Context, project: Path | None, show_generated: bool, as
             if path.startswith(("generated/", "shipped/")):
                 click.secho(f"// {path}", fg="cyan")
                 click.echo(text)
+        return
+    if show_schema:
+        click.echo(configuration.policies.schema_text())
         return
     actions = configuration.catalogue.actions.values()
     found = {
@@ -37,10 +41,14 @@ def check(context: click.Context, project: Path | None, show_generated: bool, as
         "unreviewed": sum(not action.reviewed for action in actions),
         "policies": len(configuration.policies.refs),
         "digest": configuration.digest,
+        "notices": notices(configuration),
     }
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
+    for notice in notices(configuration):
+        click.secho("notice: ", fg="yellow", nl=False)
+        click.echo(notice)
     click.secho("in order: ", fg="green", nl=False)
     click.echo(
         f"{found['intents']} intents, {found['actions']} actions ({found['unreviewed']} not reviewed), "

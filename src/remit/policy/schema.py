@@ -38,6 +38,7 @@ INTENT: Final = shapes.record(
 )
 
 _IDENTITY: Final = shapes.record(target=STRING, isSelf=BOOL)
+_CHANGE: Final = shapes.record(target=STRING, isSelf=BOOL, state=always(STRING, "the state to move to"))
 CONTEXTS: Final[Mapping[str, tuple[str, Shape]]] = {  # administrative action: (type of resource, context)
     "task.start": (
         "Intent",
@@ -48,16 +49,19 @@ CONTEXTS: Final[Mapping[str, tuple[str, Shape]]] = {  # administrative action: (
             hasPrompt=BOOL,
         ),
     ),
-    "task.end": ("Installation", shapes.record(workload=_WORKLOAD, starter=STRING, isStarter=BOOL)),
+    "task.end": (
+        "Installation",
+        shapes.record(workload=_WORKLOAD, starter=STRING, isStarter=BOOL, state=always(STRING, "the state to move to")),
+    ),
     "outcome.report": (
         "Server",
         shapes.record(workload=_WORKLOAD, isPep=always(BOOL, "the enforcement point that was given the permit")),
     ),
     "identity.register": ("Installation", _IDENTITY),
-    "identity.change": ("Installation", _IDENTITY),
+    "identity.change": ("Installation", _CHANGE),
     "record.read": ("Installation", shapes.EMPTY),
     "permit.resolve": ("Installation", shapes.EMPTY),
-    "risk.set": ("Installation", shapes.EMPTY),
+    "risk.set": ("Installation", shapes.record(target=STRING)),
 }
 
 
