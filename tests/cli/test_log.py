@@ -197,7 +197,7 @@ def test_follow_shows_what_is_appended_beside_a_writer(remit: Command, folder: F
         process.stdout.readline()
         time.sleep(0.3)
         assert remit("task", "suspend", story["answer"], "--reason", "look").exit_code == 0
-        seen = []
+        seen: list[dict[str, object]] = []
         while not seen or seen[-1]["result"] != "suspended":
             seen.append(json.loads(process.stdout.readline()))
         process.send_signal(2)

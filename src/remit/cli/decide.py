@@ -94,7 +94,7 @@ def decide(
         )
         supposed = asyncio.run(suppose(folder, choice, action, arguments, asking))
         decision = supposed.decision
-        _tell_supposed(supposed, intent, as_json=as_json)
+        _tell_supposed(supposed, intent, arguments, as_json=as_json)
     sys.exit(0 if decision.permitted else FAILED)
 
 
@@ -105,7 +105,7 @@ def _server(action: str) -> str:
     return server
 
 
-def _tell_supposed(supposed: Hypothetical, intent: str, *, as_json: bool) -> None:
+def _tell_supposed(supposed: Hypothetical, intent: str, arguments: dict[str, Any], *, as_json: bool) -> None:
     found = supposed.detail
     for key in ("record", "outcomes", "permit", "repeated"):
         found.pop(key, None)
@@ -124,7 +124,7 @@ def _tell_supposed(supposed: Hypothetical, intent: str, *, as_json: bool) -> Non
     if found:
         account.show_decision(console, found)
     else:
-        account.show_answer(console, supposed.decision, {}, {})
+        account.show_answer(console, supposed.decision, arguments, {})
 
 
 def _tell_probe(folder: Folder, decision: Decision, arguments: dict[str, Any], *, as_json: bool) -> None:

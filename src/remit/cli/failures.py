@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import click
 import msgspec
 
-from remit.core.errors import DocumentError, RemitError
+from remit.core.errors import DocumentError, RemitError, Unavailable
 
 # The exit codes of every command; `remit exec` and `remit run` otherwise mirror the command that they started.
 OK: Final = 0
@@ -36,8 +36,19 @@ def reported(function: F) -> F:
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(FAILED)
+        except OSError as error:
+            tell(_of_system(error), as_json=bool(kwargs.get("as_json")))
+            sys.exit(FAILED)
 
     return run  # type: ignore[return-value]  # same signature
+
+
+def _of_system(error: OSError) -> RemitError:
+    """What the system refused: a file that this user may not read, a full disk."""
+    what = f"can't use `{error.filename}`: " if error.filename else ""
+    cause = (error.strerror or str(error)).lower()
+    next_step = "`remit doctor` looks at files and their modes" if isinstance(error, PermissionError) else ""
+    return Unavailable("system_refused", f"{what}{cause}", next_step)
 
 
 def tell(error: RemitError, *, as_json: bool = False) -> None:

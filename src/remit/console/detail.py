@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from remit.console.screen import readable
+from remit.console.shapes import check_shape
 from remit.core import bounds
 from remit.core.errors import InvalidInput, NotFound, RemitError
 from remit.ledger.commitments import opens
@@ -50,10 +51,27 @@ def find(reader: Reader, given: str) -> Stored:
 
 
 def detail(reader: Reader, stored: Stored) -> dict[str, Any]:
-    """All that is known of it, as JSON types; `kind` is `decision` or `task`."""
-    record = stored.record
+    """All that is known of it, as JSON types; `kind` is `decision` or `task`.
+
+    `InvalidInput` where the record is not what its kind must be.
+    """
+    record = checked(stored)
     gather = _decision if record.kind == "decision" else _task
     return gather(reader, stored, record) | {"record": place(stored, record)}
+
+
+def checked(stored: Stored) -> Record:
+    """The record; `InvalidInput` where it is not what its kind must be."""
+    record = stored.record
+    try:
+        check_shape(record.kind, record.body)
+    except ValueError:
+        raise InvalidInput(
+            "record_unreadable",
+            f"record {stored.n} of `{stored.stream}` is not what a {record.kind} must be",
+            "`remit verify` says what is wrong with it",
+        ) from None
+    return record
 
 
 def place(stored: Stored, record: Record) -> dict[str, Any]:
@@ -123,7 +141,7 @@ def _task(reader: Reader, stored: Stored, record: Record) -> dict[str, Any]:
     decisions = {"permit": 0, "deny": 0}
     children: list[str] = []
     for each in reader.stream(stored.stream):
-        inner = each.record
+        inner = checked(each)
         if inner.kind == "task" and inner.body["task"] == body["task"] and each.n != stored.n:
             change = {key: inner.body.get(key, "") for key in ("state", "by", "reason")}
             history.append({"at": inner.t, **change, "n": each.n})
@@ -168,7 +186,10 @@ def _opened(node: Any, at_: str, openings: Mapping[str, tuple[bytes, bytes]]) ->
         kept = openings.get(at_)
         if kept is None:
             return {"erased": node["commitment"]}
-        value = msgspec.json.decode(kept[1])
+        try:
+            value = msgspec.json.decode(kept[1])
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return {"forged": repr(kept[1])[:100]}
         # SECURITY: an opening that does not give the commitment is not what was decided on.
         return {"personal": value} if opens(node, kept[0], value) else {"forged": value}
     if node.keys() == {"literal"} and isinstance(node["literal"], dict):
@@ -246,8 +267,9 @@ def at(context: Any, path: str) -> Any:
 
 def _after(reader: Reader, stored: Stored, decision: str) -> Iterator[Stored]:
     """Later records of the same stream that are about the decision."""
+    quoted = decision.encode()
     for each in reader.stream(stored.stream):
-        if each.n > stored.n and each.record.body.get("decision") == decision:
+        if each.n > stored.n and quoted in each.data and checked(each).body.get("decision") == decision:
             yield each
 
 

@@ -12,10 +12,13 @@ from typing import Any, Final, NamedTuple
 
 from remit.console.rows import name_of, row_of
 from remit.console.screen import printable
+from remit.console.shapes import check_shape
 from remit.core.errors import RemitError
 from remit.ledger.record import Record
 from remit.storage.reader import Reader, Stored
 
+# What reading a body raises whose fields are not those of its kind.
+MALFORMED: Final = (KeyError, TypeError, AttributeError, ValueError, OverflowError)
 KINDS: Final = ("decision", "denials", "outcome", "resolution", "task")
 _KEPT: Final = 10_000  # records looked up for lines that refer to them
 
@@ -78,10 +81,18 @@ class History:
                 yield line
 
     def _line(self, stored: Stored) -> Line | None:
-        record = stored.record
-        if not record.understood or record.kind not in KINDS:
-            return None
-        found = getattr(self, f"_{record.kind}")(record)
+        """The line of a record; one that can't be read is still a line, and `remit verify` says what is wrong."""
+        try:
+            record = stored.record
+            if not record.understood or record.kind not in KINDS:
+                return None
+            check_shape(record.kind, record.body)
+            found = getattr(self, f"_{record.kind}")(record)
+        except (RemitError, *MALFORMED):
+            return Line(
+                stored.seq, "", "unreadable", 0, "", "", "", "", "unreadable", "see `remit verify`", "",
+                printable(stored.stream), stored.n,
+            )  # fmt: skip
         id_, workload, task, intent, action, result, note, latency = (printable(str(part)) for part in found)
         return Line(
             stored.seq, id_, record.kind, record.t, workload, task, intent, action, result, note, latency,
@@ -134,8 +145,11 @@ class History:
         if body is None:
             stored = self._reader.find(key)
             try:
-                body = stored.record.body if stored else {}
-            except RemitError:
+                record = stored.record if stored else None
+                body = record.body if record else {}
+                if record is not None:
+                    check_shape(record.kind, record.body)
+            except (RemitError, ValueError):
                 body = {}
             self._bodies[key] = body
             if len(self._bodies) > _KEPT:

@@ -47,7 +47,7 @@ class Columns:
 
     def line(self, line: Line) -> Text:
         """One line of the log."""
-        time = datetime.fromtimestamp(line.at / 1000)
+        time = _local(line.at)
         shown = time.strftime("%H:%M:%S") + (f".{line.at % 1000:03d}" if self._columns[0][1] >= 12 else "")
         return self._join(
             {
@@ -76,10 +76,18 @@ class Columns:
 
 def show_day(console: Console, at: int, before: int) -> None:
     """A line with the date, where a line of the log is not of the same day as the one before (0: today)."""
-    day = datetime.fromtimestamp(at / 1000).date()
-    last = datetime.fromtimestamp(before / 1000).date() if before else datetime.now(UTC).astimezone().date()
+    day = _local(at).date()
+    last = _local(before).date() if before else datetime.now(UTC).astimezone().date()
     if day != last:
         console.print(Text(f"── {day:%A, %Y-%m-%d}", style="dim"))
+
+
+def _local(ms: int) -> datetime:
+    """Local time; the last one that there is for what lies beyond the calendar."""
+    try:
+        return datetime.fromtimestamp(ms / 1000)
+    except (ValueError, OverflowError, OSError):
+        return datetime.max
 
 
 def short_id(id_: str) -> str:
@@ -90,5 +98,8 @@ def short_id(id_: str) -> str:
 
 def as_json(line: Line) -> dict[str, Any]:
     """One line for machines: nothing shortened, the time in RFC 3339 (UTC) and in milliseconds."""
-    time = datetime.fromtimestamp(line.at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        time = datetime.fromtimestamp(line.at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        time = ""
     return {"time": time, **line._asdict(), "denied": line.denied}

@@ -33,8 +33,11 @@ def plain_table(*columns: str, wrap: tuple[str, ...] = ()) -> Table:
 
 
 def moment(ms: int) -> str:
-    """Local date and time with seconds and zone: `2026-11-22 08:33:47 UTC`."""
-    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z").strip()
+    """Local date and time with seconds and zone: `2026-11-22 08:33:47 UTC`; the number where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z").strip()
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"
 
 
 def printable(text: str) -> str:

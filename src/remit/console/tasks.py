@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
+from remit.console.detail import checked
 from remit.console.rows import name_of, short
 from remit.console.screen import moment, plain_table, printable
 from remit.storage.reader import Reader
@@ -30,7 +31,7 @@ def tasks_of(reader: Reader, now: int) -> list[TaskLine]:
     """All tasks, in the order in which they were started."""
     found: dict[str, dict[str, Any]] = {}
     for stored in reader.records(kinds=("task",)):
-        record = stored.record
+        record = checked(stored)
         body = record.body
         if "intent" in body:
             found[body["task"]] = {**body, "opened": record.t}
