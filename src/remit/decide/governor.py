@@ -47,20 +47,20 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
         self._pipeline = Pipeline(configuration, sequencer)
         self._world = world
         self._rates = Rates(configuration.limits.rate_per_second, configuration.limits.rate_burst)
-        self._decided: Counter[str] = Counter()
+        self._decided: Counter[tuple[str, str, str]] = Counter()  # kind, effect, reason code
         self._sweeper: asyncio.Task[None] | None = None
 
     async def authorize(self, ask: Ask) -> Decision:
         """Decides and records; a permit is answered after its record is durable, and consumes."""
         if not self._rates.admit(_proved(ask)):
-            return self._counted(_rate_limited(ask))
-        return self._counted(await self._pipeline.authorize(ask))
+            return self._counted("authorize", _rate_limited(ask))
+        return self._counted("authorize", await self._pipeline.authorize(ask))
 
     async def probe(self, ask: Ask) -> Decision:
         """Decides without recording: changes no history, consumes nothing, authorises nothing."""
         if not self._rates.admit(_proved(ask)):
-            return self._counted(_rate_limited(ask))
-        return self._counted(await self._pipeline.probe(ask))
+            return self._counted("probe", _rate_limited(ask))
+        return self._counted("probe", await self._pipeline.probe(ask))
 
     async def listing(self, ask: Ask, server: str, tools: Mapping[str, str]) -> dict[str, Reason | None]:
         """For each tool (name to its definition's digest): None where the task could be permitted, else why not."""
@@ -140,16 +140,19 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
                 log.critical("ALARM what is due could not be recorded; it is tried again", exc_info=True)
 
     def metrics(self) -> dict[str, Any]:
-        """Decisions since the start by effect and reason code, and gauges (`remit.server.metrics` has their names)."""
+        """Decisions since the start by kind, effect and reason code, and gauges; `remit.server.metrics` shows them."""
         return {
-            "decisions": dict(self._decided),
+            "decisions": [
+                {"kind": kind, "effect": effect, "code": code, "count": count}
+                for (kind, effect, code), count in sorted(self._decided.items())
+            ],
             "open_permits": len(self._world.open_permits),
             "unknown_outcomes": len(self._world.unknown_permits),
             **self._sequencer.gauges(),
         }
 
-    def _counted(self, decision: Decision) -> Decision:
-        self._decided[f"{decision.effect}/{decision.reason.code}"] += 1
+    def _counted(self, kind: str, decision: Decision) -> Decision:
+        self._decided[kind, decision.effect, decision.reason.code] += 1
         return decision
 
 

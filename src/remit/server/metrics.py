@@ -4,8 +4,8 @@
 
 - `decisions`: a list of {"kind": "authorize" or "probe", "effect", "code", "count"} since the start;
 - `latency`: {"buckets": {upper bound in ms: count within that bucket}, "sum": ms};
-- any other camelCase name with a number: a gauge `remit_<snake_case_name>` (`openPermits`, `unknownOutcomes`,
-  `queueDepth`, …).
+- any other name with a number, in snake or camel case: a gauge `remit_<snake_case_name>` (`open_permits`,
+  `unknown_outcomes`, `queue_depth`, …).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from remit.server.answer import Answer, text_answer
 from remit.server.serving import Call, Serving
 
 _TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_NAME = re.compile(r"[a-z][A-Za-z0-9]*")
+_NAME = re.compile(r"[a-z][A-Za-z0-9_]*")
 _CAPITAL = re.compile(r"[A-Z]")
 
 
