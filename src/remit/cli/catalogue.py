@@ -18,12 +18,11 @@ from remit.app.local import is_served
 from remit.app.session import operator_path
 from remit.app.settings_file import line_for, register_server
 from remit.catalogue.document import ServerDocument
-from remit.catalogue.entries import Review
-from remit.catalogue.merge import Change
 from remit.catalogue.review import describe, mark_reviewed, unreviewed
 from remit.cli import options
 from remit.cli.failures import reported
 from remit.console.screen import plain_table, printable, screen
+from remit.console.tools import show_changes, tool_table
 from remit.core.clock import system_clock
 from remit.core.errors import InvalidInput, NotFound
 from remit.core.settings import Settings, read_settings
@@ -91,7 +90,7 @@ def import_(
         click.echo(msgspec.json.encode(said | {"unreviewed": unreviewed(document)}).decode())
         return
     console = screen()
-    _show_changes(console, imported.changes, document)
+    show_changes(console, imported.changes, document)
     click.echo(f"\nwrote `{server_file(folder, name).relative_to(folder.root)}`")
     waiting = unreviewed(document)
     if waiting:
@@ -111,27 +110,6 @@ def _say_unregistered(settings: Settings, name: str) -> None:
     first = settings.enforcement_points[0] if settings.enforcement_points else None
     click.echo(f"  {line_for(first.name, (*first.servers, name)) if first else line_for('gateway', (name,))}")
     click.echo(f"or run this again with `--register {first.name if first else 'gateway'}`")
-
-
-def _show_changes(console: Console, changes: tuple[Change, ...], document: ServerDocument) -> None:
-    table = plain_table("tool", "", "effect", "why", wrap=("why",))
-    styles = {"added": "green", "changed": "yellow", "removed": "red", "refused": "red"}
-    for change in changes:
-        entry = document.entries.get(change.tool)
-        lost = ", review lost" if change.was_reviewed and change.kind == "changed" else ""
-        why = "; ".join(change.details[:1]) if entry is None else entry.why.get("effect", "")
-        table.add_row(
-            printable(change.tool),
-            Text(change.kind + lost, style=styles.get(change.kind, "dim")),
-            Text(entry.effect if entry else "", style="bold"),
-            Text(printable(why), style="dim"),
-        )
-    console.print(table)
-    for change in changes:
-        if change.kind == "changed" and change.details:
-            console.print(Text(f"\n{printable(change.tool)}", style="bold"))
-            for line in change.details:
-                console.print(Text(f"  {printable(line)}"), soft_wrap=True)
 
 
 @catalogue.command()
@@ -266,7 +244,10 @@ def show(context: click.Context, action: str, project: Path | None, as_json: boo
     server, slash, tool = action.partition("/")
     document = server_document(folder, server)
     if not slash:
-        _show_server(document, as_json=as_json)
+        if as_json:
+            click.echo(msgspec.json.encode({"server": server, "tools": document.entries}).decode())
+        else:
+            screen().print(tool_table(document))
         return
     entry = document.entries.get(tool)
     if entry is None:
@@ -283,19 +264,3 @@ def show(context: click.Context, action: str, project: Path | None, as_json: boo
     console.print(Text.assemble((action, "bold"), "  ", (where, "dim")))
     console.print(Text(describe(document, tool)), soft_wrap=True)
     console.print(Text(f"justified by the intents: {', '.join(justified) or 'none'}"), soft_wrap=True)
-
-
-def _show_server(document: ServerDocument, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(msgspec.json.encode({"server": document.server, "tools": document.entries}).decode())
-        return
-    table = plain_table("tool", "effect", "reviewed", "why", wrap=("why",))
-    for name, entry in document.entries.items():
-        by = entry.reviewed.by if isinstance(entry.reviewed, Review) else "yes" if entry.reviewed else "no"
-        table.add_row(
-            Text(name, style="bold"),
-            entry.effect,
-            Text(printable(by), style="" if entry.reviewed else "yellow"),
-            Text(printable(entry.why.get("effect", "")), style="dim"),
-        )
-    screen().print(table)

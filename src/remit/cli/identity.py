@@ -9,9 +9,6 @@ from typing import Any, Final
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from remit.app import administration
 from remit.app.administration import Added, Managed, Wanted, identity_id, lifetime
@@ -21,9 +18,8 @@ from remit.app.operator import run_as_operator
 from remit.app.session import operator_path
 from remit.cli import options
 from remit.cli.failures import reported
-from remit.console.layout import pairs
-from remit.console.rows import name_of
-from remit.console.screen import moment, plain_table, printable, screen
+from remit.console.identities import identity_table, show_identity
+from remit.console.screen import moment, screen
 from remit.core.clock import system_clock
 from remit.core.errors import InvalidInput
 from remit.core.identities import Kind, Lifecycle, Registration
@@ -31,7 +27,6 @@ from remit.core.settings import Settings, read_settings
 from remit.core.tasks import RiskSignal
 from remit.sdk.api import Remit
 
-_STATES: Final = {"active": "green", "quarantined": "bold red", "retired": "dim"}
 _WHAT: Final[dict[Managed, str]] = {
     "workload": "workloads: the agents, services, pipelines and bots that act",
     "starter": "starters: the applications and CI identities that start tasks",
@@ -172,7 +167,7 @@ def _list(role: Managed) -> click.Command:
         if not found:
             click.echo(f"none; `remit {role} add NAME` registers one")
             return
-        screen().print(_table(role, found))
+        screen().print(identity_table(found, with_servers=role == "pep"))
 
     return list_
 
@@ -200,7 +195,7 @@ def _show(role: Managed) -> click.Command:
         if as_json:
             click.echo(msgspec.json.encode(found).decode())
             return
-        _tell(screen(), found)
+        show_identity(screen(), found)
 
     return show
 
@@ -304,21 +299,6 @@ def _tell_added(added: Added) -> None:
     click.echo(f"  key  {registration.key}")
 
 
-def _table(role: Managed, found: Sequence[Registration]) -> Table:
-    last = "servers" if role == "pep" else "groups"
-    table = plain_table("name", "state", "kind", "owner", "environment", last, wrap=(last,))
-    for each in found:
-        table.add_row(
-            Text(printable(name_of(each.id)), style="bold"),
-            Text(each.state, style=_STATES[each.state]),
-            each.kind,
-            Text(printable(each.owner)),
-            Text(printable(each.environment)),
-            Text(", ".join(each.servers if role == "pep" else each.groups)),
-        )
-    return table
-
-
 def _everything(folder: Folder, settings: Settings, registration: Registration) -> dict[str, Any]:
     now = system_clock()
     life = administration.life_of(folder, registration.id)
@@ -330,34 +310,6 @@ def _everything(folder: Folder, settings: Settings, registration: Registration) 
         "risk": max((each["value"] for each in life["risks"] if each["expires"] > now), default=0),
         **life,
     }
-
-
-def _tell(console: Console, found: dict[str, Any]) -> None:
-    console.print(Text.assemble((found["id"], "bold"), "  ", (found["state"], _STATES[found["state"]])))
-    said = {
-        "kind": found["kind"],
-        "roles": ", ".join(found["roles"]),
-        "owner": found["owner"],
-        "groups": ", ".join(found["groups"]),
-        "environment": found["environment"],
-        "servers": ", ".join(found["servers"]),
-        "mode": found["mode"] or "",
-        "description": found["description"],
-        "key": found["key"],
-        "key file": found["keyFile"] or "not in this folder",
-        "declared": "in remit.toml" if found["declared"] else "by a command",
-        "risk": str(found["risk"]),
-        "refused": f"{found['refused']} times outside of tasks" if found["refused"] else "",
-    }
-    rows = [(Text(name, style="dim"), Text(printable(value))) for name, value in said.items() if value]
-    for signal in found["risks"]:
-        until = f"{signal['value']} until {moment(signal['expires'])} ({signal['source']})"
-        rows.append((Text(printable(signal["signal"]), style="yellow"), Text(printable(until))))
-    for change in found["changes"][-10:]:
-        why = f": {change['reason']}" if change["reason"] else ""
-        text = f"{change['state']} by {change['by']}{why}"
-        rows.append((Text(moment(change["at"]), style="dim"), Text(printable(text))))
-    pairs(console, rows, indent=2)
 
 
 def _confirm(id_: str) -> None:
