@@ -32,7 +32,14 @@ def run(scene: Callable[[Stage], Awaitable[None]], rules: Rules | None = None, *
     return asyncio.run(play())
 
 
-def test_a_permitted_call_passes_and_its_outcome_is_reported_before_the_result_leaves() -> None:
+@pytest.mark.parametrize(
+    ("rules", "wanted"),
+    [(Rules(), ["reply", "report"]), (Rules(oblige={"s/pay": "report_first"}), ["report", "reply"])],
+    ids=["nothing-waits-for-it", "a-prerequisite-waits-for-it"],
+)
+def test_an_outcome_is_reported_before_the_result_leaves_where_a_prerequisite_waits(
+    rules: Rules, wanted: list[str]
+) -> None:
     order: list[str] = []
 
     async def scene(stage: Stage) -> None:
@@ -56,8 +63,8 @@ def test_a_permitted_call_passes_and_its_outcome_is_reported_before_the_result_l
         stage.answer(1, text("paid"))
         await asyncio.sleep(0.05)
 
-    stage = run(scene)
-    assert order == ["report", "reply"]
+    stage = run(scene, rules)
+    assert order == wanted
     assert stage.decider.asked[0][:2] == ("s/pay", PAY_INPUT)
     assert len(stage.decider.asked[0][2]) == 64
     assert stage.decider.told[0].result == "response"
@@ -379,11 +386,27 @@ def test_a_result_whose_outcome_can_not_be_recorded_is_withheld(monkeypatch: pyt
         stage.decider.rules.no_reports = False
         await asyncio.sleep(0.05)
 
-    stage = run(scene, Rules(no_reports=True))
+    stage = run(scene, Rules(no_reports=True, oblige={"s/read": "report_first"}))
     said = stage.to_client[0]["result"]["content"][0]["text"]
     assert "outcome_not_recorded" in said
     assert "Do not repeat" in said
     assert [outcome.result for outcome in stage.decider.told] == ["response"]  # reported again, late
+
+
+def test_an_outcome_that_nothing_waits_for_is_reported_again_until_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(permits, "REPORT_AGAIN", (0.01, 0.01))
+
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "read")
+        await stage.settle()
+        stage.answer(1, text("public"))
+        await stage.settle()
+        stage.decider.rules.no_reports = False
+        await asyncio.sleep(0.05)
+
+    stage = run(scene, Rules(no_reports=True))
+    assert "public" in str(stage.to_client)
+    assert [outcome.result for outcome in stage.decider.told] == ["response"]
 
 
 def test_a_cancelled_call_that_is_being_decided_is_not_carried_out() -> None:

@@ -338,11 +338,16 @@ class Pipeline:
         return reason
 
     def _obligations(self, case: Case) -> None:
-        """9. Obligations: result fields to remove, and result fields to report with the outcome."""
+        """9. Obligations: result fields to remove and to report, and whether the outcome must be reported first.
+
+        It must where a prerequisite waits for it: its result may be used at another enforcement point at once.
+        """
         action = _established(case.action)
         redact = (Obligation(id="redact", fields=action.redact),) if action.redact else ()
         select = (Obligation(id="select", fields=tuple(f.path for f in action.select)),) if action.select else ()
-        case.obligations = redact + select
+        orders = (step.done for task in case.tasks for step in self.configuration.intents[task.intent].order)
+        first = (Obligation(id="report_first"),) if action.name in orders else ()
+        case.obligations = redact + select + first
 
     def _record(self, case: Case, reason: Reason, world: World) -> Step[Decision]:
         """10. Record: the entry of the decision; an identical denial is folded into the first one."""

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 from remit.core import bounds
@@ -33,7 +33,7 @@ from remit.enforce.frames import (
     strict_json,
 )
 from remit.enforce.methods import CONTINUED, SERVER_REQUESTS, Rule, method_action, method_input
-from remit.enforce.permits import Held, Question, ask, could_permit, report, report_again
+from remit.enforce.permits import Held, Question, ask, could_permit, report, report_again, report_until_taken
 from remit.enforce.port import Decider
 from remit.enforce.refusals import Refusal, method_refusal, tool_refusal
 from remit.enforce.relay import Relay
@@ -309,16 +309,23 @@ class Enforcement:
     async def _tell(
         self, held: Held, result: OutcomeResult, output: dict[str, Any] | None = None, size: int = 0
     ) -> None:
-        """6. Reports before anything leaves; a `Refusal` that withholds the result when the report is not taken."""
+        """6. Reports. Where a prerequisite waits for the outcome, before anything leaves, and a `Refusal` withholds the
+        result when the report is not taken; else while the result is on its way, so that the call does not wait."""
         outcome = held.outcome(result, output, size)
+        if not held.reports_first:
+            self._in_background(report_until_taken(self._decider, outcome, self._relay.log))
+            return
         if await report(self._decider, outcome):
             return
-        task = asyncio.get_running_loop().create_task(report_again(self._decider, outcome, self._relay.log))
-        self._relay.background.add(task)
-        task.add_done_callback(self._relay.background.discard)
+        self._in_background(report_again(self._decider, outcome, self._relay.log))
         # SECURITY: a result that leaves before its outcome is in order lets another gateway decide without it.
         error = Unavailable("outcome_not_recorded", "the outcome could not be recorded, so the result is withheld")
         raise Refusal.of(error, held.question.action, held.decision, executed=result != "not_executed")
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._relay.background.add(task)
+        task.add_done_callback(self._relay.background.discard)
 
     async def _give_back(self, permits: list[Held]) -> None:
         for held in permits:

@@ -14,7 +14,7 @@ from remit.core.errors import RemitError
 from remit.enforce.port import Decider
 from remit.enforce.refusals import Refusal
 from remit.sdk.grant import TaskGrant
-from remit.sdk.obligations import KNOWN, fields_of
+from remit.sdk.obligations import KNOWN, REPORT_FIRST, fields_of
 from remit.sdk.permit import Permit
 
 DECIDE_SECONDS: Final = 10.0
@@ -48,6 +48,7 @@ class Held:
         self.decision = decision
         self.redactions = fields_of(decision, "redact")
         self.selections = fields_of(decision, "select")
+        self.reports_first = any(item.id == REPORT_FIRST for item in decision.obligations)
         self._permit = Permit(decision, asked_at)
         self._started = 0
 
@@ -123,6 +124,12 @@ async def report(decider: Decider, outcome: Outcome) -> bool:
     except (RemitError, TimeoutError):
         return False
     return True
+
+
+async def report_until_taken(decider: Decider, outcome: Outcome, log: Callable[[str], None]) -> None:
+    """Reports, and again when that fails."""
+    if not await report(decider, outcome):
+        await report_again(decider, outcome, log)
 
 
 async def report_again(decider: Decider, outcome: Outcome, log: Callable[[str], None]) -> None:

@@ -10,7 +10,8 @@ from remit.sdk.permit import Refused
 
 REDACT: Final = "redact"  # remove these fields before the result leaves
 SELECT: Final = "select"  # report these fields in the outcome
-KNOWN: Final = frozenset({REDACT, SELECT})
+REPORT_FIRST: Final = "report_first"  # the outcome must be in order before the result leaves
+KNOWN: Final = frozenset({REDACT, SELECT, REPORT_FIRST})
 
 
 def check_known(decision: Decision, known: frozenset[str] = KNOWN) -> None:
