@@ -11,7 +11,7 @@ VERSION: Final = 1
 
 _TABLES: Final = """
 CREATE TABLE records (
-    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq    INTEGER PRIMARY KEY, -- nothing is ever deleted, so it only grows
     stream TEXT NOT NULL,
     n      INTEGER NOT NULL,
     t      INTEGER NOT NULL,
