@@ -6,7 +6,8 @@ python tools/transcript.py PAGE --check    runs, and compares; exit 1 where some
 In a page, every ```console block is run in order, in an empty folder: lines with `$ ` are commands, the others are
 replaced by their output. What differs each time (ids, times, digests, free space) is not compared. Comments before a
 block change that: `<!-- not run -->`; `<!-- background -->` starts a service, in place of the one before; `<!-- file:
-PATH -->` before any other block writes the block to that file. `remit log show` is given the latest denial's id.
+PATH -->` before any other block writes the block to that file. `<!-- given: PATH -->` copies an example. `remit log
+show` is given the latest denial's id.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ START_SECONDS: Final = 20
 SHOWN: Final = 6  # characters of an id's end in `remit log`
 
 _BLOCK: Final = re.compile(r"(?:<!-- (?P<note>[^>]+) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```\n", re.DOTALL)
+_GIVEN: Final = re.compile(r"<!-- given: (\S+) -->")
 _MASKS: Final = (
     (re.compile(r"\b[a-z]{1,2}_[0-9a-f]{20,}\b"), "ID"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "DIGEST"),
@@ -47,6 +49,7 @@ _MASKS: Final = (
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]"), ""),
     (re.compile(r"\b\d\d:\d\d:\d\d\b(Z| UTC)?"), "TIME"),
     (re.compile(r"\b\d+\.\d (GiB free|s\b)"), r"N \1"),
+    (re.compile(r"-?\d{10,} ms"), "N ms"),
 )
 
 
@@ -77,6 +80,8 @@ class Stage:
         )
         if command.startswith("remit init"):
             self._prepare(self.at / command.split()[2])
+        if self.service is None and command.startswith(("remit run", "remit exec")):
+            self._wait_until_alone()
         return self.shown(done.stdout)
 
     def start(self, command: str) -> str:
@@ -113,6 +118,12 @@ class Stage:
             bodies = [decode_record(stored.data).body for stored in reader.records(kinds=("decision",))]
         return str([body["id"] for body in bodies if body["effect"] == "deny"][-1])[-SHOWN:]
 
+    def _wait_until_alone(self) -> None:
+        """A service that was started on demand ends by itself, a moment after the last command."""
+        until = time.monotonic() + START_SECONDS
+        while Folder(self.at).socket.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+
     def _prepare(self, project: Path) -> None:
         """Another port than anyone else's, and the third-party servers that were installed already."""
         file = project / "remit.toml"
@@ -132,6 +143,8 @@ def transcribe(page: str) -> tuple[str, list[str]]:
         "COLUMNS": str(WIDTH),
         "LANG": "C.UTF-8",
     }
+    for name in _GIVEN.findall(page):
+        shutil.copytree(ROOT / name, home / Path(name).name, ignore=shutil.ignore_patterns(".remit", "__pycache__"))
     differences: list[str] = []
     parts: list[str] = []
     end = 0
