@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.app.cases import NOON, Call, Case, Change, Move, Risk, chosen, load_cases, read_cases
@@ -103,6 +103,7 @@ def test_no_folder_means_no_cases(tmp_path: Path) -> None:
     assert load_cases(tmp_path / "tests") == []
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_cases_or_a_mistake(data: bytes) -> None:
     try:
@@ -121,6 +122,7 @@ _KEYS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(_KEYS, _VALUES | st.dictionaries(_KEYS, _VALUES, max_size=4), max_size=6), max_size=3))
 def test_any_values_are_cases_or_a_mistake(data: list[object]) -> None:
     import msgspec

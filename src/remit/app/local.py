@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from remit.app.folder import Folder
 from remit.app.identities import spiffe_id
 from remit.app.tasks import holder_of
-from remit.core.errors import Unavailable
+from remit.core.errors import Conflict, Unavailable
 from remit.core.settings import read_settings
 from remit.sdk.client import Client
+from remit.storage.lock import FolderLock
 
 START_SECONDS: Final = 20.0
+ENDING_SECONDS: Final = 6.0  # a service that stops lets open requests finish for 5
 
 # Services that this process started: they outlive it, and nobody waits for them.
 _started: list[subprocess.Popen[bytes]] = []
@@ -36,23 +41,63 @@ def is_served(folder: Folder) -> bool:
 
 
 async def ensure_service(folder: Folder) -> bool:
-    """Starts a service that ends by itself when none runs; whether one had to be started."""
+    """Starts a service that ends by itself when none runs; whether one had to be started.
+
+    Those who need one at the same time start one: the others wait until it answers.
+    """
     if is_served(folder):
         return False
     folder.state.mkdir(mode=0o700, exist_ok=True)
-    process = _start(folder)
     until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
+    async with _starting(folder, until):
+        await _let_end(folder)
         if is_served(folder):
-            _started.append(process)
-            return True
-        if process.poll() is not None and not is_served(folder):
-            break
-        await asyncio.sleep(0.05)
+            return False
+        process = _start(folder)
+        while time.monotonic() < until:
+            if is_served(folder):
+                return True
+            if process.poll() is not None and not is_served(folder):
+                break
+            await asyncio.sleep(0.05)
     lines = folder.log.read_text("utf-8", "replace").strip().splitlines()
     raise Unavailable(
         "service_not_started", "the service did not start", "\n  ".join(lines[-6:]) or f"look at `{folder.log}`"
     )
+
+
+@asynccontextmanager
+async def _starting(folder: Folder, until: float) -> AsyncIterator[None]:
+    """Held while a service is being started; waits for whoever does so already."""
+    descriptor = os.open(folder.state / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    raise Unavailable(
+                        "service_not_started", "another process has been starting the service for too long", "try again"
+                    ) from None
+            await asyncio.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _let_end(folder: Folder) -> None:
+    """Waits for a process that has the folder and does not answer (yet, or any more)."""
+    lock = folder.database.with_suffix(".lock")
+    until = time.monotonic() + ENDING_SECONDS
+    while not is_served(folder) and (holder := FolderLock.holder(lock)) is not None:
+        if time.monotonic() > until:
+            raise Conflict(
+                "folder_in_use",
+                f"another process (pid {holder or 'unknown'}) has this folder",
+                "it may have opened it with `remit.open()`; let it end first",
+            )
+        await asyncio.sleep(0.05)
 
 
 def _start(folder: Folder) -> subprocess.Popen[bytes]:

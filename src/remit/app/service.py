@@ -81,4 +81,6 @@ async def _keep_keys(installation: Installation) -> None:
 
 async def _stop_when_alone(listener: Listener) -> None:
     await listener.attachments.wait_unattended()
+    # From here on nobody is told that it stays: those who come now start the next one.
+    listener.attachments.close()
     listener.should_exit = True

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from remit.app.folder import Folder
 from remit.app.identities import spiffe_id
 from remit.app.local import connect_as, ensure_service
 from remit.app.tasks import keep_grant, start_task
 from remit.catalogue.document import load_catalogue
-from remit.core.errors import Conflict, InvalidInput, NotFound
+from remit.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from remit.core.settings import Settings, read_settings
 from remit.sdk.client import Client
 from remit.sdk.grant import TaskGrant
+
+ATTEMPTS: Final = 8  # to attach, while services come and go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +37,26 @@ class TaskChoice:
 @asynccontextmanager
 async def attached(folder: Folder, path: str) -> AsyncIterator[Client]:
     """A client of the folder's service as one of its identities; starts it when none runs, and holds it open."""
-    await ensure_service(folder)
-    async with await connect_as(folder, path) as client, client.attached():
-        yield client
+    async with AsyncExitStack() as stack:
+        yield await _attach(folder, path, stack)
+
+
+async def _attach(folder: Folder, path: str, stack: AsyncExitStack) -> Client:
+    """Attaches to the folder's service, and to the next one when this one is about to end."""
+    for attempt in range(1, ATTEMPTS + 1):
+        await ensure_service(folder)
+        async with AsyncExitStack() as tried:
+            try:
+                client = await tried.enter_async_context(await connect_as(folder, path))
+                await tried.enter_async_context(client.attached())
+            except Unavailable:
+                if attempt == ATTEMPTS:
+                    raise
+                await asyncio.sleep(0.1 * attempt)
+                continue
+            stack.push_async_callback(tried.pop_all().aclose)
+            return client
+    raise Unavailable("service_unreachable", "no service answers", "start it with `remit up`")
 
 
 async def begin_task(folder: Folder, choice: TaskChoice) -> TaskGrant:
@@ -61,10 +81,13 @@ async def begin_task(folder: Folder, choice: TaskChoice) -> TaskGrant:
 
 
 async def finish_task(folder: Folder, starter: str, task: str, *, completed: bool) -> None:
-    """Ends a task that this process started; one that has ended already stays as it is."""
+    """Ends a task that this process started; one that has ended already stays as it is.
+
+    A service that went away in the meantime is started again: the end of a task belongs in the record.
+    """
     settings = read_settings(folder.root)
     (folder.run / f"{task}.json").unlink(missing_ok=True)
-    async with await connect_as(folder, starter or operator_path(settings)) as client:
+    async with attached(folder, starter or operator_path(settings)) as client:
         try:
             await client.end_task(task, "completed" if completed else "cancelled", "")
         except Conflict:

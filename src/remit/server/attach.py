@@ -23,6 +23,8 @@ async def attach(serving: Serving, call: Call, receive: Receive, send: Send) -> 
     if registration.state != "active":
         raise Forbidden(f"identity_{registration.state}", f"the identity is {registration.state}", "ask its owner")
     attachments = serving.attachments
+    if attachments.stopping.is_set():
+        raise Unavailable("service_stopping", "the service is stopping", "try again when it runs")
     if attachments.count >= ATTACHED:
         raise Unavailable("attachments_full", f"{ATTACHED} callers are attached already")
     await attachments.enter()

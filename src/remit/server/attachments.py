@@ -31,7 +31,7 @@ class Attachments:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Ends all streams; those who attach later are ended at once."""
+        """Ends all streams; those who come later are refused."""
         self.stopping.set()
 
     async def wait_unattended(self, grace_s: float = 2.0, first_s: float = 10.0) -> None:
@@ -51,4 +51,5 @@ class Attachments:
                 async with asyncio.timeout(grace_s), self._changed:
                     await self._changed.wait_for(lambda: self.count > 0)
             except TimeoutError:
-                return
+                if self.count == 0:
+                    return

@@ -28,6 +28,23 @@ class FolderLock:
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, str(os.getpid()).encode(), 0)
 
+    @staticmethod
+    def holder(path: Path) -> int | None:
+        """The process that holds the lock on `path` now (0: it is not known which), or None when nobody does."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            return int(owner) if owner.isdecimal() else 0
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
     def release(self) -> None:
         """Gives the lock back; once."""
         if self._fd >= 0:
