@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remit.app.catalogue import changes_since_review
 from remit.app.folder import Folder
 from remit.app.settings_file import register_server
+from remit.catalogue.document import load_server
+from remit.catalogue.review import unreviewed
 from remit.core.errors import RemitError
 from remit.core.settings import read_settings
 from tests.cli.desk import SETTINGS, Command
@@ -110,6 +113,18 @@ def test_a_changed_definition_loses_its_review_and_is_shown(remit: Command, tmp_
     result = remit("catalogue", "import", "notes", "--", *again)
     assert "review lost" in result.output
     assert "sends it" in result.output
+
+
+def test_a_review_shows_what_differs_from_what_was_reviewed_before(folder: Folder) -> None:
+    path = folder.root / "catalogue/orders.yaml"
+    text = path.read_text().replace("effect: pay\n", "effect: read\n    trusted: true\n")
+    path.write_text(text.replace("selectors: [order, amount]\n    reviewed: true", "selectors: [order, amount]"))
+    document = load_server(path)
+    assert "refund" in unreviewed(document)
+    changes = changes_since_review(folder, document, "refund")
+    assert "effect: pay -> read" in changes
+    assert any(line.startswith("trusted: false -> true") for line in changes)
+    assert changes_since_review(folder, document, "purge") == ()
 
 
 def test_show_says_which_intents_justify(remit: Command) -> None:

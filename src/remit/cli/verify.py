@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -16,6 +17,8 @@ from remit.cli.failures import FAILED, reported
 from remit.console.progress import progress_bar
 from remit.console.screen import plain_table, screen
 from remit.ledger.findings import CHECKS, Report
+
+SHOWN: Final = 100  # findings that are printed; the first one of a stream is its cause
 
 
 @click.command()
@@ -74,12 +77,13 @@ def _show(console: Console, report: Report) -> None:
         table.add_row(mark, name, str(made), Text(says, style="dim"))
     console.print(table)
     console.print()
-    for finding in report.findings:
+    for finding in report.findings[:SHOWN]:
         where = f"{finding.stream} {finding.n}" if finding.stream else "the export"
         console.print(Text.assemble(("wrong ", "bold red"), (f"{finding.check}: ", "bold"), f"{where}: "), end="")
         console.print(Text(finding.message), soft_wrap=True)
-    if report.more:
-        console.print(Text(f"and {report.more} more findings", style="red"))
+    more = len(report.findings[SHOWN:]) + report.more
+    if more:
+        console.print(Text(f"and {more} more findings (--json lists the first 1,000)", style="red"))
     for what, times in report.unchecked.items():
         console.print(Text(f"not checked: {what} ({times})", style="yellow"))
     said = f"{report.records} records of {report.streams} streams, {report.permits} permits"
