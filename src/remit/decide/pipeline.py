@@ -74,7 +74,8 @@ class Pipeline:
             try:
                 return await self._sequencer.run(lambda world, now: self._step(ask, digest, consume, asked, world, now))
             except (TooLarge, InvalidInput) as error:
-                reason = Reason(code=error.code, message=error.message, next_step="send smaller arguments")
+                message = "the record of this decision would be over its bounds"
+                reason = Reason(code=error.code, message=message, next_step="send smaller arguments")
                 return await self._sequencer.run(lambda world, now: self._bare(ask, digest, reason, world, now))
         except Conflict:
             raise
