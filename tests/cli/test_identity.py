@@ -52,6 +52,14 @@ def test_an_identity_is_not_taken_over_by_adding_it_again(remit: Command) -> Non
     assert found["groups"] == ["helpers"]
 
 
+def test_a_key_held_elsewhere_stays_when_something_else_is_changed(remit: Command, folder: Folder) -> None:
+    add(remit, "workload", "--key", "a" * 43, "--environment", "production")
+    add(remit, "workload", "--update", "--group", "helpers")
+    found = json.loads(remit("workload", "show", "newcomer", "--json").output)
+    assert (found["key"], found["environment"], found["groups"]) == ("a" * 43, "production", ["helpers"])
+    assert not (folder.keys / "workload-newcomer.jwk").exists()
+
+
 def test_what_remit_toml_declares_is_changed_there(remit: Command) -> None:
     result = remit("workload", "add", "helper", "--update", "--group", "administrators")
     assert result.exit_code == 1
@@ -104,7 +112,6 @@ def test_risk_is_shown_until_it_expires(remit: Command) -> None:
         ("workload", "add", "x", "--kind", "person"),
         ("workload", "show", "nobody"),
         ("workload", "show", "x" * 5000),
-        ("pep", "add", "x"),
         ("pep", "quarantine", "helper"),
         ("workload", "quarantine", "helper", "--reason", "x" * 5000),
     ],

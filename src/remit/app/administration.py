@@ -31,13 +31,20 @@ SPACES: Final[Mapping[Managed, str]] = {
     "approver": "person",
 }
 
+KINDS: Final[Mapping[Managed, tuple[Kind, ...]]] = {
+    "workload": ("agent", "service", "pipeline", "bot"),
+    "starter": ("service", "pipeline", "bot"),
+    "pep": ("service", "agent", "pipeline", "bot"),
+    "approver": ("person",),
+}
+
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person said of an identity to register."""
+    """What a person said of an identity to register; what is empty stays as it is registered."""
 
     name: str
-    kind: Kind
-    owner: str
+    kind: Kind | None = None
+    owner: str = ""
     groups: tuple[str, ...] = ()
     environment: str = ""
     servers: tuple[str, ...] = ()
@@ -77,25 +84,32 @@ async def add(
     existing = {each.id: each for each in await remit.identities()}.get(id_)
     if existing is not None and not update and role in existing.roles:
         raise Conflict("identity_exists", f"`{id_}` is registered already", "give `--update` to change it")
-    path = id_.split("/", 3)[3]
-    made = not wanted.key and not folder.key_file(path).exists()
     roles: tuple[Role, ...] = (role,)
     if existing is not None:
         roles = (*existing.roles, *(() if role in existing.roles else (role,)))
+        made = ""
+        # SECURITY: an identity whose key is held elsewhere must not get another one in passing.
+        key = wanted.key or existing.key
+    else:
+        file = folder.key_file(id_.split("/", 3)[3])
+        made = "" if wanted.key or file.exists() else str(file)
+        key = wanted.key or local_key(folder, id_.split("/", 3)[3])
+    owner = wanted.owner or (existing.owner if existing else wanted.name if role == "approver" else settings.operator)
     registered = await remit.register(
         Registration(
             id=id_,
-            kind=wanted.kind,
+            kind=wanted.kind or (existing.kind if existing else KINDS[role][0]),
             roles=roles,
-            owner=wanted.owner,
-            key=wanted.key or local_key(folder, path),
-            groups=wanted.groups,
-            environment=wanted.environment,
-            servers=wanted.servers,
-            description=wanted.description,
+            owner=owner,
+            key=key,
+            groups=wanted.groups or (existing.groups if existing else ()),
+            environment=wanted.environment or (existing.environment if existing else ""),
+            servers=wanted.servers or (existing.servers if existing else ()),
+            mode=existing.mode if existing else None,
+            description=wanted.description or (existing.description if existing else ""),
         )
     )
-    return Added(registration=registered, key_file=str(folder.key_file(path)) if made else "")
+    return Added(registration=registered, key_file=made)
 
 
 async def listed(remit: Remit, role: Managed) -> list[Registration]:

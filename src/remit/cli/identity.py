@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from remit.app import administration
-from remit.app.administration import Added, Managed, Wanted, identity_id, lifetime
+from remit.app.administration import KINDS, Added, Managed, Wanted, identity_id, lifetime
 from remit.app.folder import Folder
 from remit.app.identities import declared_in
 from remit.app.operator import run_as_operator
@@ -32,12 +32,6 @@ _WHAT: Final[dict[Managed, str]] = {
     "starter": "starters: the applications and CI identities that start tasks",
     "pep": "enforcement points: the components that ask before an action and report after it",
     "approver": "approvers: the persons who may approve and resolve",
-}
-_KINDS: Final[dict[Managed, tuple[Kind, ...]]] = {
-    "workload": ("agent", "service", "pipeline", "bot"),
-    "starter": ("service", "pipeline", "bot"),
-    "pep": ("service", "agent", "pipeline", "bot"),
-    "approver": ("person",),
 }
 _ARTICLES: Final[dict[Managed, str]] = {
     "workload": "a workload",
@@ -67,13 +61,6 @@ def _group(role: Managed) -> click.Group:
 
 
 def _add(role: Managed) -> click.Command:
-    servers_option = click.option(
-        "--server", "servers", multiple=True, required=role == "pep", help="A server that it stands before."
-    )
-    kind_option = click.option(
-        "--kind", type=click.Choice(_KINDS[role]), default=_KINDS[role][0], show_default=True, help="What it is."
-    )
-
     @options.project
     @click.option("--owner", default="", help="The person who answers for it; by default the operator.")
     @click.option("--group", "groups", multiple=True, help="A group that intents and policies name; may be repeated.")
@@ -82,7 +69,7 @@ def _add(role: Managed) -> click.Command:
     @click.option(
         "--key", default="", metavar="THUMBPRINT", help="Its key (RFC 7638), which is held elsewhere; else one is made."
     )
-    @click.option("--update", is_flag=True, help="Change what is registered already.")
+    @click.option("--update", is_flag=True, help="Change what is registered already; what is not said stays.")
     @options.as_json
     @click.pass_context
     @reported
@@ -97,7 +84,7 @@ def _add(role: Managed) -> click.Command:
         key: str,
         update: bool,
         as_json: bool,
-        kind: Kind,
+        kind: Kind | None,
         servers: tuple[str, ...] = (),
     ) -> None:
         folder = options.folder_of(context, project)
@@ -105,15 +92,13 @@ def _add(role: Managed) -> click.Command:
         wanted = Wanted(
             name=name,
             kind=kind,
-            owner=owner or (name if role == "approver" else settings.operator),
+            owner=owner,
             groups=groups,
             environment=environment,
             servers=servers,
             description=description,
             key=key,
         )
-        if not wanted.owner:
-            raise InvalidInput("owner_missing", "somebody answers for every identity", "give `--owner NAME`")
 
         async def work(remit: Remit) -> Added:
             return await administration.add(folder, settings, remit, role, wanted, update=update)
@@ -130,21 +115,14 @@ def _add(role: Managed) -> click.Command:
         help=f"Register {_ARTICLES[role]} named NAME, and make a key for it in .remit/keys unless --key is given.\n\n"
         f"\b\nExample:\n  remit {role} add invoices --owner alice --group finance{example}",
     )(add)
-    command.params.insert(0, click.Argument(["name"]))
-    options_of: list[Any] = [kind_option, *([servers_option] if role == "pep" else [])]
-    for option in options_of:
-        command = _with(command, option)
-    return command
-
-
-def _with(command: click.Command, decorator: Any) -> click.Command:
-    """The command with one option more, as the decorator makes it."""
-
-    def carrier() -> None:
-        """Carries the option."""
-
-    decorator(carrier)
-    command.params.extend(carrier.__click_params__)  # type: ignore[attr-defined]  # click's own
+    kinds = KINDS[role]
+    command.params[:0] = [
+        click.Argument(["name"]),
+        click.Option(["--kind"], type=click.Choice(kinds), default=None, help=f"What it is; {kinds[0]} if not said."),
+    ]
+    if role == "pep":
+        served = click.Option(["--server", "servers"], multiple=True, help="A server that it stands before.")
+        command.params.insert(2, served)
     return command
 
 
@@ -237,7 +215,7 @@ def _change(role: Managed, verb: str, state: Lifecycle) -> click.Command:
     )(change)
     command.params.insert(0, click.Argument(["name"]))
     if state == "retired":
-        command = _with(command, click.option("--yes", is_flag=True, help="Don't ask."))
+        command.params.append(click.Option(["--yes"], is_flag=True, help="Don't ask."))
     return command
 
 
