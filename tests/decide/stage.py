@@ -6,6 +6,7 @@ Callers and proofs are given as verified identities: what verifies them is teste
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
@@ -410,12 +411,14 @@ class Stage:
             session = self.world.session(record.body["root"])
             assert session is not None
             sessions[record.body["root"]] = replace(session, indexes={})
-        return {
-            "sessions": sessions,
-            "lives": dict(self.world.lives),
-            "open": dict(self.world.open_permits),
-            "administration": (self.world.configuration, self.world.modes),
-        }
+        return copy.deepcopy(
+            {
+                "sessions": sessions,
+                "lives": dict(self.world.lives),
+                "open": dict(self.world.open_permits),
+                "administration": (self.world.configuration, self.world.modes),
+            }
+        )
 
     def verify(self) -> Report:
         """Exports the records and verifies them; nothing may be wrong."""
