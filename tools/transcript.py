@@ -46,8 +46,9 @@ _MASKS: Final = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "DIGEST"),
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{12}\b"), "DIGEST"),
     (re.compile(r"\b[0-9a-f]{6}\b"), "ID"),
+    (re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])"), "THUMBPRINT"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]"), ""),
-    (re.compile(r"\b\d\d:\d\d:\d\d\b(Z| UTC)?"), "TIME"),
+    (re.compile(r"\b\d\d:\d\d(:\d\d)?(\.\d{3})?\b(Z| UTC)?"), "TIME"),
     (re.compile(r"\b\d+\.\d (GiB free|s\b)"), r"N \1"),
     (re.compile(r"-?\d{10,} ms"), "N ms"),
 )
