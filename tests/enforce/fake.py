@@ -34,6 +34,7 @@ class Rules(msgspec.Struct, kw_only=True):
     oblige: dict[str, str] = {}  # an obligation that nobody knows
     unavailable: tuple[str, ...] = ()  # authorize fails
     no_reports: bool = False  # report fails
+    slow_reports: float = 0.0  # seconds before a report is taken
     unlisted_passes: bool = False  # permits a tool that the server does not list
     delay: float = 0.0  # seconds before a decision
     log: str = ""
@@ -87,6 +88,8 @@ class FakeDecider:
     async def report(self, outcome: Outcome, wait: bool = True) -> object:
         if self.rules.no_reports:
             raise Unavailable("service_unreachable", "the fake is away")
+        if self.rules.slow_reports:
+            await asyncio.sleep(self.rules.slow_reports)
         self.told.append(outcome)
         self._log({"told": outcome.result, "decision": outcome.decision, "output": outcome.output, "wait": wait})
         return None

@@ -609,6 +609,26 @@ def input_required(method: str = "elicitation/create", state: str | None = "st")
     return result if state is None else {**result, "requestState": state}
 
 
+@pytest.mark.parametrize("answer", ["input_required", "error", "tool_error"])
+def test_an_outcome_that_gives_a_limit_back_is_reported_before_the_answer_leaves(answer: str) -> None:
+    """The client may call again at once; the decision must know that the first call did not count."""
+
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "pay", PAY_INPUT)
+        await stage.settle()
+        if answer == "error":
+            stage.server({"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": "m"}})
+        else:
+            stage.answer(1, input_required() if answer == "input_required" else {**text("no"), "isError": True})
+        await stage.settle()
+        assert stage.to_client == []
+        await asyncio.sleep(0.1)
+        assert len(stage.to_client) == 1
+
+    stage = run(scene, Rules(slow_reports=0.03))
+    assert stage.decider.told[0].result == ("not_executed" if answer == "input_required" else "error")
+
+
 def test_a_call_that_needs_input_is_asked_for_and_continued() -> None:
     async def scene(stage: Stage) -> None:
         stage.call(1, "pay", PAY_INPUT)

@@ -121,6 +121,15 @@ def test_the_end_of_the_client_ends_the_server_after_it_answered() -> None:
         assert json.loads(out)["id"] == 1
 
 
+def test_a_report_under_way_is_finished_when_the_client_ends(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with running(python(ECHO), rules={"slow_reports": 0.8, "log": str(log)}) as run:
+        run.call(1, "echo")
+        assert run.receive()["id"] == 1
+        assert run.end()[0] == 0
+    assert [entry["told"] for entry in map(json.loads, log.read_text().splitlines()) if "told" in entry] == ["response"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_the_server(number: int) -> None:
     with running(python("import time; print('{}', flush=True); time.sleep(60)")) as run:

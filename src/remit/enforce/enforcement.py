@@ -5,8 +5,9 @@
 3. Ask. A denial, an error and an unknown obligation refuse.
 4. The call must still be wanted, and its permit younger than 5 s. It is passed on once.
 5. Wait for the answer; a server that ends or hangs leaves the outcome unknown.
-6. Report the outcome with the selected fields, before the result leaves: what any gateway decides next knows of it.
-7. Redact, then release. What can't be reported or can't be redacted is withheld.
+6. Report the outcome with the selected fields: before the result leaves where a later decision can depend on it, else
+   while it is on its way.
+7. Redact, then release. What can't be redacted, or can't be reported where that comes first, is withheld.
 """
 
 from __future__ import annotations
@@ -309,10 +310,13 @@ class Enforcement:
     async def _tell(
         self, held: Held, result: OutcomeResult, output: dict[str, Any] | None = None, size: int = 0
     ) -> None:
-        """6. Reports. Where a prerequisite waits for the outcome, before anything leaves, and a `Refusal` withholds the
-        result when the report is not taken; else while the result is on its way, so that the call does not wait."""
+        """6. Reports; a `Refusal` withholds the result when the report must come first and is not taken.
+
+        First comes what the next decision can depend on: an outcome that a prerequisite waits for, and any that may
+        give a limit back, because the same call may come again at once. A plain response is reported on the way.
+        """
         outcome = held.outcome(result, output, size)
-        if not held.reports_first:
+        if result == "response" and not held.reports_first:
             self._in_background(report_until_taken(self._decider, outcome, self._relay.log))
             return
         if await report(self._decider, outcome):

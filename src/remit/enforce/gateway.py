@@ -184,8 +184,13 @@ async def _terminate(session: _Session, server: asyncio.Task[None], number: int)
 
 async def _last_words(session: _Session) -> None:
     """The server has ended: calls under way are answered and reported, and the client gets what was written."""
-    if session.relay.tasks:
-        await asyncio.wait(session.relay.tasks, timeout=LAST_WORDS_SECONDS)
+    end = asyncio.get_running_loop().time() + LAST_WORDS_SECONDS
+    while waiting := {*session.relay.tasks, *session.relay.background}:  # a call that ends may leave a report behind
+        left = end - asyncio.get_running_loop().time()
+        if left <= 0:
+            session.relay.log(f"{len(waiting)} calls or reports were not finished; their outcomes stay unknown")
+            break
+        await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
     with suppress(TimeoutError):
         async with asyncio.timeout(LAST_WORDS_SECONDS):
             await session.to_client.flush()
