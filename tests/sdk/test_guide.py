@@ -14,7 +14,15 @@ from server.stage import run
 
 PAGE = (Path(__file__).parents[2] / "docs/guides/sdk.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-PRINTED = ["True\n", "not_justified\nTrue\n", "believed\n", "True\n", "self\nFalse enforcement_point_not_registered\n"]
+PRINTED = [
+    "True\n",
+    "not_justified\nTrue\n",
+    "believed\n",
+    "open\ncancelled\n",
+    "True\n",
+    "Embedded pep\nfolder_in_use\n",
+    "self\nTrue permitted\n",
+]
 
 
 def test_every_program_on_the_page_runs(tmp_path: Path) -> None:
