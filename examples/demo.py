@@ -6,8 +6,10 @@ the payments server is a fake of ours, and is called one.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from remit.app.folder import Folder
@@ -30,7 +33,7 @@ from remit.storage.reader import Reader
 
 EXAMPLES = Path(__file__).resolve().parent
 REMIT = [sys.executable, "-m", "remit"]
-console = Console(highlight=False)
+console = Console(highlight=False, record=True, width=None if sys.stdout.isatty() else 132)
 
 
 class Live:
@@ -54,7 +57,7 @@ class Live:
 
     def _run(self) -> None:
         after, intents = 0, {}
-        while not self._stop.wait(0.1):
+        while not self._stop.wait(0.03):
             if not self._folder.socket.exists() and after == 0:
                 continue  # the service makes its database before it listens
             with Reader(self._folder.database) as reader:
@@ -89,17 +92,20 @@ def service(folder: Path) -> Iterator[None]:
 
 def say(text: str) -> None:
     """One line of the story."""
-    console.print(f"\n[bold]{text}[/bold]")
+    console.print(f"\n[bold cyan]{text}[/bold cyan]", soft_wrap=True)
 
 
 def remit(folder: Path, *arguments: str) -> int:
-    """One `remit` command in a folder, as a person would type it."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([*REMIT, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
-    for text in (done.stdout + done.stderr).splitlines():
-        if text.strip() and not text.startswith(("task ", "Secure MCP", "Client does not")):
-            console.print(f"  [dim]{text.strip()[:160]}[/dim]", soft_wrap=True)
-    return done.returncode
+    """One `remit` command in a folder, as a person would type it; its output as it comes."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    command = [*REMIT, *arguments]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for text in process.stdout or ():
+            if text.strip() and not text.startswith(("task ", "Secure MCP", "Client does not")):
+                console.print(f"[dim]    {escape(text.rstrip()[:150])}[/dim]", soft_wrap=True)
+    return process.returncode
 
 
 def finance(folder: Path) -> list[tuple[Row, str]]:
@@ -214,6 +220,7 @@ def summary(folders: dict[str, Path], rows: list[tuple[Row, str]]) -> None:
     )
     shown = next(row.id for row, _ in rows if row.decision == "deny")
     console.print("\nLook at any one of them, and check them all:")
+    console.print('  export PATH="$PWD/.venv/bin:$PATH"', soft_wrap=True)
     for folder in folders.values():
         console.print(f"  cd {folder}", soft_wrap=True)
         if folder == next(iter(folders.values())):
@@ -224,6 +231,9 @@ def summary(folders: dict[str, Path], rows: list[tuple[Row, str]]) -> None:
 
 def main() -> None:
     """Both scenarios, the summary, and the verification of every record."""
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description=main.__doc__)
+    parser.add_argument("--svg", type=Path, help="also write a picture of the terminal, up to the summary")
+    given = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="remit-demo-"))
     folders = {name: root / name for name in ("finance", "pipeline")}
     for name, folder in folders.items():
@@ -232,8 +242,13 @@ def main() -> None:
     console.rule("[bold]Remit: a finance agent, and a build pipeline")
     rows = finance(folders["finance"]) + pipeline(folders["pipeline"])
     summary(folders, rows)
+    if given.svg:
+        picture = console.export_svg(title="make demo", clear=False)
+        # The reader's own monospaced font will do; nothing is loaded from elsewhere.
+        picture = re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->\s*", "", picture, flags=re.DOTALL)
+        given.svg.write_text(picture, "utf-8")
     failed = [name for name, folder in folders.items() if remit(folder, "verify")]
-    console.print(f"\ndone in {time.monotonic() - started:.0f} s; `remit` is {Path(sys.executable).parent}/remit")
+    console.print(f"\ndone in {time.monotonic() - started:.0f} s")
     sys.exit(1 if failed else 0)
 
 

@@ -36,7 +36,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> str:
     """Calls one tool and returns its text, refusals included: the agent can act on them."""
     result = await client.call_tool(tool, arguments)
     text = "".join(getattr(block, "text", "") for block in result.content)
-    print(f"  agent: {tool} {'refused' if result.is_error else 'done'}: {text.splitlines()[0][:150] if text else ''}")
+    print(f"agent: {tool} {'refused' if result.is_error else 'done'}: {text.splitlines()[0][:150] if text else ''}")
     return text
 
 

@@ -233,7 +233,7 @@ class _Generator:
             )
         yield self._policy(
             "starters",
-            {"reason": "starter_not_listed", "message": f"it may not start tasks under `{self.intent.name}`"},
+            {"reason": "starter_not_listed", "message": f"this starter may not start tasks under `{self.intent.name}`"},
             "forbid",
             scope,
             unless=[starters] if starters else [],
