@@ -23,6 +23,14 @@ from remit.sdk.grant import VARIABLE, grant_of_environment
 @options.project
 @click.option("--server", default="", help="Its name in the catalogue; by default the one imported with COMMAND.")
 @click.option("--as", "point", default="", help="The enforcement point to be; by default the one before this server.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1, 86_400),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the server may take for one answer.",
+)
 @click.option("--intent", default="", help="Start a task of its own, for clients that `remit run` did not start.")
 @task_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -33,6 +41,7 @@ def gateway(
     project: Path | None,
     server: str,
     point: str,
+    timeout: float,
     intent: str,
     workload: str,
     params: tuple[str, ...],
@@ -58,17 +67,19 @@ def gateway(
         prompt=prompt,
         case_type=case_type,
     )
-    sys.exit(uvloop.run(_gateway(folder, command, server, point, choice)))
+    sys.exit(uvloop.run(_gateway(folder, command, server, point, choice, timeout)))
 
 
-async def _gateway(folder: Folder, command: tuple[str, ...], server: str, point: str, choice: TaskChoice) -> int:
+async def _gateway(
+    folder: Folder, command: tuple[str, ...], server: str, point: str, choice: TaskChoice, seconds: float
+) -> int:
     name = server or server_for(folder, command)
     async with attached(folder, point_for(read_settings(folder.root), name, point)) as client:
         if choice.intent:
             grant = await begin_task(folder, choice)
             try:
-                return await run_gateway(command, server=name, decider=client, grant=grant)
+                return await run_gateway(command, server=name, decider=client, grant=grant, hang_seconds=seconds)
             finally:
                 await finish_task(folder, choice.starter, grant.task, completed=True)
         held = grant_of_environment() if os.environ.get(VARIABLE) else None
-        return await run_gateway(command, server=name, decider=client, grant=held)
+        return await run_gateway(command, server=name, decider=client, grant=held, hang_seconds=seconds)
