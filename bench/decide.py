@@ -1,4 +1,4 @@
-"""`decide`: probe and durable authorize in process, at 10, 100 and 1,000 policies, beside raw cedarpy on the same request.
+"""`decide`: probe and durable authorize in process, at 10, 100 and 1,000 policies, beside raw cedarpy.
 
 What Remit adds is measured within the same decisions: the time of each step, less the policy evaluation. The commit
 is measured alone, on the same database, with rows of the same size.

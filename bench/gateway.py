@@ -1,7 +1,7 @@
-"""`gateway`: an echo tool over stdio, direct and through `remit gateway`, in turn, with one durable commit measured alone.
+"""`gateway`: an echo tool over stdio, direct and through `remit gateway`, and one durable commit alone.
 
-The client is the official SDK. The service runs as its own process, as in use; calls alternate between both ways, so
-that a change of the machine's speed meets both.
+The client is the official SDK. The service runs as its own process, as in use. Calls go one after the other, in blocks
+that alternate between both ways, so that a change of the machine's speed meets both.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from remit.core.clock import system_clock
 from remit.sdk.grant import VARIABLE
 
 ECHO = [sys.executable, str(Path(__file__).with_name("echo_server.py"))]
+BLOCK = 50
 _SETTINGS = """
 trust_domain = "bench.internal"
 operator = "operator"
@@ -58,7 +59,7 @@ _INTENT = "description: Echo.\nactions: [echo/echo]\nstarters: [group:staff]\nwo
 
 def run(*, quick: bool = False) -> Result:
     """Measures and returns rows and claims."""
-    return uvloop.run(_run(50 if quick else 1000))
+    return uvloop.run(_run(100 if quick else 1000))
 
 
 async def _run(calls: int) -> Result:
@@ -75,15 +76,16 @@ async def _run(calls: int) -> Result:
 
 async def _measure(direct: Client, governed: Client, calls: int) -> Result:
     times: dict[str, list[float]] = {"direct": [], "through remit gateway": []}
-    for number in range(calls + 30):
+    for _ in range(calls // BLOCK):
         for way, client in zip(times, (direct, governed), strict=True):
-            started = time.perf_counter()
-            answer = await client.call_tool("echo", {"text": "x" * 64})
-            elapsed = time.perf_counter() - started
-            if answer.is_error:
-                raise SystemExit(f"the benchmark's own call was refused: {answer.content}")
-            if number >= 30:
-                times[way].append(elapsed)
+            for number in range(BLOCK + 10):
+                started = time.perf_counter()
+                answer = await client.call_tool("echo", {"text": "x" * 64})
+                elapsed = time.perf_counter() - started
+                if answer.is_error:
+                    raise SystemExit(f"the benchmark's own call was refused: {answer.content}")
+                if number >= 10:
+                    times[way].append(elapsed)
     commits = commit_alone(max(50, calls // 4))
     rows = [
         {
