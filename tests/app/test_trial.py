@@ -120,7 +120,7 @@ def test_what_differs_is_told(project: Path) -> None:
     reason: out_of_order
     message: never said
     policies: [nobody]
-    obligations: {}
+    obligations: {redact: [], select: [state]}
     record: {context.task.intent: other, nothing.here: 1, enforcement: pep}
 """
     result = one(project, f"  when: {{{GET}}}\n{expect}")
@@ -129,7 +129,7 @@ def test_what_differs_is_told(project: Path) -> None:
     assert told["effect"] == ("deny", "permit")
     assert told["reason"] == ("out_of_order", "permitted")
     assert told["policies"] == (["nobody"], ["intent:work/justifies"])
-    assert told["obligations"] == ({}, {"select": ["state"], "redact": ["secret"]})
+    assert told["obligations"] == ({"redact": [], "select": ["state"]}, {"redact": ["secret"], "select": ["state"]})
     assert told["record context.task.intent"] == ("other", "work")
     assert told["record nothing.here"] == (1, ABSENT)
     assert "message" in told

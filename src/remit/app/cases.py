@@ -102,8 +102,9 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     reason: str | None = None
     message: str | None = None  # a part of it
     would: Literal["permit", "deny"] | None = None
+    probe: bool | None = None  # whether the answer only tells, and authorises nothing
     policies: tuple[str, ...] = ()  # ids, some of those that decided
-    obligations: dict[str, tuple[str, ...]] | None = None  # all of them, with their fields
+    obligations: dict[str, tuple[str, ...]] | None = None  # the fields of each; none: it does not oblige to this
     record: dict[str, Any] = {}  # fields of the record by dotted path
     started: bool = False
     refused: str | None = None  # the reason for which the task is not started
@@ -216,7 +217,15 @@ def _check_ask(document: Document, raw: _Raw, at: Path_) -> None:
     of_start = expect.started or expect.refused is not None
     of_action = any(
         value is not None and value != ()
-        for value in (expect.effect, expect.reason, expect.message, expect.would, expect.policies, expect.obligations)
+        for value in (
+            expect.effect,
+            expect.reason,
+            expect.message,
+            expect.would,
+            expect.probe,
+            expect.policies,
+            expect.obligations,
+        )
     )
     if expect.started and expect.refused is not None:
         raise document.error("it can't be both started and refused", (*at, "expect"), "keep one of them")

@@ -10,15 +10,16 @@ from typing import Any, Final
 
 from remit.app.folder import Folder
 from remit.app.identities import spiffe_id
-from remit.app.local import connect_as, ensure_service
+from remit.app.local import connect_as, ensure_service, is_served
 from remit.app.tasks import keep_grant, start_task
 from remit.catalogue.document import load_catalogue
-from remit.core.errors import Conflict, InvalidInput, NotFound, Unavailable
+from remit.core.errors import Conflict, InvalidInput, NotFound, RemitError, Unavailable
 from remit.core.settings import Settings, read_settings
-from remit.sdk.client import Client
+from remit.sdk.client import Client, Ended
 from remit.sdk.grant import TaskGrant
 
 ATTEMPTS: Final = 8  # to attach, while services come and go
+RETURN_SECONDS: Final = 0.5  # how often it is looked whether a service is back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,27 +37,52 @@ class TaskChoice:
 
 @asynccontextmanager
 async def attached(folder: Folder, path: str) -> AsyncIterator[Client]:
-    """A client of the folder's service as one of its identities; starts it when none runs, and holds it open."""
+    """A client of the folder's service as one of its identities; starts it when none runs, and holds it open.
+
+    A service that was started here and crashes is started again; to any other one the client attaches when it is
+    back. In between, every request is `Unavailable`.
+    """
     async with AsyncExitStack() as stack:
-        yield await _attach(folder, path, stack)
+        client, ended, started = await _attach(folder, path, stack)
+        staying = asyncio.create_task(_stay(folder, client, ended, revives=started))
+        try:
+            yield client
+        finally:
+            staying.cancel()
+            await asyncio.gather(staying, return_exceptions=True)
 
 
-async def _attach(folder: Folder, path: str, stack: AsyncExitStack) -> Client:
-    """Attaches to the folder's service, and to the next one when this one is about to end."""
+async def _attach(folder: Folder, path: str, stack: AsyncExitStack) -> tuple[Client, Ended, bool]:
+    """Attaches to the folder's service, and to the next one when this one is about to end; whether it was started."""
     for attempt in range(1, ATTEMPTS + 1):
-        await ensure_service(folder)
+        started = await ensure_service(folder)
         async with AsyncExitStack() as tried:
             try:
                 client = await tried.enter_async_context(await connect_as(folder, path))
-                await tried.enter_async_context(client.attached())
+                ended = await tried.enter_async_context(client.attached())
             except Unavailable:
                 if attempt == ATTEMPTS:
                     raise
                 await asyncio.sleep(0.1 * attempt)
                 continue
             stack.push_async_callback(tried.pop_all().aclose)
-            return client
+            return client, ended, started
     raise Unavailable("service_unreachable", "no service answers", "start it with `remit up`")
+
+
+async def _stay(folder: Folder, client: Client, ended: Ended, *, revives: bool) -> None:
+    """Attaches again whenever the service is back."""
+    while True:
+        await ended.wait()
+        try:
+            if revives and not ended.announced:
+                await ensure_service(folder)
+            while not is_served(folder):  # noqa: ASYNC110 - another process comes, and tells nobody
+                await asyncio.sleep(RETURN_SECONDS)
+            async with client.attached() as ended:
+                await ended.wait()
+        except RemitError:
+            await asyncio.sleep(RETURN_SECONDS)
 
 
 async def begin_task(folder: Folder, choice: TaskChoice) -> TaskGrant:

@@ -302,6 +302,7 @@ class Play:
             ("effect", expect.effect, decision.effect),
             ("reason", expect.reason, reason.code),
             ("would", expect.would, decision.would),
+            ("probe", expect.probe, decision.probe),
         )
         for what, expected, got in pairs:
             if expected is not None and expected != got:
@@ -314,8 +315,9 @@ class Play:
         if expect.obligations is not None:
             obliged = {each.id: sorted(each.fields) for each in decision.obligations}
             wanted = {id_: sorted(fields) for id_, fields in expect.obligations.items()}
-            if wanted != obliged:
-                yield Difference(what="obligations", expected=wanted, got=obliged)
+            got = {id_: obliged.get(id_, []) for id_ in wanted}
+            if wanted != got:
+                yield Difference(what="obligations", expected=wanted, got=got)
         yield from self._recorded(decision.id)
 
     def _recorded(self, key: str) -> Iterator[Difference]:

@@ -51,6 +51,12 @@ _identities = msgspec.json.Decoder(wire.IdentityList)
 _done = msgspec.json.Decoder(wire.Done)
 
 
+class Ended(asyncio.Event):
+    """Set when the service is gone; `announced`: it said that it stops, so that it did not crash."""
+
+    announced = False
+
+
 class Client:
     """One identity's connection to the service; fulfils `remit.sdk.api.Remit`.
 
@@ -195,13 +201,13 @@ class Client:
         return await request_svid(self._transport, self._holder, self._clock(), bind=bind, by_key=not self._holder.svid)
 
     @asynccontextmanager
-    async def attached(self) -> AsyncIterator[asyncio.Event]:
-        """Holds a service open that was started on demand; the event is set when the service ends the stream."""
+    async def attached(self) -> AsyncIterator[Ended]:
+        """Holds a service open that was started on demand; the event is set when the stream ends."""
         await self._own.fresh(self._transport, self._clock)
         url = f"{self._transport.origin}/v1/attach"
         headers = self._holder.headers("GET", url, self._clock())
         forever = aiohttp.ClientTimeout(total=None)
-        ended = asyncio.Event()
+        ended = Ended()
         try:
             async with self._transport.session.get(url, headers=headers, timeout=forever) as response:
                 await response.content.readline()
@@ -336,9 +342,10 @@ class Client:
                     await held.renew(self._transport, self._clock)
 
 
-async def _until_closed(response: aiohttp.ClientResponse, ended: asyncio.Event) -> None:
+async def _until_closed(response: aiohttp.ClientResponse, ended: Ended) -> None:
     with suppress(aiohttp.ClientError, ConnectionError):
         async for line in response.content:
             if b"stopping" in line:
+                ended.announced = True
                 break
     ended.set()
