@@ -28,15 +28,15 @@ test-long: $(VENV)/.dev ## All tests, the long ones too.
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 1800
 
 check: $(VENV)/.dev ## Format, lint, strict types, layers and tests.
-	@$(BIN)/ruff format --check src tests bench examples
-	@$(BIN)/ruff check src tests bench examples
+	@$(BIN)/ruff format --check src tests bench examples tools
+	@$(BIN)/ruff check src tests bench examples tools
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory test
 
 format: $(VENV)/.dev ## Format the code.
-	@$(BIN)/ruff format src tests bench examples
-	@$(BIN)/ruff check --fix src tests bench examples
+	@$(BIN)/ruff format src tests bench examples tools
+	@$(BIN)/ruff check --fix src tests bench examples tools
 
 bench: $(VENV)/.dev ## Measure: decide, gateway, record.
 	@for name in decide gateway record; do $(BIN)/python -m bench $$name || exit 1; done

@@ -108,8 +108,8 @@ def _described(type_: inspect.Type) -> tuple[str, str]:
         said = (type_.extra_json_schema or {}).get("description", "")
         return read, said or inner
     if isinstance(type_, inspect.UnionType):
-        read = [_described(each) for each in type_.types if not isinstance(each, inspect.NoneType)]
-        return " or ".join(each[0] for each in read), next((each[1] for each in read if each[1]), "")
+        some = [_described(each) for each in type_.types if not isinstance(each, inspect.NoneType)]
+        return " or ".join(each[0] for each in some), next((each[1] for each in some if each[1]), "")
     if isinstance(type_, inspect.VarTupleType):
         read, said = _described(type_.item_type)
         return f"list of {read}", said
