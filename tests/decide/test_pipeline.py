@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from remit.core import bounds
+from remit.core.canonical import request_digest
 from remit.core.decisions import Decision
 from remit.core.errors import Conflict, Forbidden
 from remit.core.identities import Identity
@@ -643,6 +644,36 @@ async def test_denials_fold_on_after_a_restart(stage: Stage) -> None:
     first = await stage.authorize(grant, PAY, PAYMENT)
     await stage.restart()
     assert (await stage.authorize(grant, PAY, PAYMENT)).id == first.id
+
+
+@staged()
+async def test_attack_denials_with_ever_other_arguments_fill_the_disk(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "SESSION_DENIALS", 5)
+    grant = await stage.start()
+    for n in range(20):
+        denied = await stage.authorize(grant, PAY, PAYMENT | {"amount": n}, idempotency_key=f"k{n}")
+        assert (denied.effect, denied.digest) == ("deny", request_digest(PAY, PAYMENT | {"amount": n}))
+        assert not (await stage.authorize(grant, f"billing/made-up-{n}", {})).permitted
+    assert len(stage.records("decision")) == 6
+    assert await stage.refusal(grant) == "bound_reached"
+    assert await stage.refusal(grant, PAY, PAYMENT, idempotency_key="k19") == "bound_reached"
+    await stage.restart()
+    assert await stage.refusal(grant) == "bound_reached"
+    assert len(stage.records("decision")) == 6
+
+
+@staged()
+async def test_attack_denials_without_a_task_fill_the_disk(stage: Stage) -> None:
+    for n in range(20):
+        await stage.refusal(None, READ, {"invoice": f"INV-{n}"}, proof=FINANCE)
+        await stage.refusal(None, f"billing/made-up-{n}", {}, proof=FINANCE)
+        await stage.refusal(None, subject=spiffe(f"workload/made-up-{n}"))
+    reasons = [r.body["reason"]["code"] for r in stage.records("decision")]
+    assert sorted(reasons) == ["identity_unknown", "no_task"]
+    await stage.restart()
+    assert sorted(r.body["count"] for r in stage.records("denials")) == [19, 39]
 
 
 # --- rates --------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ TASK_DEPTH: Final = 8
 CHILDREN_PER_TASK: Final = 256
 PROMPT_BYTES: Final = 64 * 1024
 SESSION_CALLS: Final = 10_000
+SESSION_DENIALS: Final = 10_000  # recorded ones; then the session is at its bound
 SESSION_LABELS: Final = 64
 SESSION_DESTINATIONS: Final = 256
 SESSION_BYTES: Final = 512 * 1024 * 1024  # of results, as reported by enforcement points

@@ -15,6 +15,7 @@ from remit.core.decisions import Ask, Decision, Obligation, PolicyRef, Reason
 from remit.core.identities import Registration
 from remit.core.intents import Intent
 from remit.core.tasks import RiskSignal, TaskState
+from remit.decide import folding
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
 from remit.decide.sequence import Entry, Opening
@@ -81,7 +82,7 @@ def denial_key(case: Case, made: Decision) -> tuple[str, ...]:
     """What makes two denials identical; as `folding.denial_key` says of a record's body."""
     ask = case.ask
     named = (bounded(ask.subject), ask.caller.id, bounded(ask.action), case.digest)
-    return (made.task, *named, made.reason.code, made.reason.message)
+    return folding.key_of(made.task, *named, made.reason.code, made.reason.message)
 
 
 def bounded(text: str) -> str:

@@ -15,6 +15,7 @@ from remit.decide.session import answer_of
 
 KEPT: Final = 10_000  # denials
 KEYS: Final = 100_000  # idempotency keys that were answered with them
+BOUND: Final = "bound_reached"  # the reason of every denial of a session that has reached one of its bounds
 
 # Who, for which task, what with which arguments, and why.
 Key = tuple[str, ...]
@@ -108,4 +109,19 @@ def denial_key(body: Mapping[str, Any]) -> Key:
     """What makes two denials identical; `body` is a record's."""
     reason = body["reason"]
     named = (body["subject"], body["pep"], body["action"], body["digest"])
-    return (body.get("task", ""), *named, reason["code"], reason["message"])
+    return key_of(body.get("task", ""), *named, reason["code"], reason["message"])
+
+
+def is_coarse(task: str, action: str, code: str) -> bool:
+    """Whether denials repeat each other also with other arguments, because the arguments played no part in them."""
+    return code == BOUND or (not task and "/" in action)
+
+
+def key_of(task: str, subject: str, pep: str, action: str, digest: str, code: str, message: str) -> Key:
+    """The same from its parts."""
+    if is_coarse(task, action, code):
+        # SECURITY: who changes its arguments with each question must not have each denial recorded.
+        action = digest = ""
+    if code == "identity_unknown":
+        subject = message = ""  # a name that the caller may make up
+    return (task, subject, pep, action, digest, code, message)

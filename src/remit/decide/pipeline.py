@@ -36,6 +36,7 @@ from remit.decide import entries, facts
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
 from remit.decide.destination import destination_of
+from remit.decide.folding import BOUND, is_coarse
 from remit.decide.sequence import Sequencer, Step, Unreadable
 from remit.decide.session import Task
 from remit.decide.world import World
@@ -357,16 +358,22 @@ class Pipeline:
         decision = _decision(case, reason, probe=False)
         if decision.effect == "permit":
             return Step(decision, (entries.decision(self.configuration, case, decision, self._deadline(case)),))
+        if case.session is not None and case.session.denials >= bounds.SESSION_DENIALS:
+            # SECURITY: from here on whatever is denied is one record and a count.
+            decision = _decision(case, _bounds(case) or reason, probe=False)
+        coarse = is_coarse(decision.task, case.ask.action, decision.reason.code)
         earlier = world.denials.repeat(
             case.stream,
             entries.denial_key(case, decision),
             case.now,
             self.configuration.limits.denial_fold_ms,
-            entries.idempotency(case.ask) if case.ask.idempotency_key else "",
+            entries.idempotency(case.ask) if case.ask.idempotency_key and not coarse else "",
         )
         if earlier is not None:
             refs = self.configuration.policies.refs
-            return Step(entries.as_decision(earlier.answer, refs, case.now, earlier.total))
+            folded = entries.as_decision(earlier.answer, refs, case.now, earlier.total)
+            # It may be of other arguments; the answer is to this question.
+            return Step(msgspec.structs.replace(folded, action=case.ask.action, digest=case.digest))
         return Step(decision, (entries.decision(self.configuration, case, decision, 0),))
 
     def _record_fault(self, case: Case, world: World) -> Step[Decision]:
@@ -394,13 +401,14 @@ def _bounds(case: Case) -> Reason | None:
     session = _established(case.session)
     for name, value, bound in (
         ("calls", session.calls, bounds.SESSION_CALLS),
+        ("denials", session.denials, bounds.SESSION_DENIALS),
         ("labels", len(session.labels), bounds.SESSION_LABELS),
         ("destinations", len(session.destinations), bounds.SESSION_DESTINATIONS),
         ("bytes", session.bytes, bounds.SESSION_BYTES),
     ):
         if value >= bound:
             return Reason(
-                code="bound_reached",
+                code=BOUND,
                 message=f"this session has reached its bound of {bound} {name}",
                 next_step="complete this task and start another",
             )

@@ -125,6 +125,7 @@ class Session:
     destinations: set[str] = field(default_factory=set)
     untrusted: bool = False
     calls: int = 0
+    denials: int = 0
     bytes: int = 0
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)  # permits by idempotency key
     refusals: dict[str, dict[str, Any]] = field(default_factory=dict)  # denials by idempotency key, the last ones
@@ -203,6 +204,7 @@ class Session:
         if key := body.get("idempotencyKey"):
             self._answered(key, body)
         if body["effect"] != "permit":
+            self.denials += 1
             return
         permit = Permit(
             decision=body["id"],
