@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from remit.decide import entries
 from remit.decide.configuration import Configuration
-from remit.decide.sequence import Entry, Step
+from remit.decide.sequence import Entry, Step, Unreadable
 from remit.decide.session import PERMIT_OPEN
 from remit.decide.world import World, session_stream
 
+log = logging.getLogger("remit.decide")
+
+RETRY_MS: Final = 60_000
 BATCH: Final = 256  # records in one sweep, so that no sweep holds up decisions for long
 
 
@@ -20,8 +24,17 @@ def sweep(configuration: Configuration, world: World, now: int, *, everything: b
     """
     found: list[Entry] = []
     service = f"spiffe://{configuration.trust_domain}/remit"
-    for what, id_ in world.due(now, BATCH):
-        found.extend(_unknown(world, id_, service) if what == "permit" else _expired(world, id_, service))
+    due = world.due(now, BATCH)
+    for what, id_ in due:
+        try:
+            found.extend(_unknown(world, id_, service) if what == "permit" else _expired(world, id_, service))
+        except Unreadable:
+            world.postpone(due, now)
+            raise
+        except Exception:
+            # One session that can't be replayed must not keep the others from ending.
+            log.critical("ALARM the %s %s is due and its session can't be read", what, id_, exc_info=True)
+            world.postpone([(what, id_)], now + RETRY_MS)
     before = now if everything else now - configuration.limits.denial_fold_ms
     found.extend(entries.repeated(*counted) for counted in world.denials.settle(before, BATCH))
     return Step(len(found), tuple(found))

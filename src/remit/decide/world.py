@@ -173,6 +173,11 @@ class World:
                 found[what, id_] = None
         return list(found)
 
+    def postpone(self, due: Iterable[tuple[str, str]], until: int) -> None:
+        """Schedules again what could not be done."""
+        for what, id_ in due:
+            heapq.heappush(self._due, (until, what, id_))
+
     def _load(self, root: str) -> Session | None:
         session: Session | None = None
         for kind, body, at in self._replay("session/" + root):
