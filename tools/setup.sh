@@ -15,6 +15,7 @@ need "$python" python3
 need git git
 need node nodejs
 need npm npm
+need sqlite3 sqlite3
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 if ((${#missing[@]})); then
     echo "installing: ${missing[*]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
+import socket
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -26,6 +27,7 @@ def make_project(root: Path, *, trust_domain: str = "", operator: str = "") -> l
     root.mkdir(parents=True, exist_ok=True)
     values = {
         "{trust_domain}": trust_domain or f"{_word(root.resolve().name, 'project')}.internal",
+        "{port}": str(_free_port()),
         "{operator}": operator or _word(getpass.getuser(), "operator"),
     }
     written: list[Path] = []
@@ -54,3 +56,15 @@ def _copy(source: Traversable, target: Path, values: dict[str, str], written: li
 
 def _word(name: str, default: str) -> str:
     return re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:60] or default
+
+
+def _free_port() -> int:
+    """The first free port from 8181 on, so that several projects on one machine do not collide."""
+    for port in range(8181, 8281):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    return 8181

@@ -51,7 +51,7 @@ def rotate(context: click.Context, project: Path | None) -> None:
     click.echo(f"{ring.rotate(system_clock()).kid} signs from now on")
 
 
-@trust.command()
+@trust.command(context_settings={"ignore_unknown_options": True})
 @options.project
 @click.argument("kid")
 @click.pass_context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from remit.core.decisions import Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason
 from remit.core.identities import Lifecycle, Registration
@@ -93,3 +93,9 @@ class Remit(Protocol):
 
     async def close(self) -> None:
         """Gives back what it holds; afterwards every method raises `Unavailable`."""
+
+    async def __aenter__(self) -> Self:
+        """Itself."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Closes."""
