@@ -315,9 +315,9 @@ class Play:
         if expect.obligations is not None:
             obliged = {each.id: sorted(each.fields) for each in decision.obligations}
             wanted = {id_: sorted(fields) for id_, fields in expect.obligations.items()}
-            got = {id_: obliged.get(id_, []) for id_ in wanted}
-            if wanted != got:
-                yield Difference(what="obligations", expected=wanted, got=got)
+            found = {id_: obliged.get(id_, []) for id_ in wanted}
+            if wanted != found:
+                yield Difference(what="obligations", expected=wanted, got=found)
         yield from self._recorded(decision.id)
 
     def _recorded(self, key: str) -> Iterator[Difference]:

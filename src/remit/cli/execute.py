@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 import uvloop
 
+from remit.app.ancestry import held_grant
 from remit.app.folder import Folder
 from remit.app.session import TaskChoice, attached, begin_task, finish_task, point_for
 from remit.catalogue.document import load_catalogue
@@ -18,7 +18,6 @@ from remit.cli.failures import REFUSED, reported
 from remit.core.settings import read_settings
 from remit.enforce.arguments import read_arguments
 from remit.enforce.exec import execute as run_command
-from remit.sdk.grant import VARIABLE, grant_of_environment
 
 
 @click.command("exec")
@@ -88,8 +87,8 @@ async def _execute(
         grant = None
         if choice.intent:
             grant = await begin_task(folder, choice)
-        elif os.environ.get(VARIABLE):
-            grant = grant_of_environment()
+        else:
+            grant = held_grant(folder)
         code = REFUSED
         try:
             code = await run_command(action, arguments, command, decider=client, grant=grant, files=files)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import click
 import uvloop
 
+from remit.app.ancestry import held_grant
 from remit.app.folder import Folder
 from remit.app.session import TaskChoice, attached, begin_task, finish_task, point_for, server_for
 from remit.cli import options
@@ -16,7 +16,6 @@ from remit.cli.failures import reported
 from remit.cli.run import task_options
 from remit.core.settings import read_settings
 from remit.enforce.gateway import gateway as run_gateway
-from remit.sdk.grant import VARIABLE, grant_of_environment
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -81,5 +80,5 @@ async def _gateway(
                 return await run_gateway(command, server=name, decider=client, grant=grant, hang_seconds=seconds)
             finally:
                 await finish_task(folder, choice.starter, grant.task, completed=True)
-        held = grant_of_environment() if os.environ.get(VARIABLE) else None
+        held = held_grant(folder)
         return await run_gateway(command, server=name, decider=client, grant=held, hang_seconds=seconds)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 import uvloop
 
+from remit.app.ancestry import mark_run
 from remit.app.folder import Folder
 from remit.app.session import TaskChoice, attached, begin_task, finish_task, operator_path
 from remit.cli import options
@@ -81,11 +82,17 @@ async def _run(folder: Folder, choice: TaskChoice, agent: tuple[str, ...], keep:
         grant = await begin_task(folder, choice)
         click.secho(f"task {grant.task} ", fg="cyan", nl=False, err=True)
         click.echo(f"under {grant.intent}, for {grant.workload}", err=True)
-        environment = {**os.environ, VARIABLE: str(folder.run / f"{grant.task}.json"), "REMIT_PROJECT": str(folder.root)}
+        environment = {
+            **os.environ,
+            VARIABLE: str(folder.run / f"{grant.task}.json"),
+            "REMIT_PROJECT": str(folder.root),
+        }
         code = 1
+        mark = mark_run(folder, grant.task)
         try:
             code = await _agent(agent, environment)
         finally:
+            mark.unlink(missing_ok=True)
             if not keep:
                 await finish_task(folder, starter, grant.task, completed=code == 0)
         return code
