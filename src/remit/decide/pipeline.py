@@ -377,11 +377,9 @@ class Pipeline:
         return Step(decision, (entries.decision(self.configuration, case, decision, 0),))
 
     def _record_fault(self, case: Case, world: World) -> Step[Decision]:
-        if case.subject is None and world.registration(case.ask.caller.id) is None:
-            return Step(_decision(case, _FAULT, probe=False))
+        """The record that a step failed, without what that step was about; a fault that repeats is counted."""
         bare = Case(case.ask, case.now, case.digest, case.subject, session=case.session, tasks=case.tasks)
-        decision = _decision(bare, _FAULT, probe=False)
-        return Step(decision, (entries.decision(self.configuration, bare, decision, 0),))
+        return self._record(bare, _FAULT, world)
 
     def _deadline(self, case: Case) -> int:
         return case.now + self.configuration.limits.outcome_deadline_ms
