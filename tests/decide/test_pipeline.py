@@ -573,6 +573,16 @@ async def test_a_key_with_other_arguments_is_a_conflict(stage: Stage) -> None:
     assert fetched.permitted
 
 
+@staged(intents=CHILD_OF_ERRORS)
+async def test_attack_a_child_takes_its_parent_s_permit_by_its_key(stage: Stage) -> None:
+    parent = await stage.start()
+    child = await stage.start("narrow", "workload/helper", parent=parent.task)
+    assert await stage.refusal(child) == "not_justified"
+    await stage.permit(parent, idempotency_key="k")
+    with pytest.raises(Conflict):
+        await stage.authorize(child, idempotency_key="k")
+
+
 @staged()
 async def test_a_denial_for_a_key_stays_its_answer(stage: Stage) -> None:
     grant = await stage.start("pay-invoice", params={"invoice": "INV-1", "account": "DE89", "amount": "120.50"})

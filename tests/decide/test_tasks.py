@@ -141,6 +141,13 @@ async def test_a_task_on_behalf_of_a_person(stage: Stage) -> None:
     assert "onBehalfOf" not in stage.record_of(await stage.permit(named))["context"]["task"]
 
 
+@staged()
+async def test_attack_a_task_on_behalf_of_a_person_who_was_quarantined(stage: Stage) -> None:
+    for state in ("quarantined", "retired"):
+        await stage.change("person/eve", state)  # type: ignore[arg-type]
+        assert await refused(stage, stage.start(person=identity("person/eve"))) == f"identity_{state}"
+
+
 # --- children -----------------------------------------------------------------------------------------------
 
 FAMILY = {
@@ -293,6 +300,20 @@ async def test_ending_somebody_else_s_task(stage: Stage, who: Any) -> None:
             await stage.end(grant, state, by=who)  # type: ignore[arg-type]
     await stage.permit(grant)
     await stage.end(grant, by=ADMIN)
+
+
+@staged(intents=SELF_START)
+async def test_attack_a_workload_resumes_what_an_administrator_suspended(stage: Stage) -> None:
+    grant = await stage.start(starter=FINANCE)
+    await stage.end(grant, "suspended", by=ADMIN)
+    assert await refused(stage, stage.end(grant, "open", by=FINANCE)) == "suspended_by_another"
+    await stage.restart()
+    assert await refused(stage, stage.end(grant, "open", by=FINANCE)) == "suspended_by_another"
+    assert await stage.refusal(grant) == "task_suspended"
+    await stage.end(grant, "open", by=ADMIN)
+    await stage.end(grant, "suspended", by=FINANCE)
+    await stage.end(grant, "open", by=FINANCE)
+    await stage.permit(grant)
 
 
 @staged()

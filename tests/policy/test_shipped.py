@@ -113,7 +113,8 @@ def test_attack_workload_enforces_its_own_payment() -> None:
     ("who", "is_starter", "wanted"), [(ACCOUNTS, True, True), (ADMINISTRATOR, False, True), (WORKLOAD, False, False)]
 )
 def test_ending_a_task(who: Registration, is_starter: bool, wanted: bool) -> None:
-    facts = {"workload": entity_ref("Workload", WORKLOAD.id), "starter": ACCOUNTS.id, "isStarter": is_starter}
+    named = {"workload": entity_ref("Workload", WORKLOAD.id), "starter": ACCOUNTS.id, "isStarter": is_starter}
+    facts = named | {"state": "completed", "isSuspender": False}
     assert POLICIES.evaluate(who, "task.end", INSTALLATION, facts).permitted is wanted
 
 

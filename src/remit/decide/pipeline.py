@@ -428,10 +428,11 @@ def _earlier(case: Case, world: World, refs: Mapping[str, PolicyRef]) -> Decisio
     answer = session.answered(key) or world.denials.answered(case.stream, key)
     if answer is None:
         return None
-    if answer["digest"] != case.digest:
+    # SECURITY: also in another task of the tree, whose intent may be narrower than the one that was decided on.
+    if answer["digest"] != case.digest or answer["task"] != case.tasks[0].id:
         raise Conflict(
             "idempotency_conflict",
-            "this idempotency key was used for another action or other arguments",
+            "this idempotency key was used for another action, other arguments or another task",
             "use a new key for a new request",
         )
     return entries.as_decision(answer, refs, case.now)

@@ -39,6 +39,7 @@ class Task:
     emergency: bool
     depth: int
     state: TaskState = "open"
+    moved_by: str = ""  # who moved it to its state last
     calls: int = 0
     children: int = 0
 
@@ -179,6 +180,7 @@ class Session:
         task_id, state = body["task"], body["state"]
         if task_id in self.tasks:
             self.tasks[task_id].state = state
+            self.tasks[task_id].moved_by = body["by"]
             return
         parent = body.get("parent", "")
         if parent:

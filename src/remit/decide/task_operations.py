@@ -84,6 +84,10 @@ class TaskOperations(Operations):
         refusal = self._decide(caller, "task.start", resource, context, world, related=(workload,))
         if refusal is None and workload.state != "active":
             refusal = Reason(code=f"identity_{workload.state}", message=f"`{workload.id}` is {workload.state}")
+        behalf = world.registration(parent.on_behalf_of if parent is not None else person.id if person else "")
+        if refusal is None and behalf is not None and behalf.state != "active":
+            # SECURITY: a person's token outlives the person's quarantine.
+            refusal = Reason(code=f"identity_{behalf.state}", message=f"`{behalf.id}` is {behalf.state}")
         if refusal is None and parent is not None and caller.id not in (parent.workload, parent.starter):
             refusal = Reason(
                 code="parent_not_yours",
@@ -198,6 +202,7 @@ class TaskOperations(Operations):
         task = existing_task(world, task_id)
         context = {
             "isStarter": caller.id == task.starter,
+            "isSuspender": task.state != "suspended" or caller.id == task.moved_by,
             "starter": task.starter,
             "state": state,
             "workload": {"__entity": {"type": "Remit::Workload", "id": task.workload}},

@@ -51,7 +51,13 @@ CONTEXTS: Final[Mapping[str, tuple[str, Shape]]] = {  # administrative action: (
     ),
     "task.end": (
         "Installation",
-        shapes.record(workload=_WORKLOAD, starter=STRING, isStarter=BOOL, state=always(STRING, "the state to move to")),
+        shapes.record(
+            workload=_WORKLOAD,
+            starter=STRING,
+            isStarter=BOOL,
+            isSuspender=always(BOOL, "false where somebody else has suspended it"),
+            state=always(STRING, "the state to move to"),
+        ),
     ),
     "outcome.report": (
         "Server",
