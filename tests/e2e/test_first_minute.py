@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -45,6 +46,14 @@ def run(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedPro
     )
 
 
+def set_listen(project: Path, listen: str) -> None:
+    """Another address in `remit.toml`: other tests take ports at the same time."""
+    settings = (project / "remit.toml").read_text()
+    changed = re.sub(r'^listen = "[^"]*"', f'listen = "{listen}"', settings, flags=re.MULTILINE)
+    assert changed != settings
+    (project / "remit.toml").write_text(changed)
+
+
 def test_the_demo_shows_both_scenarios_and_verifies_its_records(short_path: Path) -> None:
     done = run(sys.executable, "-m", "examples.demo", cwd=ROOT, TMPDIR=str(short_path), COLUMNS="200")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -74,8 +83,7 @@ def test_a_folder_of_ones_own_works_from_init_to_verify(short_path: Path) -> Non
         return done.stdout + done.stderr
 
     remit("init", str(project))
-    settings = (project / "remit.toml").read_text()
-    (project / "remit.toml").write_text(settings.replace('listen = "127.0.0.1:8181"', 'listen = ""'))
+    set_listen(project, "")
     assert "in order" in remit("check")
     assert "4 passed, 0 failed" in remit("test")
     server = (sys.executable, "-m", "mcp_server_git", "--repository", str(short_path / "repository"))
@@ -90,9 +98,9 @@ def test_a_folder_of_ones_own_works_from_init_to_verify(short_path: Path) -> Non
     assert "git_reset refused" in ran  # the task does not justify it
     wait_gone(service_pid(Folder(project)))
     told = [json.loads(line) for line in remit("log", "--json").splitlines()]
-    decided = {line["action"]: line for line in told if "/" in line.get("action", "")}
-    assert {action: line["reason"] for action, line in decided.items()} == {
-        "git/git_log": "permitted",
+    decided = {line["action"]: line for line in told if line["kind"] == "decision" and "/" in line["action"]}
+    assert {action: line["note"] for action, line in decided.items()} == {
+        "git/git_log": "",
         "git/git_status": "action_unreviewed",
         "git/git_reset": "not_justified",
     }
@@ -105,8 +113,7 @@ def test_a_taken_port_is_told_with_what_to_do(short_path: Path) -> None:
     run(*REMIT, "init", str(project), cwd=short_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        settings = (project / "remit.toml").read_text()
-        (project / "remit.toml").write_text(settings.replace("127.0.0.1:8181", f"127.0.0.1:{port}"))
+        set_listen(project, f"127.0.0.1:{port}")
         up = run(*REMIT, "up", "--plain", cwd=project)
         ran = run(*REMIT, "run", "--intent", "answer-question", "--", "true", cwd=project)
     for refused in (up, ran):
