@@ -110,6 +110,38 @@ async def test_state_is_dropped_from_memory_and_comes_back(stage: Stage, monkeyp
     assert len(stage.records("outcome")) == 12
 
 
+@staged()
+async def test_attack_permits_in_many_sessions_fill_the_memory(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remit.decide.world.PERMITS_IN_MEMORY", 8)
+    grants = [await stage.start_payment() for _ in range(6)]
+    for grant in grants * 2:
+        await stage.permit(grant)
+        assert sum(len(session.permits) for session in stage.world._sessions.values()) == stage.world._permits <= 8
+    for grant in grants:
+        await stage.permit(grant, PAY, PAYMENT)
+    for grant in grants:
+        assert await stage.pays(grant) == "limit_reached"
+
+
+@staged()
+async def test_attack_long_lists_of_arguments_fill_the_memory(stage: Stage) -> None:
+    grant = await stage.start()
+    permit = await stage.permit(grant, "web/search", {"words": ["word"] * 2_000})
+    session = stage.world.session(grant.task)
+    assert session is not None
+    assert session.permits[permit.id].input == {}
+    assert stage.record_of(permit)["context"]["input"] == {"words": ["word"] * 2_000}
+
+
+@staged()
+async def test_heads_are_forgotten_in_the_middle_of_a_batch(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    grants = [await stage.start() for _ in range(4)]
+    monkeypatch.setattr("remit.storage.sqlite.HEADS", 2)
+    stage.store._heads.clear()
+    for decision in await together(*[stage.authorize(grant) for grant in grants * 3]):
+        assert decision.permitted, decision.reason
+
+
 # --- time ---------------------------------------------------------------------------------------------------
 
 

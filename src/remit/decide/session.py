@@ -220,7 +220,7 @@ class Session:
             at=at,
             deadline=body["deadline"],
             usage=body.get("usage", {}),
-            input=body["context"].get("input", {}),
+            input=_scalars(body["context"].get("input", {})),
         )
         self.permits[permit.decision] = permit
         self.open_permits += 1
@@ -279,6 +279,17 @@ class Session:
 def answer_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """What of a decision's record is needed to give the same answer again (`entries.as_decision`)."""
     return {name: body[name] for name in _ANSWER if name in body}
+
+
+def _scalars(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A typed record without its sets: prerequisites compare none, and they are as long as the caller likes."""
+    found: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, dict) and "__extn" not in value:
+            found[name] = _scalars(value)
+        elif not isinstance(value, list):
+            found[name] = value
+    return found
 
 
 def _value_at(step: Step, path: str) -> Any:

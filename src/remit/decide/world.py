@@ -22,6 +22,7 @@ from remit.decide.session import PERMIT_OPEN, Session
 
 ADMINISTRATION: Final = "administration"
 SESSIONS_IN_MEMORY: Final = 20_000
+PERMITS_IN_MEMORY: Final = 200_000  # of all sessions together, but for the one that was used last
 SETTLED_IN_MEMORY: Final = 4_096  # permits whose record or outcome may not be durable yet: more than a batch has
 FOLDED_AGAIN_MS: Final = 60_000  # denials this young are folded into again after they were replayed
 SKIPPED: Final = 10_000  # what is no longer due, looked at in one go
@@ -73,6 +74,7 @@ class World:
         self._find = find
         self._latest = latest  # ms of the last record
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._permits = 0  # of those sessions
         self.lives: dict[str, Life] = {}
         self.configuration: dict[str, Any] = {}
         self.modes: dict[str, Any] = {}
@@ -139,7 +141,7 @@ class World:
             for decision in [decision for decision, root in permits.items() if root in roots]:
                 del permits[decision]
         for root in roots:
-            self._sessions.pop(root, None)
+            self._drop(root)
         for stream in streams:
             self.load(stream)
 
@@ -161,6 +163,11 @@ class World:
         self.configuration, self.modes = {}, {}
         for kind, body, at in self._replay(stream):
             self.apply(stream, kind, body, at)
+
+    def trim(self) -> None:
+        """Forgets the sessions used longest ago while there are too many permits; only when all is durable."""
+        while self._permits > PERMITS_IN_MEMORY and len(self._sessions) > 1:
+            self._forget_oldest()
 
     def due(self, now: int, most: int) -> list[tuple[str, str]]:
         """At most `most` of what is due by `now`, no longer scheduled then: ("permit" | "task", id)."""
@@ -198,12 +205,23 @@ class World:
         return self._keep(session)
 
     def _keep(self, session: Session) -> Session:
+        self._drop(session.root)
         self._sessions[session.root] = session
+        self._permits += len(session.permits)
         if len(self._sessions) > SESSIONS_IN_MEMORY:
-            _, dropped = self._sessions.popitem(last=False)
-            for decision in dropped.permits:
-                self.unknown_permits.pop(decision, None)
+            self._forget_oldest()
         return session
+
+    def _forget_oldest(self) -> None:
+        root, session = next(iter(self._sessions.items()))
+        self._drop(root)
+        for decision in session.permits:
+            self.unknown_permits.pop(decision, None)
+
+    def _drop(self, root: str) -> None:
+        session = self._sessions.pop(root, None)
+        if session is not None:
+            self._permits -= len(session.permits)
 
     def _expect(self, decision: str, root: str, deadline: int) -> None:
         heapq.heappush(self._due, (deadline, "permit", decision))
@@ -212,6 +230,7 @@ class World:
     def _follow(self, session: Session, kind: str, body: dict[str, Any]) -> None:
         """Keeps up with one new record: what is due, and which permits wait for an outcome."""
         if kind == "decision" and body["effect"] == "permit":
+            self._permits += 1
             self._expect(body["id"], session.root, body["deadline"])
         elif kind in ("outcome", "resolution"):
             decision = body["decision"]

@@ -42,6 +42,7 @@ T = TypeVar("T")
 
 BATCH: Final = 128
 QUEUE: Final = 20_000
+HEADS: Final = 100_000  # streams whose last record is known without a look
 DEFER_SECONDS: Final = 0.01  # entries that nobody waits for are committed with the next batch, or after this
 
 # number, leaf hash and time (ms) of a stream's last record
@@ -217,6 +218,7 @@ class SqliteStore:
                 self._refuse(waiting, error)
                 return
             self._uncommitted = _Uncommitted()
+            self.world.trim()
         _answer(waiting)
 
     def _refuse(self, jobs: list[_Job], error: Exception) -> None:
@@ -356,8 +358,10 @@ class SqliteStore:
             sql = "SELECT n, bytes, t FROM records WHERE stream = ? ORDER BY n DESC LIMIT 1"
             row = self._db.execute(sql, (stream,)).fetchone()
             head = (row[0], leaf_hash(row[1]), row[2]) if row else (0, "", 0)
-            if len(self._heads) > 100_000:
-                self._heads.clear()
+            if len(self._heads) >= HEADS:
+                # SECURITY: what is not committed yet stands nowhere else; a second head of it would end the batch.
+                touched = self._uncommitted.touched
+                self._heads = {name: head for name, head in self._heads.items() if name in touched}
             self._heads[stream] = head
         return head
 
