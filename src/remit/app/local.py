@@ -101,10 +101,11 @@ async def _let_end(folder: Folder) -> None:
 
 
 def _start(folder: Folder) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "remit", "up", "--project", str(folder.root), "--while-attached", "--plain"]
+    # SECURITY: -P keeps the working directory, which may be the agent's, out of the places that code is loaded from.
+    command = [sys.executable, "-P", "-m", "remit", "up", "--project", str(folder.root), "--while-attached", "--plain"]
     with os.fdopen(os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own program with fixed arguments
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command, cwd=folder.root, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
     # It may end before this process does: somebody has to take its exit code.
     threading.Thread(target=process.wait, name="remit-service-exit", daemon=True).start()
