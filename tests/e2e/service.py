@@ -26,6 +26,7 @@ from remit.identity.keys import generate_key, private_jwk, thumbprint
 from remit.ledger.findings import Report
 from remit.sdk.client import Client
 from remit.sdk.grant import TaskGrant
+from remit.storage.reader import Reader
 
 START_SECONDS = 30.0
 REMIT = (sys.executable, "-m", "remit")
@@ -240,6 +241,13 @@ async def grants(folder: Folder, intent: str, count: int) -> list[TaskGrant]:
 async def point(folder: Folder) -> Client:
     """A client of the running service, as the enforcement point."""
     return await connect_as(folder, "pep/gateway")
+
+
+def decisions(folder: Folder) -> list[tuple[str, str, str]]:
+    """(action, effect, reason) of every recorded decision about a tool, in order."""
+    with Reader(folder.database) as reader:
+        bodies = [stored.record.body for stored in reader.records(kinds=("decision",))]
+    return [(body["action"], body["effect"], body["reason"]["code"]) for body in bodies if "/" in body["action"]]
 
 
 def told(report: Report) -> Sequence[str]:

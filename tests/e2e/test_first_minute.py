@@ -10,9 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from examples.demo import repository
 from remit.app.folder import Folder
-from tests.e2e.service import REMIT, service_pid, wait_gone
+from remit.storage.reader import Reader
+from tests.e2e.service import REMIT, decisions, service_pid, wait_gone
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -54,21 +57,48 @@ def set_listen(project: Path, listen: str) -> None:
     (project / "remit.toml").write_text(changed)
 
 
-def test_the_demo_shows_both_scenarios_and_verifies_its_records(short_path: Path) -> None:
+@pytest.mark.timeout(300)
+def test_the_demo_plays_both_scenarios_with_real_servers(short_path: Path) -> None:
     done = run(sys.executable, "-m", "examples.demo", cwd=ROOT, TMPDIR=str(short_path), COLUMNS="200")
     assert done.returncode == 0, done.stdout + done.stderr
-    for said in (
-        "not_justified",
-        "self_start",
-        "out_of_order",
-        "argument_not_bound",
-        "limit_reached",
-        "outside_window",
-    ):
-        assert said in done.stdout, said
     assert done.stdout.count("in order:") == 2
     assert "remit log show d_" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+    (finance,) = short_path.glob("remit-demo-*/finance")
+    (pipeline,) = short_path.glob("remit-demo-*/pipeline")
+    pay, read, deploy = "payments/pay_invoice", "files/read_text_file", "deploy/release"
+    assert decisions(Folder(finance)) == [
+        ("files/list_directory", "permit", "permitted"),
+        (read, "permit", "permitted"),
+        (pay, "deny", "not_justified"),  # under answer-question
+        (pay, "deny", "out_of_order"),
+        (read, "permit", "permitted"),
+        (pay, "deny", "argument_not_bound"),  # another account
+        (pay, "deny", "argument_not_bound"),  # ten times the amount
+        (pay, "deny", "argument_not_bound"),  # another invoice
+        (pay, "permit", "permitted"),
+        (pay, "deny", "limit_reached"),  # a second time
+        ("payments/payment_status", "permit", "permitted"),
+    ]
+    assert "payment_status done: paid 1840.50" in done.stdout
+    assert decisions(Folder(pipeline)) == [
+        (deploy, "deny", "outside_window"),
+        (deploy, "permit", "permitted"),  # the emergency of whoever is on call
+        (deploy, "deny", "argument_not_bound"),  # another artifact
+        (deploy, "permit", "permitted"),
+        ("git/git_log", "permit", "permitted"),
+        ("git/git_reset", "deny", "not_justified"),
+    ]
+    assert (pipeline / "deployed").read_bytes() == (pipeline / "web.tar").read_bytes()
+    # Who may not start a task is refused, on the record: the agent itself, and CI in an emergency.
+    assert refused_starts(Folder(finance)) == ["self_start"]
+    assert refused_starts(Folder(pipeline)) == ["starter_not_listed"]
+
+
+def refused_starts(folder: Folder) -> list[str]:
+    with Reader(folder.database) as reader:
+        bodies = [stored.record.body for stored in reader.records(kinds=("decision",))]
+    return [body["reason"]["code"] for body in bodies if body["action"] == "task.start"]
 
 
 def test_a_folder_of_ones_own_works_from_init_to_verify(short_path: Path) -> None:

@@ -7,6 +7,8 @@ import random
 import time
 from dataclasses import dataclass, field
 
+import pytest
+
 from remit.app.exports import verify_folder
 from remit.app.folder import Folder
 from remit.app.local import connect_as, ensure_service
@@ -94,6 +96,7 @@ def check(folder: Folder, acknowledged: Acknowledged) -> None:
     assert report.failed is False
 
 
+@pytest.mark.timeout(600)
 def test_kill_9_under_load_fifty_times_loses_nothing_acknowledged(folder: Folder) -> None:
     randomness = random.Random(20261122)
     acknowledged = Acknowledged()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from remit.app.exports import verify_folder
 from remit.app.folder import Folder
 from remit.core.decisions import Decision
@@ -14,6 +16,7 @@ TASKS = 1_000
 AT_ONCE = 25
 
 
+@pytest.mark.timeout(600)
 def test_two_concurrent_calls_against_a_limit_of_one_exactly_one_passes_1000_of_1000(folder: Folder) -> None:
     async def race() -> list[list[Decision]]:
         """Two enforcement points' connections ask at the same time, for each task."""
