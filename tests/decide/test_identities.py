@@ -133,6 +133,18 @@ async def test_a_change_of_groups_holds_at_once(stage: Stage) -> None:
     assert await stage.refusal(grant) == "identity_unknown"
 
 
+@staged()
+async def test_a_starter_taken_out_of_its_group_starts_nothing_more(stage: Stage) -> None:
+    eve = identity("person/eve")
+    await stage.start(starter=eve)
+    registered = stage.governor.registration(eve.id)
+    assert registered is not None
+    await stage.governor.register(ADMIN, msgspec.structs.replace(registered, groups=("guests",)))
+    with pytest.raises(Forbidden) as raised:
+        await stage.start(starter=eve)
+    assert raised.value.code == "starter_not_listed"
+
+
 # --- risk ---------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -65,6 +66,21 @@ async def test_a_sweep_that_fails_is_done_again(stage: Stage) -> None:
             await stage.governor.sweep_now()
     stage.store._db.execute("PRAGMA query_only = 0")
     assert await stage.governor.sweep_now() == 1
+
+
+@staged()
+async def test_the_sweeper_goes_on_by_itself_after_a_failure(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    grant = await stage.start()
+    await stage.permit(grant)
+    stage.store._db.execute("PRAGMA query_only = 1")
+    stage.clock.pass_(2 * MINUTE)
+    stage.governor.start()
+    await asyncio.sleep(0.4)
+    assert "ALARM what is due could not be recorded; it is tried again" in caplog.text
+    assert stage.records("outcome") == []
+    stage.store._db.execute("PRAGMA query_only = 0")
+    await asyncio.sleep(0.4)
+    assert [r.body["result"] for r in stage.records("outcome")] == ["unknown"]
 
 
 def steps_of(work: Callable[[], Any]) -> int:
