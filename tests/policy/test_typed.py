@@ -205,6 +205,13 @@ def test_a_schema_that_cannot_be_used_is_noticed_and_refuses() -> None:
     refused({"a": "x"}, lambda arguments: policies.typed_input(PAY, arguments))
 
 
+@pytest.mark.parametrize(
+    "more", [{"N": 1}, {"o": {"s": "x", "N": 9}}, {"o": {"\u017f": "x", "s": "x"}}, {"maybe": None, "Maybe": "x"}]
+)
+def test_attack_argument_in_other_letters_that_no_policy_sees(more: dict[str, Any]) -> None:
+    assert "only in case" in refused({"s": "text"} | more)
+
+
 def test_the_message_does_not_quote_the_value() -> None:
     message = refused({"s": "x", "i": "my secret"})
     assert "`input.i`" in message

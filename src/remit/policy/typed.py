@@ -161,6 +161,8 @@ def _scalar(shape: Shape, name: str) -> Convert:
 
 def _record(shape: Shape, name: str) -> Convert:
     fields = [(key, field.required, _converter(field.shape, f"{name}.{key}")) for key, field in shape.fields.items()]
+    known = shape.fields.keys()
+    folded = frozenset(key.casefold() for key in known)
 
     def convert(value: Any) -> dict[str, Any]:
         if type(value) is not dict:
@@ -173,6 +175,11 @@ def _record(shape: Shape, name: str) -> Convert:
                 result[key] = inner(item)
             elif required:
                 raise _invalid(f"`{name}.{key}` is missing")
+        if len(result) < len(value):
+            for key in value.keys() - known:
+                # SECURITY: a server that ignores case would take it for the argument that no policy saw.
+                if key.casefold() in folded:
+                    raise _invalid(f"`{name}` has a name that differs from a declared one only in case")
         return result
 
     return convert
