@@ -176,6 +176,13 @@ async def test_unknown_is_the_service_s_to_say(stage: Stage) -> None:
 
 
 @staged()
+async def test_attack_a_workload_sounds_the_alarm(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    permit = await stage.permit(await stage.start())
+    assert (await stage.report(permit, by=FINANCE, started=permit.expires + 1)).late
+    assert "ALARM" not in caplog.text
+
+
+@staged()
 async def test_late_use_is_said_with_an_alarm(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     grant = await stage.start()
     on_time, late = await stage.permit(grant), await stage.permit(grant)
