@@ -10,7 +10,7 @@ import pytest
 from remit.core import bounds
 from remit.core.canonical import request_digest
 from remit.core.decisions import Decision
-from remit.core.errors import Conflict, Forbidden
+from remit.core.errors import Conflict, Forbidden, TooLarge
 from remit.core.identities import Identity
 from tests.decide.stage import (
     APP,
@@ -531,6 +531,20 @@ async def test_listing_shows_what_could_be_permitted_and_changes_nothing(stage: 
     assert ended is not None
     assert ended.code == "task_completed"
     assert len(stage.bytes_().splitlines()) == len(before.splitlines()) + 1
+
+
+@staged()
+async def test_a_listing_without_bound_and_listings_in_a_loop(stage: Stage) -> None:
+    grant = await stage.start()
+    ask = stage.ask(grant, "", {})
+    with pytest.raises(TooLarge):
+        await stage.governor.listing(ask, "billing", {f"tool_{n}": "" for n in range(bounds.TOOLS_PER_SERVER + 1)})
+    stage.governor._rates._burst = 150.0
+    stage.governor._rates._per_second = 0.0
+    tools = {f"tool_{n}": "" for n in range(bounds.TOOLS_PER_SERVER)}
+    first, second = [await stage.governor.listing(ask, "billing", tools) for _ in range(2)]
+    assert {reason.code for reason in first.values() if reason} == {"action_unknown"}
+    assert {reason.code for reason in second.values() if reason} == {"rate_limited"}
 
 
 # --- idempotency --------------------------------------------------------------------------------------------

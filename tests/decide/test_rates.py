@@ -28,6 +28,17 @@ def test_a_burst_and_then_the_sustained_rate() -> None:
     assert [admitted.admit("a") for _ in range(4)] == [True, True, True, False]
 
 
+def test_what_costs_more_takes_more_and_never_more_than_a_burst() -> None:
+    time = Time()
+    admitted = Rates(1.0, 10, time)
+    assert admitted.admit("a", 7.5)
+    assert not admitted.admit("a", 3.0)
+    assert admitted.admit("a", 2.5)
+    time.now = 10.0
+    assert admitted.admit("a", 1000.0)
+    assert not admitted.admit("a")
+
+
 def test_refusals_use_up_nothing() -> None:
     time = Time()
     admitted = Rates(1.0, 1, time)

@@ -113,6 +113,7 @@ async def test_requests_that_do_not_fit(stage: Stage) -> None:
     assert await refused(stage, start("pay-invoice", params=PARAMS | {"x": 1})) == "parameter_unknown"
     assert await refused(stage, start("pay-invoice", params=PARAMS | {"amount": "1e9"})) == "parameter_invalid"
     assert await refused(stage, start(prompt="x" * (bounds.PROMPT_BYTES + 1))) == "prompt_too_long"
+    assert await refused(stage, start(prompt="half a \ud800 character", case_type="question")) == "record_invalid"
     assert await refused(stage, start(key="k" * 65)) == "key_missing"
     assert await refused(stage, start(case_type="other")) == "case_type_unknown"
     assert await refused(stage, start()) == "case_type_not_allowed"

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
+from remit.core import bounds
 from remit.core.canonical import request_digest
 from remit.core.decisions import Ask, Decision, Reason
-from remit.core.errors import Unavailable
+from remit.core.errors import TooLarge, Unavailable
 from remit.core.identities import Identity, Registration
 from remit.core.tasks import TaskRequest, TaskView
 from remit.decide import entries
@@ -36,6 +37,7 @@ _RATE_LIMITED: Final = Reason(
     message="this workload asks more often than it may",
     next_step="wait a second; `[limits]` in remit.toml sets the rate",
 )
+_TOOLS_PER_ASK: Final = 10  # of a listing: so many cost as much as one question
 _LAST_SWEEPS: Final = 400  # at a stop: 100,000 records
 
 
@@ -63,9 +65,15 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
         return self._counted("probe", await self._pipeline.probe(ask))
 
     async def listing(self, ask: Ask, server: str, tools: Mapping[str, str]) -> dict[str, Reason | None]:
-        """For each tool (name to its definition's digest): None where the task could be permitted, else why not."""
+        """For each tool (name to its definition's digest): None where the task could be permitted, else why not.
 
-        if not self._rates.admit(_proved(ask)):
+        Counts against the rate by the number of tools. `TooLarge` for more than a server may have.
+        """
+        if len(tools) > bounds.TOOLS_PER_SERVER:
+            raise TooLarge(
+                "too_many_tools", f"a listing has at most {bounds.TOOLS_PER_SERVER} tools", "ask for them in parts"
+            )
+        if not self._rates.admit(_proved(ask), max(1.0, len(tools) / _TOOLS_PER_ASK)):
             return dict.fromkeys(tools, _RATE_LIMITED)
 
         def work(world: World, now: int) -> Step[dict[str, Reason | None]]:

@@ -165,5 +165,5 @@ def registered(world: World, spiffe_id: str) -> Registration:
 
 
 def check_length(text: str, what: str) -> None:
-    if len(text.encode()) > 1024:
+    if len(text.encode(errors="surrogatepass")) > 1024:
         raise TooLarge("text_too_long", f"the {what} is longer than 1,024 bytes", "shorten it")

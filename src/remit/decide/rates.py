@@ -19,13 +19,14 @@ class Rates:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def admit(self, name: str) -> bool:
-        """Whether one more may pass now; takes it if so."""
+    def admit(self, name: str, cost: float = 1.0) -> bool:
+        """Whether one more may pass now; takes it if so. What costs more than a burst costs all of it."""
+        cost = min(cost, self._burst)
         now = self._clock()
         level, at = self._buckets.pop(name, (self._burst, now))
         level = min(self._burst, level + (now - at) * self._per_second)
-        admitted = level >= 1.0
-        self._buckets[name] = (level - 1.0 if admitted else level, now)
+        admitted = level >= cost
+        self._buckets[name] = (level - cost if admitted else level, now)
         if len(self._buckets) > BUCKETS:
             self._buckets.popitem(last=False)
         return admitted

@@ -225,7 +225,7 @@ class TaskOperations(Operations):
 
 
 def _check_request(request: TaskRequest, intent: Intent) -> None:
-    if len(request.prompt.encode()) > bounds.PROMPT_BYTES:
+    if len(request.prompt.encode(errors="surrogatepass")) > bounds.PROMPT_BYTES:
         raise TooLarge("prompt_too_long", f"the prompt is longer than {bounds.PROMPT_BYTES} bytes", "shorten it")
     if not request.key or len(request.key) > 64:
         raise InvalidInput("key_missing", "a task is bound to a key from the first day", "send its RFC 7638 thumbprint")
