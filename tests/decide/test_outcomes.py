@@ -278,6 +278,36 @@ async def test_a_prerequisite_wants_the_right_step(stage: Stage) -> None:
     assert await stage.pays(grant) == "permitted"
 
 
+PLAIN = {
+    "plain": """
+description: Look, then read.
+actions: [web/search, billing/read_invoice]
+starters: [starter/app]
+workloads: [group:agents]
+order:
+  - {name: searched, before: [billing/read_invoice], done: web/search}
+"""
+}
+
+
+@staged(intents=PLAIN)
+async def test_what_failed_or_is_unknown_is_not_done(stage: Stage) -> None:
+    grant = await stage.start("plain")
+    for result in ("error", "not_executed"):
+        await stage.report(await stage.permit(grant, "web/search", {}), result)  # type: ignore[arg-type]
+        assert await stage.refusal(grant) == "out_of_order"
+    unknown = await stage.permit(grant, "web/search", {})
+    await stage.pass_(2 * MINUTE)
+    assert await stage.refusal(grant) == "out_of_order"
+    # An operator's word on it gives nothing to go on either; the enforcement point's does.
+    await stage.governor.resolve(ADMIN, unknown.id, "response", "")
+    assert await stage.refusal(grant) == "out_of_order"
+    later = await stage.permit(grant, "web/search", {})
+    await stage.pass_(2 * MINUTE)
+    await stage.report(later)
+    await stage.permit(grant)
+
+
 @staged()
 async def test_a_prerequisite_is_of_this_task_tree(stage: Stage) -> None:
     other = await stage.start_payment()
