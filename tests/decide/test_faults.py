@@ -103,6 +103,17 @@ async def test_a_fault_that_keeps_the_record_from_being_made_denies(
 
 
 @staged()
+async def test_attack_an_action_s_name_writes_a_line_of_its_own_into_the_log(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    grant = await stage.start()
+    monkeypatch.setattr(Pipeline, "_known", fail)
+    assert await stage.refusal(grant, "web/x\nCRITICAL forged \x1b[2J") == "internal_fault"
+    assert "\nCRITICAL" not in caplog.text
+    assert "\x1b" not in caplog.text
+
+
+@staged()
 async def test_a_fault_in_the_world_denies(stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     grant = await stage.start()
     for part in ("registration", "session", "life"):

@@ -83,7 +83,7 @@ class Pipeline:
         except Unavailable as error:
             return _refusal(ask, digest, Reason(code=error.code, message=error.message, next_step=error.next_step))
         except Exception:
-            log.critical("ALARM the decision of %s failed; it is denied", ask.action, exc_info=True)
+            log.critical("ALARM the decision of %a failed; it is denied", ask.action[:256], exc_info=True)
             return _refusal(ask, digest, _FAULT)
 
     def _step(self, ask: Ask, digest: str, consume: bool, asked: float, world: World, now: int) -> Step[Decision]:
@@ -99,7 +99,7 @@ class Pipeline:
             raise
         except Exception:
             # The one place where an exception becomes a deny; the record says that it was one.
-            log.critical("ALARM a step of the pipeline failed for %s; it is denied", ask.action, exc_info=True)
+            log.critical("ALARM a step of the pipeline failed for %a; it is denied", ask.action[:256], exc_info=True)
             return (
                 self._record_fault(case, world) if consume else Step(_decision(case, _FAULT, probe=True), durable=False)
             )
