@@ -98,6 +98,40 @@ async def test_conditions_of_a_prerequisite(stage: Stage, where: str, output: di
 _OPTIONAL = ": {type: string, required: false}"
 
 
+TWO = {
+    "two": """
+description: Read twice, with conditions that overlap.
+actions: [billing/read_invoice, web/search, web/fetch, own/look]
+starters: [starter/app]
+workloads: [group:agents]
+order:
+  - {name: read, before: [web/search], done: billing/read_invoice, where: {input.invoice: "'A'"}}
+  - {name: read-open, before: [web/fetch], done: billing/read_invoice,
+     where: {input.invoice: "'A'", output.status: "'open'"}}
+  - {name: read-any, before: [own/look], done: billing/read_invoice}
+"""
+}
+
+
+@staged(intents=TWO)
+async def test_conditions_that_overlap_are_kept_apart(stage: Stage) -> None:
+    grant = await stage.start("two")
+    url = {"url": "https://a.example"}
+
+    async def possible() -> list[bool]:
+        look = await stage.governor.probe(stage.ask_itself(grant))
+        asked = [await stage.probe(grant, "web/search", {}), await stage.probe(grant, FETCH, url), look]
+        return [decision.permitted for decision in asked]
+
+    assert await possible() == [False, False, False]
+    await stage.report(await stage.permit(grant, READ, {"invoice": "B"}), output={"status": "open"})
+    assert await possible() == [False, False, True]
+    await stage.report(await stage.permit(grant, READ, {"invoice": "A"}), output={"status": "paid"})
+    assert await possible() == [True, False, True]
+    await stage.report(await stage.permit(grant, READ, {"invoice": "A"}), output={"status": "open"})
+    assert await possible() == [True, True, True]
+
+
 @staged()
 async def test_looking_up_a_step_costs_the_same_after_many(stage: Stage) -> None:
     grant = await stage.start_payment()
