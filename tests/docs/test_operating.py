@@ -31,7 +31,7 @@ def alarms() -> set[str]:
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("ALARM "):
-                found.add(re.sub(r"%[sd]", "…", node.value))
+                found.add(re.sub(r"%[sda]", "…", node.value))
     return found
 
 
