@@ -86,11 +86,24 @@ async def test_retired_never_comes_back(stage: Stage) -> None:
 
 
 @staged()
+async def test_attack_a_workload_s_key_is_registered_as_its_enforcement_point(stage: Stage) -> None:
+    point = Registration(
+        id=spiffe("pep/own"), kind="service", roles=("pep",), owner="ada", key="k-finance", servers=("payments",)
+    )
+    with pytest.raises(Conflict) as raised:
+        await stage.governor.register(ADMIN, point)
+    assert raised.value.code == "key_taken"
+    assert stage.governor.registration(point.id) is None
+    await stage.change("workload/finance", "retired")
+    await stage.governor.register(ADMIN, point)  # nobody else has it any more
+
+
+@staged()
 async def test_registering_again_does_not_lift_a_quarantine(stage: Stage) -> None:
     await stage.change("workload/finance", "quarantined")
     registered = stage.governor.registration(FINANCE.id)
     assert registered is not None
-    kept = await stage.governor.register(ADMIN, msgspec.structs.replace(registered, state="active", key="k-other"))
+    kept = await stage.governor.register(ADMIN, msgspec.structs.replace(registered, state="active", key="k-newer"))
     assert kept.state == "quarantined"
     await stage.restart()
     again = stage.governor.registration(FINANCE.id)

@@ -29,6 +29,15 @@ class IdentityOperations(Operations):
             existing = world.registration(wanted.id)
             if existing is not None and existing.state == "retired":
                 raise Conflict("identity_retired", f"`{wanted.id}` is retired", "a retired identity does not come back")
+            for other in world.lives.values():
+                same = other.registration
+                if same is None or same.id == wanted.id or same.state == "retired":
+                    continue
+                if wanted.key and same.key == wanted.key:
+                    # SECURITY: with one key for both, a workload would be its own enforcement point or starter.
+                    raise Conflict(
+                        "key_taken", f"`{same.id}` is registered with this key", "make a key for each identity"
+                    )
             kept = msgspec.structs.replace(wanted, state=existing.state if existing else "active")
             return Step(kept, () if kept == existing else (entries.registration(kept, caller.id, ""),))
 
