@@ -46,7 +46,7 @@ times = st.sampled_from([0, START - 1, START, START + 1, FAR]) | st.integers(-(2
 identities = st.builds(Identity, id=ids, key=keys, expires=times)
 
 bounded = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 
 
