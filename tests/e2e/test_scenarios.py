@@ -124,22 +124,26 @@ def test_quarantine_in_the_middle_of_a_task_refuses_the_next_call(finance: Folde
 
 
 def test_a_gateway_refuses_while_the_service_is_away_and_goes_on_when_it_is_back(finance: Folder) -> None:
+    services = [Service(finance)]
+
     async def story() -> None:
         payments = (sys.executable, str(finance.root / "payments_server.py"))
-        running = await asyncio.to_thread(Service, finance)
         async with gateway(finance, "payments", *payments, intent="answer-question") as client:
             assert (await call(client, "payment_status", invoice="INV-2041"))[0]
             for how in ("stop", "kill"):
-                await asyncio.to_thread(getattr(running, how))
+                await asyncio.to_thread(getattr(services[-1], how))
                 carried_out, text = await call(client, "payment_status", invoice="INV-2041")
                 assert not carried_out
                 assert "no service answers" in text or "the connection to the service ended" in text
                 assert "remit up" in text
-                running = await asyncio.to_thread(Service, finance)
+                services.append(await asyncio.to_thread(Service, finance))
                 assert (await call(client, "payment_status", invoice="INV-2041"))[0]
-        await asyncio.to_thread(running.stop)
 
-    asyncio.run(story())
+    try:
+        asyncio.run(story())
+        assert services[-1].stop() == 0
+    finally:
+        services[-1].kill()
     assert [effect for _, effect, _ in decisions(finance)] == ["permit"] * 3
     assert told(verify_folder(finance)) == []
 

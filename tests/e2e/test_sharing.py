@@ -127,10 +127,10 @@ def test_an_embedded_folder_refuses_up_and_a_second_opener(folder: Folder) -> No
             with pytest.raises(Conflict) as caught:
                 await remit.open(folder.root)
             assert caught.value.code == "folder_in_use"
-        with_service = await asyncio.to_thread(Service, folder)
-        assert await asyncio.to_thread(with_service.stop) == 0
 
     asyncio.run(story())
+    with service(folder):
+        assert is_served(folder)
 
 
 def test_a_stale_socket_and_lock_are_no_obstacle(folder: Folder) -> None:
