@@ -130,6 +130,16 @@ async def test_an_id_that_can_t_be_registered(stage: Stage, id_: str) -> None:
 
 
 @staged()
+async def test_one_key_for_a_workload_and_its_enforcement_point(stage: Stage) -> None:
+    for key in ("k-gateway", "k-app", "k-admin"):
+        with pytest.raises(Conflict) as raised:
+            await stage.governor.register(ADMIN, msgspec.structs.replace(NEW, key=key))
+        assert raised.value.code == "key_taken"
+    await stage.governor.register(ADMIN, NEW)
+    await stage.governor.register(ADMIN, msgspec.structs.replace(NEW, description="its own key is its own"))
+
+
+@staged()
 async def test_a_registration_that_no_record_can_hold(stage: Stage) -> None:
     with pytest.raises(RemitError) as raised:
         await stage.governor.register(ADMIN, msgspec.structs.replace(NEW, description="x" * 70_000))

@@ -138,6 +138,29 @@ async def test_a_commit_that_fails_denies_and_recovers(
     assert before["lives"] == live["lives"]
 
 
+@pytest.mark.parametrize("place", ["records", "openings", "pending", "BEGIN", "COMMIT"])
+@staged()
+async def test_a_failure_in_the_middle_of_a_transaction_leaves_nothing_of_it(stage: Stage, place: str) -> None:
+    grant = await stage.start()
+    await stage.permit(grant)
+    before, records = stage.state(), stage.bytes_()
+
+    def deny(action: int, first: str | None, *_: Any) -> int:
+        return sqlite3.SQLITE_DENY if place == first and action != sqlite3.SQLITE_READ else sqlite3.SQLITE_OK
+
+    stage.store._db.set_authorizer(deny)
+    # It opens a task with a prompt: a record, an opening, and a session in which something is pending.
+    with pytest.raises(Unavailable):
+        await stage.start(prompt="words")
+    stage.store._db.set_authorizer(None)
+    assert (stage.state(), stage.bytes_()) == (before, records)
+    for table in ("openings", "pending"):
+        rows = stage.store._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        assert rows == {"openings": 0, "pending": 1}[table]
+    await stage.permit(await stage.start(prompt="words"))
+    assert await stage.refusal(grant, PAY, PAYMENT) == "not_justified"
+
+
 @pytest.mark.parametrize("kind", FAILURES)
 @staged()
 async def test_what_was_due_during_a_failure_is_recorded_after_it(stage: Stage, kind: str) -> None:
