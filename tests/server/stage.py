@@ -161,7 +161,10 @@ async def ask(
 ) -> Answered:
     """One request by hand: with the holder's fresh proof, or with these credentials, or with none."""
     url = (origin or (stage.url if tcp else "http://remit.local")) + path
-    sent = {"Host": "remit.local", **(holder.headers(method, url, system_clock()) if holder else credentials or {})}
+    sent = {
+        "Host": "127.0.0.1" if tcp else "remit.local",
+        **(holder.headers(method, url, system_clock()) if holder else credentials or {}),
+    }
     data = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
     if body is not None:
         sent |= {"Content-Type": "application/json", "Content-Length": str(len(data))}

@@ -133,6 +133,20 @@ def test_two_proofs_in_one_request(tmp_path: Path) -> None:
     run(main())
 
 
+def test_dns_rebinding_reads_nothing_that_needs_no_credentials(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as stage:
+            for path in ("/metrics", "/healthz", "/v1/keys"):
+                for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "a@127.0.0.1", ""):
+                    rebound = await ask(stage, "GET", path, headers={"Host": host}, tcp=True)
+                    assert (rebound.status, rebound.json["code"]) == (400, "host_unknown"), (path, host)
+                for host in ("127.0.0.1", "localhost:8181", "[::1]:8181"):
+                    assert (await ask(stage, "GET", path, headers={"Host": host}, tcp=True)).status == 200
+                assert (await ask(stage, "GET", path, headers={"Host": "any.example"})).status == 200  # the unix socket
+
+    run(main())
+
+
 def test_host_spoofing(tmp_path: Path) -> None:
     """A proof for another site is no proof here, whatever `Host` says; and `Host` breaks no good proof."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from remit.app.folder import Folder
+from remit.core.errors import DocumentError
 from remit.core.identities import Registration, Role
-from remit.core.settings import Settings
+from remit.core.settings import FILE, Settings
 from remit.identity.keys import generate_key, load_key, save_key, thumbprint
 
 ADMINISTRATORS = "administrators"
@@ -18,10 +19,20 @@ def spiffe_id(trust_domain: str, path: str) -> str:
 def declared(settings: Settings, folder: Folder) -> tuple[Registration, ...]:
     """The registrations that `remit.toml` asks for; a key that it does not name is made, or read, in `.remit/keys`."""
     found: list[Registration] = []
+    keys: dict[str, str] = {}
 
     def add(path: str, roles: tuple[Role, ...], key: str, **fields: object) -> None:
         known = key or local_key(folder, path)
         identity = spiffe_id(settings.trust_domain, path)
+        if known in keys:
+            # SECURITY: with one key for both, a workload could be its own enforcement point.
+            raise DocumentError(
+                f"`{path}` and `{keys[known]}` have the same key",
+                path=folder.root / FILE,
+                next_step="give each identity a key of its own",
+                code="key_taken",
+            )
+        keys[known] = path
         found.append(Registration(id=identity, roles=roles, key=known, **fields))  # type: ignore[arg-type]  # checked by the settings
 
     for workload in settings.workloads:

@@ -235,6 +235,14 @@ class Pipeline:
                 )
             if each.expires <= now:
                 return Reason(code="task_expired", message=f"the time of task `{each.id}` is over", next_step=_START)
+            behalf = world.registration(each.on_behalf_of) if each.on_behalf_of else None
+            if behalf is not None and behalf.state != "active":
+                # SECURITY: a person's quarantine reaches what is done on their behalf.
+                return Reason(
+                    code=f"identity_{behalf.state}",
+                    message=f"`{behalf.id}`, on whose behalf this task runs, is {behalf.state}",
+                    next_step="ask its owner or an administrator",
+                )
             if each.intent not in self.configuration.intents:
                 return Reason(
                     code="intent_unknown",

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from remit.core.clock import Clock, system_clock
 from remit.core.errors import NotFound, RemitError
 from remit.server.answer import Answer, json_answer
-from remit.server.authentication import Authentication
+from remit.server.authentication import UNIX_ORIGIN, Authentication
 from remit.server.endpoint import Endpoint
 from remit.server.openapi import openapi
 from remit.server.operation import Operation
@@ -26,7 +26,6 @@ from remit.server.routes import OPERATIONS
 from remit.server.serving import Call, Serving
 
 SVID_SECONDS = 3600
-UNIX_ORIGIN = "http://remit.local"
 
 
 class MethodNotAllowed(RemitError):

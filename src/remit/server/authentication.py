@@ -13,11 +13,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from remit.core import bounds
-from remit.core.errors import RemitError, Unauthenticated, Unavailable
+from remit.core.errors import InvalidInput, RemitError, Unauthenticated, Unavailable
 from remit.core.identities import Registration
 from remit.server.answer import send_answer
 from remit.server.problems import internal_error, problem
@@ -28,6 +29,10 @@ SVIDS: Final = "/v1/svids"
 IN_FLIGHT: Final = 512  # requests at once, streams not counted
 
 _log = logging.getLogger("remit.server")
+
+
+UNIX_ORIGIN: Final = "http://remit.local"
+LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class Authentication:
@@ -80,6 +85,7 @@ class Authentication:
         now = scope["remit.now"] = self.serving.clock()
         scope["remit.key_proof"] = None
         if scope["path"] in self.public and scope["method"] in ("GET", "HEAD"):
+            _check_host(scope)
             scope["remit.caller"] = None
             return
         authorization, proof = _credentials(scope)
@@ -149,6 +155,20 @@ def _url(scope: Scope) -> str:
         raise Unauthenticated("origin_unknown", "the listener has no origin, so that no proof can be checked")
     path: str = scope["raw_path"].decode("ascii")
     return f"{origin}{path}"
+
+
+def _check_host(scope: Scope) -> None:
+    """Refuses a question without credentials that was meant for another host."""
+    origin = scope.get("state", {}).get("remit_origin", "")
+    if origin in ("", UNIX_ORIGIN):
+        return
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+    named = urlsplit(f"//{host}").hostname if "/" not in host and "@" not in host else None
+    # SECURITY: a page in a browser can bind its own name to a loopback address and read what needs no credentials.
+    if named not in (*LOOPBACK, urlsplit(origin).hostname):
+        raise InvalidInput(
+            "host_unknown", "the `Host` header names another host", "use the address that the service prints"
+        )
 
 
 def _has_body(scope: Scope) -> bool:

@@ -16,7 +16,7 @@ from uvicorn.config import Config
 from uvicorn.server import Server
 
 from remit.core.errors import Unavailable
-from remit.server.app import UNIX_ORIGIN
+from remit.server.authentication import UNIX_ORIGIN
 from remit.server.protocol import BoundedProtocol
 from remit.server.sockets import bind_loopback, bind_unix, origin_of, remove_socket, socket_file
 
