@@ -166,6 +166,7 @@ class Operations(RuleBasedStateMachine):
     @precondition(lambda self: self.grants)
     @rule(which=some, action=st.sampled_from(ACTIONS), caller=st.sampled_from(WHO))
     def probe(self, which: int, action: tuple[str, dict[str, Any]], caller: Any) -> None:
+        self.stage.store._settle([])  # outcomes that were answered before they were durable
         before = self.stage.bytes_()
         decision = self.run(self.stage.probe(self.grant(which), *action, caller=caller))
         assert decision is not None
