@@ -143,6 +143,16 @@ async def test_a_task_on_behalf_of_a_person(stage: Stage) -> None:
 
 
 @staged()
+async def test_attack_a_task_that_goes_on_for_a_person_who_was_quarantined(stage: Stage) -> None:
+    grant = await stage.start(person=identity("person/eve"))
+    await stage.permit(grant)
+    await stage.change("person/eve", "quarantined")
+    assert await stage.refusal(grant) == "identity_quarantined"
+    await stage.change("person/eve", "active")
+    await stage.permit(grant)
+
+
+@staged()
 async def test_attack_a_task_on_behalf_of_a_person_who_was_quarantined(stage: Stage) -> None:
     for state in ("quarantined", "retired"):
         await stage.change("person/eve", state)  # type: ignore[arg-type]
