@@ -198,6 +198,21 @@ risk_at_most: 60
 """,
 }
 
+CHILDREN = {
+    "answer": INTENTS["answer"] + "children: [narrow]\n",
+    "narrow": """
+description: Read invoices.
+actions: [billing/read_invoice]
+starters: [workload/finance, starter/app]
+workloads: [group:agents]
+time_to_live: 2h
+""",
+}
+FETCHING_CHILD = {
+    "answer": INTENTS["answer"] + "children: [narrow]\n",
+    "narrow": CHILDREN["narrow"].replace("billing/read_invoice", "web/fetch"),
+}
+
 
 class Clock:
     """Integer milliseconds, UTC, that stand still."""
