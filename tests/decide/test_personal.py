@@ -159,6 +159,38 @@ async def test_an_erased_value_satisfies_nothing_and_breaks_nothing(stage: Stage
     assert "ALARM" not in caplog.text
 
 
+AMOUNTS = {
+    "billing": CATALOGUE["billing"].replace("    labels: [fin", "    personal: [output.amount]\n    labels: [fin")
+}
+UP_TO = {
+    "up-to": """
+description: Pay at most what was read.
+actions: [billing/read_invoice, payments/pay_invoice]
+starters: [starter/app]
+workloads: [group:agents]
+order:
+  - {name: read, before: [payments/pay_invoice], done: billing/read_invoice}
+bindings:
+  - {action: payments/pay_invoice, argument: input.amount, at_most: done.read.amount}
+"""
+}
+
+
+@staged(intents=UP_TO, catalogue=AMOUNTS)
+async def test_an_erased_amount_is_a_missing_one(stage: Stage, caplog: Any) -> None:
+    grant = await stage.start("up-to")
+    await stage.report(await stage.permit(grant), output={"amount": 7012})
+    assert (await stage.probe(grant, PAY, {"invoice": "I", "amount": 7012})).permitted
+    assert b"7012" not in stage.bytes_()
+    await stage.close()
+    with sqlite3.connect(stage.folder.database) as db:
+        db.execute("DELETE FROM openings WHERE path LIKE '/selected/%'")
+    db.close()
+    await stage.open()
+    assert await stage.refusal(grant, PAY, {"invoice": "I", "amount": 1}) == "argument_not_bound"
+    assert "ALARM" not in caplog.text
+
+
 LONG = {
     "answer": INTENTS["answer"]
     + """
