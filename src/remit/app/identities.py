@@ -5,10 +5,12 @@ from __future__ import annotations
 from remit.app.folder import Folder
 from remit.core.errors import DocumentError
 from remit.core.identities import Registration, Role
-from remit.core.settings import FILE, Settings
+from remit.core.settings import FILE, PepSeed, PersonSeed, Settings, StarterSeed, WorkloadSeed
 from remit.identity.keys import generate_key, load_key, save_key, thumbprint
 
 ADMINISTRATORS = "administrators"
+
+Seed = WorkloadSeed | StarterSeed | PepSeed | PersonSeed
 
 
 def spiffe_id(trust_domain: str, path: str) -> str:
@@ -18,70 +20,54 @@ def spiffe_id(trust_domain: str, path: str) -> str:
 
 def declared(settings: Settings, folder: Folder) -> tuple[Registration, ...]:
     """The registrations that `remit.toml` asks for; a key that it does not name is made, or read, in `.remit/keys`."""
-    found: list[Registration] = []
+    wanted: list[tuple[str, tuple[Role, ...], Seed]] = [
+        *((f"workload/{seed.name}", ("workload",), seed) for seed in settings.workloads),
+        *((f"starter/{seed.name}", ("starter",), seed) for seed in settings.starters),
+        *((f"pep/{seed.name}", ("pep",), seed) for seed in settings.enforcement_points),
+        *((f"person/{seed.name}", seed.roles, seed) for seed in settings.people),
+    ]
     keys: dict[str, str] = {}
-
-    def add(path: str, roles: tuple[Role, ...], key: str, **fields: object) -> None:
-        known = key or local_key(folder, path)
-        identity = spiffe_id(settings.trust_domain, path)
-        if known in keys:
+    found: list[Registration] = []
+    for path, roles, seed in wanted:
+        key = seed.key or local_key(folder, path)
+        if key in keys:
             # SECURITY: with one key for both, a workload could be its own enforcement point.
             raise DocumentError(
-                f"`{path}` and `{keys[known]}` have the same key",
+                f"`{path}` and `{keys[key]}` have the same key",
                 path=folder.root / FILE,
                 next_step="give each identity a key of its own",
                 code="key_taken",
             )
-        keys[known] = path
-        found.append(Registration(id=identity, roles=roles, key=known, **fields))  # type: ignore[arg-type]  # checked by the settings
-
-    for workload in settings.workloads:
-        add(
-            f"workload/{workload.name}",
-            ("workload",),
-            workload.key,
-            kind=workload.kind,
-            owner=workload.owner,
-            groups=workload.groups,
-            environment=workload.environment,
-            mode=workload.mode,
-            description=workload.description,
-        )
-    for starter in settings.starters:
-        add(
-            f"starter/{starter.name}",
-            ("starter",),
-            starter.key,
-            kind=starter.kind,
-            owner=starter.owner,
-            groups=starter.groups,
-            environment=starter.environment,
-            description=starter.description,
-        )
-    for point in settings.enforcement_points:
-        add(
-            f"pep/{point.name}",
-            ("pep",),
-            point.key,
-            kind=point.kind,
-            owner=point.owner,
-            groups=point.groups,
-            environment=point.environment,
-            servers=point.servers,
-            description=point.description,
-        )
-    for person in settings.people:
-        administers = "administrator" in person.roles and ADMINISTRATORS not in person.groups
-        add(
-            f"person/{person.name}",
-            person.roles,
-            person.key,
-            kind="person",
-            owner=person.name,
-            groups=(*person.groups, ADMINISTRATORS) if administers else person.groups,
-            description=person.description,
-        )
+        keys[key] = path
+        found.append(_registration(spiffe_id(settings.trust_domain, path), roles, key, seed))
     return tuple(found)
+
+
+def _registration(identity: str, roles: tuple[Role, ...], key: str, seed: Seed) -> Registration:
+    if isinstance(seed, PersonSeed):
+        administers = "administrator" in roles and ADMINISTRATORS not in seed.groups
+        groups = (*seed.groups, ADMINISTRATORS) if administers else seed.groups
+        return Registration(
+            id=identity,
+            kind="person",
+            roles=roles,
+            key=key,
+            owner=seed.name,
+            groups=groups,
+            description=seed.description,
+        )
+    return Registration(
+        id=identity,
+        kind=seed.kind,
+        roles=roles,
+        key=key,
+        owner=seed.owner,
+        groups=seed.groups,
+        environment=seed.environment,
+        servers=seed.servers if isinstance(seed, PepSeed) else (),
+        mode=seed.mode if isinstance(seed, WorkloadSeed) else None,
+        description=seed.description,
+    )
 
 
 def declared_in(settings: Settings) -> frozenset[str]:
