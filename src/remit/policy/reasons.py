@@ -28,6 +28,7 @@ _ORDER: Final = (
     "case_type_not_allowed",
     "enforcement_point_not_registered",
     "not_its_permit",
+    "suspended_by_another",
     "self_enforced",
     "not_justified",
     "limit_reached",  # of calls
