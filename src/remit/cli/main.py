@@ -63,7 +63,7 @@ class Commands(click.Group):
             commands = [(name, self.get_command(ctx, name)) for name in names]
             with formatter.section(title):
                 formatter.write_dl(
-                    [(name, command.get_short_help_str(80)) for name, command in commands if command is not None]
+                    [(name, command.get_short_help_str(200)) for name, command in commands if command is not None]
                 )
 
 

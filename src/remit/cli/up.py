@@ -34,6 +34,7 @@ def up(context: click.Context, project: Path | None, while_attached: bool, plain
     """
     folder = options.folder_of(context, project)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     serve(folder, while_attached=while_attached, plain=plain or not sys.stdout.isatty())
 
 
