@@ -201,4 +201,7 @@ def test_follow_shows_what_is_appended_beside_a_writer(remit: Command, folder: F
         while not seen or seen[-1]["result"] != "suspended":
             seen.append(json.loads(process.stdout.readline()))
         process.send_signal(2)
-        assert process.wait(10) in (0, 130)
+        try:
+            assert process.wait(30) in (0, 130)
+        finally:
+            process.kill()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -90,15 +92,26 @@ def _print(reader: Reader, choice: Choice, last: int, *, follow: bool, as_json: 
         before = _print_line(console, columns, line, before, as_json=as_json)
     if not found and not follow and not as_json:
         click.echo("nothing yet that fits; `remit run` starts a task" if reader.last() else "there are no records yet")
-    while follow:
-        for place, fresh in history.after(seq, choice):
-            seq = place
-            if fresh is not None:
-                before = _print_line(console, columns, fresh, before, as_json=as_json)
-        with suppress(KeyboardInterrupt):
-            time.sleep(POLL_SECONDS)
-            continue
+    if not follow:
         return
+    with _interrupted() as stopped:
+        while not stopped.is_set():
+            for place, fresh in history.after(seq, choice):
+                seq = place
+                if fresh is not None:
+                    before = _print_line(console, columns, fresh, before, as_json=as_json)
+            stopped.wait(POLL_SECONDS)
+
+
+@contextmanager
+def _interrupted() -> Iterator[threading.Event]:
+    """Set by Ctrl-C. An exception instead could come up where it is ignored, and the command would go on."""
+    stopped = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _print_line(console: Console, columns: lines.Columns, line: Line, before: int, *, as_json: bool) -> int:
