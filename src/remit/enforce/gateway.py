@@ -163,7 +163,7 @@ async def _let_finish(session: _Session, server: asyncio.Task[None], received: _
     stop = asyncio.create_task(received.event.wait())
     try:
         end = asyncio.get_running_loop().time() + DECIDING_SECONDS
-        while session.relay.deciding and not stop.done() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+        while session.relay.deciding and not stop.done() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - no event tells it
             await asyncio.sleep(0.01)  # at most a second, once, at the end
         session.to_server.close()
         await asyncio.wait({server, stop}, timeout=ENDING_SECONDS, return_when=asyncio.FIRST_COMPLETED)

@@ -41,7 +41,7 @@ class _Cancelled(msgspec.Struct):
 
 
 class _Progress(msgspec.Struct):
-    progressToken: int | str  # noqa: N815
+    progressToken: int | str  # noqa: N815 - the wire's name
 
 
 class Relay:

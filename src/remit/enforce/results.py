@@ -30,11 +30,11 @@ class CallResult(msgspec.Struct, frozen=True):
     """What the gateway reads of a result (CallToolResult, InputRequiredResult); the rest passes as it came."""
 
     isError: bool = False  # noqa: N815 - the wire's name
-    resultType: str = "complete"  # noqa: N815
-    structuredContent: msgspec.Raw = msgspec.Raw(b"")  # noqa: N815
+    resultType: str = "complete"  # noqa: N815 - the wire's name
+    structuredContent: msgspec.Raw = msgspec.Raw(b"")  # noqa: N815 - the wire's name
     content: msgspec.Raw = msgspec.Raw(b"")
-    inputRequests: msgspec.Raw = msgspec.Raw(b"")  # noqa: N815
-    requestState: str = ""  # noqa: N815
+    inputRequests: msgspec.Raw = msgspec.Raw(b"")  # noqa: N815 - the wire's name
+    requestState: str = ""  # noqa: N815 - the wire's name
 
 
 class _Error(msgspec.Struct, frozen=True):

@@ -157,7 +157,7 @@ def _projector(tree: Mapping[str, Any], convert: Callable[[Any], Any] | None) ->
             elif how is _WHOLE or kind is list or "__entity" in item:
                 result[name] = item if convert is None else convert(item)
             else:
-                result[name] = how(item)  # type: ignore[operator]
+                result[name] = how(item)  # type: ignore[operator]  # a leaf was handled above
         return result
 
     return project

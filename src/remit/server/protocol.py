@@ -37,9 +37,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self.refused = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # narrower, as uvicorn calls it
         self._corked = Corked(transport, self.loop)
-        super().connection_made(self._corked)  # type: ignore[arg-type]
+        super().connection_made(self._corked)  # type: ignore[arg-type]  # it acts as the transport
         if len(self.connections) > CONNECTIONS:
             self.refuse(503, "connections_full", f"there are {CONNECTIONS} connections already")
             return

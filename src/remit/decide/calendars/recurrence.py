@@ -299,6 +299,6 @@ def _until(item: Property, parts: dict[str, str], all_day: bool) -> datetime | N
     if match is None or all_day != (match[4] is None) or (not all_day and match[7] is None):
         raise item.error("`UNTIL` does not go with `DTSTART`", wanted)
     try:
-        return datetime(*(int(part) for part in match.groups()[:6] if part))  # type: ignore[arg-type]
+        return datetime(*(int(part) for part in match.groups()[:6] if part))  # type: ignore[arg-type]  # six numbers
     except ValueError:
         raise item.error("`UNTIL` is not a date", wanted) from None

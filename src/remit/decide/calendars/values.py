@@ -67,7 +67,7 @@ class Places:
         if match is None:
             raise item.error(f"`{item.name}` is not a date or time", "write `20260329` or `20260329T020000`")
         try:
-            local = datetime(*(int(part) for part in match.groups()[:6] if part))  # type: ignore[arg-type]
+            local = datetime(*(int(part) for part in match.groups()[:6] if part))  # type: ignore[arg-type]  # six numbers
         except ValueError:
             raise item.error(f"`{item.name}` is a date or time that does not exist") from None
         if not _FIRST_YEAR <= local.year <= _LAST_YEAR:

@@ -169,7 +169,7 @@ def _local(item: Property, text: str) -> datetime:
     try:
         if match is None or item.param("TZID"):
             raise ValueError
-        local = datetime(*(int(part) for part in match.groups()))  # type: ignore[arg-type]
+        local = datetime(*(int(part) for part in match.groups()))  # type: ignore[arg-type]  # six numbers
         if not 1600 <= local.year <= 2200:
             raise ValueError
     except ValueError:
