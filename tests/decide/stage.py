@@ -429,7 +429,7 @@ class Stage:
         return copy.deepcopy(
             {
                 "sessions": sessions,
-                "lives": dict(self.world.lives),
+                "lives": dict(self.world._lives),
                 "open": dict(self.world.open_permits),
                 "administration": (self.world.configuration, self.world.modes),
             }

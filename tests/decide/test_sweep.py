@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from remit.core.errors import Unavailable
-from remit.decide.sweep import BATCH, sweep
+from remit.decide.sweep import BATCH, Sweep
 from tests.decide.stage import APP, MINUTE, PAY, PAYMENT, READ, Stage, staged
 
 
@@ -106,14 +106,14 @@ def steps_of(work: Callable[[], Any]) -> int:
 @staged()
 async def test_a_sweep_costs_what_is_due_and_not_what_is_kept(stage: Stage) -> None:
     configuration = stage.installation.configuration
-    empty = steps_of(lambda: sweep(configuration, stage.world, stage.clock.now))
+    empty = steps_of(lambda: Sweep(configuration)(stage.world, stage.clock.now))
     for n in range(50):
         grant = await stage.start()
         await stage.permit(grant)
         await stage.authorize(grant, PAY, PAYMENT | {"amount": n})
         await stage.authorize(grant, PAY, PAYMENT | {"amount": n})
     assert len(stage.world.denials) == 50
-    kept = steps_of(lambda: sweep(configuration, stage.world, stage.clock.now))
+    kept = steps_of(lambda: Sweep(configuration)(stage.world, stage.clock.now))
     assert kept <= empty + 10
     # What was reported is passed over in a step or two, however much of it there is.
     for record in stage.records("decision"):

@@ -22,12 +22,12 @@ from remit.decide.case import Case
 from remit.decide.configuration import Configuration
 from remit.decide.identity_operations import IdentityOperations
 from remit.decide.outcome_operations import OutcomeOperations
-from remit.decide.pipeline import Pipeline
+from remit.decide.pipeline import Pipeline, needs_of
 from remit.decide.rates import Rates
-from remit.decide.sequence import Entry, Sequencer, Step
-from remit.decide.sweep import BATCH, sweep
+from remit.decide.sequence import Entry, Needs, Sequencer, Step
+from remit.decide.sweep import BATCH, Sweep
 from remit.decide.task_operations import TaskOperations
-from remit.decide.world import World
+from remit.decide.world import ADMINISTRATION, EVERYBODY, World, identity_stream
 
 log = logging.getLogger("remit.decide")
 
@@ -79,7 +79,7 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
         def work(world: World, now: int) -> Step[dict[str, Reason | None]]:
             return Step(self._pipeline.listing(Case(ask, now, ""), world, server, tools), durable=False)
 
-        return await self._run(work)
+        return await self._run(work, needs_of(ask, consume=False))
 
     async def start_task(self, caller: Identity, request: TaskRequest, person: Identity | None) -> TaskView:
         """Opens a task; a starter that starts too many has to wait (`rate_limited`)."""
@@ -89,7 +89,7 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
 
     def registration(self, spiffe_id: str) -> Registration | None:
         """What is registered of one identity now."""
-        return self._world.registration(spiffe_id)
+        return self._world.glance(spiffe_id)
 
     async def bootstrap(self, registrations: tuple[Registration, ...], by: str) -> list[Registration]:
         """Registers what the project's own file names and is not yet registered as it says; composition only."""
@@ -102,7 +102,8 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
                     changed.append(_merged(existing, wanted))
             return Step(changed, tuple(entries.registration(each, by, "") for each in changed))
 
-        return await self._run(work)
+        streams = tuple(identity_stream(each.id) for each in registrations)
+        return await self._run(work, Needs(reads=(EVERYBODY,), appends=streams))
 
     async def announce(self) -> None:
         """Records which configuration decides from now on, and a switch of the mode; once at the start."""
@@ -117,7 +118,7 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
             switched = () if world.modes == mode else (Entry("administration", "mode", mode),)
             return Step(None, (*new, *switched))
 
-        await self._run(work)
+        await self._run(work, Needs(appends=(ADMINISTRATION,)))
 
     def start(self) -> None:
         """Begins to sweep: permits whose deadline has passed, tasks whose time is over, denials that were counted."""
@@ -135,8 +136,12 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
 
     async def sweep_now(self, *, everything: bool = False) -> int:
         """Records what is due, and returns how many records that were; `everything` also flushes fresh counts."""
-        configuration = self.configuration
-        return await self._run(lambda world, now: sweep(configuration, world, now, everything=everything))
+        sweep = Sweep(self.configuration, everything=everything)
+        try:
+            return await self._run(sweep)
+        except BaseException:
+            sweep.give_back(self._world)
+            raise
 
     async def _sweep(self) -> None:
         while True:

@@ -10,8 +10,8 @@ from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.tasks import RiskSignal
 from remit.decide import entries
 from remit.decide.operations import Operations, check_length, registered
-from remit.decide.sequence import Step
-from remit.decide.world import World
+from remit.decide.sequence import Needs, Step
+from remit.decide.world import EVERYBODY, World, identity_stream
 from remit.identity.spiffe import parse_spiffe_id
 
 
@@ -29,9 +29,8 @@ class IdentityOperations(Operations):
             existing = world.registration(wanted.id)
             if existing is not None and existing.state == "retired":
                 raise Conflict("identity_retired", f"`{wanted.id}` is retired", "a retired identity does not come back")
-            for other in world.lives.values():
-                same = other.registration
-                if same is None or same.id == wanted.id or same.state == "retired":
+            for same in world.registrations():
+                if same.id == wanted.id or same.state == "retired":
                     continue
                 if wanted.key and same.key == wanted.key:
                     # SECURITY: with one key for both, a workload would be its own enforcement point or starter.
@@ -41,7 +40,8 @@ class IdentityOperations(Operations):
             kept = msgspec.structs.replace(wanted, state=existing.state if existing else "active")
             return Step(kept, () if kept == existing else (entries.registration(kept, caller.id, ""),))
 
-        return await self._run(work)
+        target = identity_stream(wanted.id[: bounds.NAME_BYTES])
+        return await self._run(work, Needs(reads=(identity_stream(caller.id), EVERYBODY), appends=(target,)))
 
     async def change(self, caller: Identity, spiffe_id: str, state: Lifecycle, reason: str) -> Registration:
         """Quarantines, retires or reactivates an identity; from its record on nothing is permitted to it."""
@@ -57,7 +57,7 @@ class IdentityOperations(Operations):
             changed = msgspec.structs.replace(existing, state=state)
             return Step(changed, () if changed == existing else (entries.registration(changed, caller.id, reason),))
 
-        return await self._run(work)
+        return await self._run(work, self._needs(caller, spiffe_id))
 
     async def set_risk(self, caller: Identity, signal: RiskSignal) -> RiskSignal:
         """Sets a live risk signal of a workload, with a source and an expiry."""
@@ -70,7 +70,7 @@ class IdentityOperations(Operations):
                 raise InvalidInput("risk_invalid", "a risk signal has a name and a value from 0 to 100")
             return Step(signal, (entries.risk(signal, caller.id),))
 
-        return await self._run(work)
+        return await self._run(work, self._needs(caller, signal.id))
 
     def _check_id(self, spiffe_id: str) -> None:
         """An identity is of this trust domain, and its id short enough to stand in every record."""
@@ -91,7 +91,10 @@ class IdentityOperations(Operations):
         def work(world: World, now: int) -> Step[list[Registration]]:
             self._active(caller, world, now)
             self._require(caller, "record.read", self._installation(), {}, world, now)
-            found = [life.registration for life in world.lives.values() if life.registration is not None]
-            return Step(sorted(found, key=lambda registration: registration.id), durable=False)
+            return Step(sorted(world.registrations(), key=lambda registration: registration.id), durable=False)
 
-        return await self._run(work)
+        return await self._run(work, Needs(reads=(identity_stream(caller.id), EVERYBODY)))
+
+    def _needs(self, caller: Identity, spiffe_id: str) -> Needs:
+        target = identity_stream(spiffe_id[: bounds.NAME_BYTES])
+        return Needs(reads=(identity_stream(caller.id),), appends=(target,))

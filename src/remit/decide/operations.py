@@ -19,7 +19,7 @@ from remit.core.ids import new_id
 from remit.decide import entries
 from remit.decide.configuration import Configuration
 from remit.decide.folding import denial_key
-from remit.decide.sequence import Entry, Sequencer, Step
+from remit.decide.sequence import NOTHING_KNOWN, Entry, Needs, Sequencer, Step
 from remit.decide.session import Task
 from remit.decide.world import World, identity_stream
 
@@ -36,7 +36,7 @@ class Operations:
         self.configuration = configuration
         self._sequencer = sequencer
 
-    async def _run(self, work: Callable[[World, int], Step[T]]) -> T:
+    async def _run(self, work: Callable[[World, int], Step[T]], needs: Needs = NOTHING_KNOWN) -> T:
         """Runs a work; one that is refused makes its denial durable first, then raises it."""
 
         def guarded(world: World, now: int) -> Step[T | RemitError]:
@@ -47,7 +47,7 @@ class Operations:
             return Step(step.answer, step.entries, step.durable)
 
         try:
-            answer = await self._sequencer.run(guarded)
+            answer = await self._sequencer.run(guarded, needs)
         except RemitError:
             raise
         except Exception as error:

@@ -13,9 +13,9 @@ from remit.core.errors import Conflict, InvalidInput, NotFound
 from remit.core.identities import Identity
 from remit.decide import entries
 from remit.decide.operations import Operations, check_length
-from remit.decide.sequence import Entry, Step
+from remit.decide.sequence import Entry, Needs, Step
 from remit.decide.session import Permit, Session
-from remit.decide.world import World, session_stream
+from remit.decide.world import World, identity_stream, session_stream
 
 log = logging.getLogger("remit.decide")
 
@@ -31,7 +31,8 @@ class OutcomeOperations(Operations):
         With `durable=False` the answer comes once the outcome is sequenced: a later permit is then decided and
         made durable after it. What the workload says of itself is stored as claimed.
         """
-        return await self._run(lambda world, now: self._report(caller, outcome, durable, world, now))
+        needs = Needs(reads=(identity_stream(caller.id),), keys=(outcome.decision[: bounds.NAME_BYTES],))
+        return await self._run(lambda world, now: self._report(caller, outcome, durable, world, now), needs)
 
     async def resolve(self, caller: Identity, decision_id: str, result: OutcomeResult, reason: str) -> None:
         """An operator says what became of a permit whose outcome is unknown."""
@@ -51,7 +52,8 @@ class OutcomeOperations(Operations):
             body = {"by": caller.id, "decision": decision_id, "reason": reason, "result": result}
             return Step(None, (Entry(session_stream(session.root), "resolution", body),))
 
-        await self._run(work)
+        needs = Needs(reads=(identity_stream(caller.id),), keys=(decision_id[: bounds.NAME_BYTES],))
+        await self._run(work, needs)
 
     def _report(
         self, caller: Identity, outcome: Outcome, durable: bool, world: World, now: int

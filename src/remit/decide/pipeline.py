@@ -37,9 +37,9 @@ from remit.decide.case import Case
 from remit.decide.configuration import Configuration
 from remit.decide.destination import destination_of
 from remit.decide.folding import BOUND, is_coarse
-from remit.decide.sequence import Sequencer, Step, Unreadable
+from remit.decide.sequence import Needs, Sequencer, Step, Unreadable
 from remit.decide.session import Task
-from remit.decide.world import World
+from remit.decide.world import World, identity_stream, session_stream
 
 log = logging.getLogger("remit.decide")
 
@@ -71,13 +71,16 @@ class Pipeline:
         except (TypeError, ValueError, OverflowError, RecursionError):
             return _refusal(ask, "", Reason(code="arguments_invalid", message="the arguments can't be read as JSON"))
         asked = time.perf_counter()
+        needs = needs_of(ask, consume=consume)
         try:
             try:
-                return await self._sequencer.run(lambda world, now: self._step(ask, digest, consume, asked, world, now))
+                return await self._sequencer.run(
+                    lambda world, now: self._step(ask, digest, consume, asked, world, now), needs
+                )
             except (TooLarge, InvalidInput) as error:
                 message = "the record of this decision would be over its bounds"
                 reason = Reason(code=error.code, message=message, next_step="send smaller arguments")
-                return await self._sequencer.run(lambda world, now: self._bare(ask, digest, reason, world, now))
+                return await self._sequencer.run(lambda world, now: self._bare(ask, digest, reason, world, now), needs)
         except Conflict:
             raise
         except Unavailable as error:
@@ -400,6 +403,13 @@ _FAULT: Final = Reason(
     message="a step of the decision failed, so it is denied",
     next_step="look at the service's log for the alarm",
 )
+
+
+def needs_of(ask: Ask, *, consume: bool) -> Needs:
+    """The streams of those who ask and act, and of the session; a task that is only named is looked up too."""
+    who = (identity_stream(ask.subject[: bounds.NAME_BYTES]), identity_stream(ask.caller.id))
+    session = (session_stream(ask.task.task),) if ask.task is not None else ()
+    return Needs(reads=who, appends=session) if consume else Needs(reads=(*who, *session))
 
 
 def _bounds(case: Case) -> Reason | None:

@@ -7,7 +7,7 @@ are taken into the world at once, so that the next work sees them; the answer is
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -46,15 +46,32 @@ class Step(msgspec.Struct, Generic[T], frozen=True):
 Work = Callable[[World, int], Step[T]]
 
 
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    """The streams that a work is known to use, for storage that has to lock or fetch them first.
+
+    A hint that saves time: what it names in vain costs a lock, what it lacks makes the work run twice.
+    """
+
+    reads: tuple[str, ...] = ()
+    appends: tuple[str, ...] = ()  # read as well
+    keys: tuple[str, ...] = ()  # ids of records: the streams that have them are appended to
+
+
+NOTHING_KNOWN: Final = Needs()
+
+
 class Sequencer(Protocol):
     """Where works run one at a time and their entries become durable; storage fulfils it.
 
     `run` raises what the work raised, or `Unavailable` when the entries could not be made durable (then the world
     is as if the work had not run), when the clock moved back by more than `bounds.CLOCK_BACK_MS`, or when closed;
-    `TooLarge` or `InvalidInput` when an entry does not fit a record. A work must let `Unreadable` through.
+    `TooLarge` or `InvalidInput` when an entry does not fit a record.
+
+    A work must let `Unreadable` through: it may mean that a stream is not at hand yet, and that the work runs again
+    once it is. So a work changes nothing but through its entries, or can be run again all the same.
     """
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, work: Work[T], needs: Needs = NOTHING_KNOWN) -> T:
         """The work's answer, after its entries are durable."""
         ...
 

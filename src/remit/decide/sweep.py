@@ -7,6 +7,7 @@ from typing import Final
 
 from remit.decide import entries
 from remit.decide.configuration import Configuration
+from remit.decide.folding import Counted
 from remit.decide.sequence import Entry, Step, Unreadable
 from remit.decide.session import PERMIT_OPEN
 from remit.decide.world import World, session_stream
@@ -17,27 +18,56 @@ RETRY_MS: Final = 60_000
 BATCH: Final = 256  # records in one sweep, so that no sweep holds up decisions for long
 
 
-def sweep(configuration: Configuration, world: World, now: int, *, everything: bool = False) -> Step[int]:
-    """The records of what is due by `now`; the answer is their number. Costs what is due, not what is kept.
+class Sweep:
+    """The work that records what is due; it costs what is due, not what is kept. Its answer is the number of records.
 
-    With `everything`, fresh counts of denials too.
+    With `everything`, fresh counts of denials too. It may be run again: what it once took stays its own until it is
+    recorded or given back.
     """
-    found: list[Entry] = []
-    service = f"spiffe://{configuration.trust_domain}/remit"
-    due = world.due(now, BATCH)
-    for what, id_ in due:
-        try:
-            found.extend(_unknown(world, id_, service) if what == "permit" else _expired(world, id_, service))
-        except Unreadable:
-            world.postpone(due, now)
-            raise
-        except Exception:
-            # One session that can't be replayed must not keep the others from ending.
-            log.critical("ALARM the %s %s is due and its session can't be read", what, id_, exc_info=True)
-            world.postpone([(what, id_)], now + RETRY_MS)
-    before = now if everything else now - configuration.limits.denial_fold_ms
-    found.extend(entries.repeated(*counted) for counted in world.denials.settle(before, BATCH))
-    return Step(len(found), tuple(found))
+
+    def __init__(self, configuration: Configuration, *, everything: bool = False) -> None:
+        self._service = f"spiffe://{configuration.trust_domain}/remit"
+        self._fold_ms = 0 if everything else configuration.limits.denial_fold_ms
+        self._due: list[tuple[str, str]] | None = None
+        self._counted: list[Counted] = []
+        self._now = 0
+
+    def __call__(self, world: World, now: int) -> Step[int]:
+        """The records of what is due by `now`."""
+        self._now = now
+        if self._due is None:
+            self._due = world.due(now, BATCH)
+            self._counted = world.denials.settle(now - self._fold_ms, BATCH)
+            world.expect(self._streams(world))
+        found: list[Entry] = []
+        unread = []
+        for what, id_ in self._due:
+            try:
+                found.extend(
+                    _unknown(world, id_, self._service) if what == "permit" else _expired(world, id_, self._service)
+                )
+            except Unreadable:
+                raise
+            except Exception:
+                # One session that can't be replayed must not keep the others from ending.
+                log.critical("ALARM the %s %s is due and its session can't be read", what, id_, exc_info=True)
+                unread.append((what, id_))
+        world.postpone(unread, now + RETRY_MS)
+        self._due = [each for each in self._due if each not in unread]
+        found.extend(entries.repeated(*counted) for counted in self._counted)
+        return Step(len(found), tuple(found))
+
+    def give_back(self, world: World) -> None:
+        """Schedules again what was taken, because it was not recorded. Counts of denials may be lost."""
+        world.postpone(self._due or (), self._now)
+
+    def _streams(self, world: World) -> list[str]:
+        streams = {counted.stream for counted in self._counted}
+        for what, id_ in self._due or ():
+            root = id_ if what == "task" else world.open_permits.get(id_)
+            if root:
+                streams.add(session_stream(root))
+        return sorted(streams)
 
 
 def _unknown(world: World, decision: str, service: str) -> list[Entry]:

@@ -15,9 +15,9 @@ from remit.core.intents import Intent
 from remit.core.tasks import TaskEnd, TaskRequest, TaskView
 from remit.decide import entries
 from remit.decide.operations import Operations, check_length, existing_task
-from remit.decide.sequence import Step
+from remit.decide.sequence import Needs, Step
 from remit.decide.session import Task
-from remit.decide.world import World
+from remit.decide.world import World, identity_stream, session_stream
 from remit.tasks.parameters import check_narrows, check_params
 
 # From each state, the states that somebody may move a task to.
@@ -32,11 +32,16 @@ class TaskOperations(Operations):
 
     async def start_task(self, caller: Identity, request: TaskRequest, person: Identity | None) -> TaskView:
         """Opens a task; `person` is on whose behalf, proved by that person's own token, never a name."""
-        return await self._run(lambda world, now: self._start_task(caller, request, person, world, now))
+        who = (identity_stream(caller.id), identity_stream(request.workload[: bounds.NAME_BYTES]))
+        above = (session_stream(request.parent[: bounds.NAME_BYTES]),) if request.parent else ()
+        return await self._run(
+            lambda world, now: self._start_task(caller, request, person, world, now), Needs(reads=who, appends=above)
+        )
 
     async def end_task(self, caller: Identity, task_id: str, state: TaskEnd, reason: str) -> TaskView:
         """Completes, cancels, suspends or reopens a task; ending one ends the tasks below it, deepest first."""
-        return await self._run(lambda world, now: self._end_task(caller, task_id, state, reason, world, now))
+        needs = Needs(reads=(identity_stream(caller.id),), appends=(session_stream(task_id[: bounds.NAME_BYTES]),))
+        return await self._run(lambda world, now: self._end_task(caller, task_id, state, reason, world, now), needs)
 
     async def task(self, caller: Identity, task_id: str) -> TaskView:
         """How a task stands, for its starter, its workload or an administrator."""
@@ -48,7 +53,8 @@ class TaskOperations(Operations):
                 self._require(caller, "record.read", self._installation(), {}, world, now)
             return Step(task.view(), durable=False)
 
-        return await self._run(work)
+        streams = (identity_stream(caller.id), session_stream(task_id[: bounds.NAME_BYTES]))
+        return await self._run(work, Needs(reads=streams))
 
     def _start_task(
         self, caller: Identity, request: TaskRequest, person: Identity | None, world: World, now: int

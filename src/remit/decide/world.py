@@ -10,7 +10,7 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -21,6 +21,7 @@ from remit.decide.folding import Denials
 from remit.decide.session import PERMIT_OPEN, Session
 
 ADMINISTRATION: Final = "administration"
+EVERYBODY: Final = "identity/"  # no stream: all of those that are one identity's life
 SESSIONS_IN_MEMORY: Final = 20_000
 PERMITS_IN_MEMORY: Final = 200_000  # of all sessions together, but for the one that was used last
 SETTLED_IN_MEMORY: Final = 4_096  # permits whose record or outcome may not be durable yet: more than a batch has
@@ -40,6 +41,21 @@ def session_stream(task_id: str) -> str:
 def identity_stream(spiffe_id: str) -> str:
     """The stream of one identity's life."""
     return "identity/" + spiffe_id
+
+
+class Access(Protocol):
+    """Is told which streams a work uses, where other processes append to them too.
+
+    Both raise `Unreadable` when a stream is not locked or not up to date: then the work is run again once it is.
+    """
+
+    def read(self, stream: str) -> None:
+        """The work is about to use the state of `stream`, or of `EVERYBODY`."""
+        ...
+
+    def append(self, streams: Iterable[str]) -> None:
+        """The work is about to use these streams, and may append to them."""
+        ...
 
 
 @dataclass(slots=True)
@@ -66,36 +82,74 @@ class Life:
 class World:
     """Registrations, sessions and what is due, in memory.
 
-    `replay` reads a stream's records from storage; `find` names the stream of the record that has a key.
+    `replay` reads a stream's records from storage; `find` names the stream of the record that has a key. `access` is
+    told what works use; None where this process alone appends.
     """
 
-    def __init__(self, replay: Replay, find: Callable[[str], str | None], latest: int = 0) -> None:
+    def __init__(
+        self, replay: Replay, find: Callable[[str], str | None], latest: int = 0, access: Access | None = None
+    ) -> None:
         self._replay = replay
         self._find = find
+        self._access = access
         self._latest = latest  # ms of the last record
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._permits = 0  # of those sessions
-        self.lives: dict[str, Life] = {}
-        self.configuration: dict[str, Any] = {}
-        self.modes: dict[str, Any] = {}
+        self._lives: dict[str, Life] = {}
+        self._configuration: dict[str, Any] = {}
+        self._modes: dict[str, Any] = {}
         self._due: list[tuple[int, str, str]] = []  # (ms, "permit" | "task", id)
         self.open_permits: dict[str, str] = {}  # without an outcome: decision -> root
         self.unknown_permits: dict[str, str] = {}  # likewise, of sessions in memory
         self._settled: OrderedDict[str, str] = OrderedDict()
         self.denials = Denials()
 
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The body of the last `configuration` record; empty before the first."""
+        if self._access is not None:
+            self._access.read(ADMINISTRATION)
+        return self._configuration
+
+    @property
+    def modes(self) -> dict[str, Any]:
+        """The body of the last `mode` record; empty before the first."""
+        if self._access is not None:
+            self._access.read(ADMINISTRATION)
+        return self._modes
+
     def life(self, spiffe_id: str) -> Life | None:
         """The life of a registered identity, or None."""
-        return self.lives.get(spiffe_id)
+        if self._access is not None:
+            self._access.read(identity_stream(spiffe_id))
+        return self._lives.get(spiffe_id)
 
     def registration(self, spiffe_id: str) -> Registration | None:
         """The registration of an identity, or None."""
-        life = self.lives.get(spiffe_id)
+        life = self.life(spiffe_id)
         return life.registration if life else None
+
+    def registrations(self) -> list[Registration]:
+        """All registrations."""
+        if self._access is not None:
+            self._access.read(EVERYBODY)
+        return [life.registration for life in self._lives.values() if life.registration is not None]
+
+    def glance(self, spiffe_id: str) -> Registration | None:
+        """What was last heard of an identity, outside a work: nothing is decided on it alone."""
+        life = self._lives.get(spiffe_id)
+        return life.registration if life else None
+
+    def expect(self, streams: Iterable[str]) -> None:
+        """Says which streams the work will use and append to, so that it need not be run again for each."""
+        if self._access is not None:
+            self._access.append(streams)
 
     def session(self, task_id: str) -> Session | None:
         """The session that `task_id` belongs to, or None when no record of it exists."""
         root = root_of(task_id)
+        if self._access is not None:
+            self._access.read("session/" + root)
         session = self._sessions.get(root)
         if session is not None:
             self._sessions.move_to_end(root)
@@ -120,11 +174,11 @@ class World:
             session.apply(kind, body, at)
             self._follow(session, kind, body)
         elif stream.startswith("identity/"):
-            self.lives.setdefault(stream[len("identity/") :], Life()).apply(kind, body, at)
+            self._lives.setdefault(stream[len("identity/") :], Life()).apply(kind, body, at)
         elif kind == "configuration":
-            self.configuration = body
+            self._configuration = body
         elif kind == "mode":
-            self.modes = body
+            self._modes = body
         self._latest = max(self._latest, at)
         if kind == "decision" and body["effect"] == "deny":
             self.denials.note(stream, body, at)
@@ -156,11 +210,11 @@ class World:
             for kind, body, at in self._replay(stream):
                 life.apply(kind, body, at)
             if life.registration is None and not life.risk:
-                self.lives.pop(name, None)
+                self._lives.pop(name, None)
             else:
-                self.lives[name] = life
+                self._lives[name] = life
             return
-        self.configuration, self.modes = {}, {}
+        self._configuration, self._modes = {}, {}
         for kind, body, at in self._replay(stream):
             self.apply(stream, kind, body, at)
 

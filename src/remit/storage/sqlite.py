@@ -29,7 +29,7 @@ from typing import Any, Final, TypeVar
 from remit.core import bounds, canonical
 from remit.core.clock import Clock, system_clock
 from remit.core.errors import Unavailable
-from remit.decide.sequence import Entry, Step, Unreadable, Work
+from remit.decide.sequence import NOTHING_KNOWN, Entry, Needs, Step, Unreadable, Work
 from remit.decide.world import Replayed, World
 from remit.ledger.record import decode_record, encode_record, leaf_hash
 from remit.storage.lock import FolderLock
@@ -120,8 +120,11 @@ class SqliteStore:
         """What an operator watches: how many works wait, and how commits went since the start."""
         return {"queue_depth": len(self._jobs), "commits": self._commits, "failed_commits": self._failed_commits}
 
-    async def run(self, work: Work[T]) -> T:
-        """Runs `work` in the sequencer's order and returns its answer after its entries are durable."""
+    async def run(self, work: Work[T], needs: Needs = NOTHING_KNOWN) -> T:
+        """Runs `work` in the sequencer's order and returns its answer after its entries are durable.
+
+        All streams are at hand here, so that `needs` says nothing new.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._guard:
