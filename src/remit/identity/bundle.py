@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +14,9 @@ from remit.core.errors import InvalidInput
 
 MAX_KEYS: Final = 64
 RSA_CHARACTERS: Final = range(342, 684)  # of base64url: 2048 bits (RFC 7518 section 3.3) to 4096, which is slow enough
+
+# Members that only private and symmetric keys have (RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1).
+PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 _CURVES: Final = {"P-256": "ES256", "P-384": "ES384"}
 
@@ -33,9 +36,26 @@ def verification_keys(bundle: Mapping[str, Any]) -> Mapping[str, VerificationKey
     `InvalidInput("bundle_invalid")` when the set is malformed, an entry has a private part or no key id, two
     entries share one, or no JWT-SVID key is left.
     """
+    keys = jwt_keys_of(entries_of(bundle))
+    if not keys:
+        raise _invalid("the trust bundle has no usable key for JWT-SVIDs")
+    return keys
+
+
+def entries_of(bundle: Mapping[str, Any]) -> list[Any]:
+    """The entries of a bundle, at most `MAX_KEYS`, none of them with a private part."""
     entries = bundle.get("keys")
     if not isinstance(entries, list) or len(entries) > MAX_KEYS:
         raise _invalid(f"a trust bundle has an array `keys` of at most {MAX_KEYS} keys")
+    for entry in entries:
+        # SECURITY: who publishes a private key has lost it; nothing of such a bundle is believed.
+        if isinstance(entry, dict) and not PRIVATE.isdisjoint(entry):
+            raise _invalid("the trust bundle holds a private key")
+    return entries
+
+
+def jwt_keys_of(entries: Sequence[Any]) -> Mapping[str, VerificationKey]:
+    """The keys for JWT-SVIDs by their key id; empty where the trust domain publishes none."""
     keys: dict[str, VerificationKey] = {}
     for entry in entries:
         key = _verification_key(entry)
@@ -44,16 +64,12 @@ def verification_keys(bundle: Mapping[str, Any]) -> Mapping[str, VerificationKey
         if key.kid in keys:
             raise _invalid("two keys of the trust bundle share one `kid`")
         keys[key.kid] = key
-    if not keys:
-        raise _invalid("the trust bundle has no usable key for JWT-SVIDs")
     return keys
 
 
 def _verification_key(entry: object) -> VerificationKey | None:
     if not isinstance(entry, dict) or entry.get("use") != "jwt-svid":
         return None
-    if "d" in entry or "k" in entry:
-        raise _invalid("the trust bundle holds a private key")
     kid = entry.get("kid")
     if not isinstance(kid, str) or not 0 < len(kid) <= NAME_BYTES:
         raise _invalid("a key for JWT-SVIDs has no `kid`")
