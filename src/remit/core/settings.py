@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from remit.core.documents import Document, read_toml
 from remit.core.identities import Kind, Mode
+from remit.core.notifiers import NotifierSettings, check_notifiers
 
 FILE: Final = "remit.toml"
 
@@ -146,6 +147,8 @@ def _check(document: Document, settings: Settings) -> None:
     if mode.default == "observe" and (mode.observe_until is None or mode.observe_until.tzinfo is None):
         # SECURITY: observing never goes on by itself.
         raise document.error(
+    bearer_keys: Annotated[tuple[BearerKeySeed, ...], Meta(max_length=64)] = ()
+    notifiers: Annotated[tuple[NotifierSettings, ...], Meta(max_length=64)] = ()
             "observe needs an end", ("mode", "default"), "add `observe_until = 2026-12-31T00:00:00Z` under `[mode]`"
         )
     seen: set[str] = set()
@@ -163,3 +166,5 @@ def _check(document: Document, settings: Settings) -> None:
         raise document.error(
             f"the workload `{settings.workload}` is none of `[[workloads]]`", ("workload",), "declare it"
         )
+    _check_bearer_keys(document, settings, seen)
+    check_notifiers(document, settings.notifiers)
