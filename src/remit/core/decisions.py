@@ -34,6 +34,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     definition: str = ""  # digest of the tool's definition as the enforcement point sees it
     idempotency_key: str = ""
     request_id: str = ""
+    supports: frozenset[str] = frozenset()  # the obligations that the caller said it can fulfil
 
 
 class PolicyRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,10 +55,13 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Obligation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the enforcement point must do with a permit; one that it does not know means deny."""
+    """What the enforcement point must do beside the decision; one that it does not know means deny."""
 
-    id: str  # "redact", "select"
-    fields: tuple[str, ...] = ()
+    id: str  # what: `remit.core.obligations` lists them
+    fields: tuple[str, ...] = ()  # redact, select: dotted paths of result fields
+    items: dict[str, int] = {}  # limit: the most elements of a list, by its path; "" is the result itself
+    bytes: int = 0  # limit: the most bytes of the result; 0: any number
+    to: str = ""  # notify: the name of a notifier
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
