@@ -138,6 +138,16 @@ def test_administration_is_for_administrators(name: str) -> None:
     assert POLICIES.evaluate(APPROVER, name, INSTALLATION, facts).permitted is reads
 
 
+@pytest.mark.parametrize("possession", ["dpop", "mtls", "none"])
+@pytest.mark.parametrize("is_search", [False, True])
+def test_general_questions_are_asked_by_who_proved_a_key(possession: str, is_search: bool) -> None:
+    facts = {"possession": possession, "isSearch": is_search}
+    for who, role in ((GATEWAY, True), (ACCOUNTS, True), (ADMINISTRATOR, True), (WORKLOAD, False), (APPROVER, False)):
+        evaluation = POLICIES.evaluate(who, "question.ask", INSTALLATION, facts)
+        # SECURITY: a bearer secret proves no key; only a policy of the project lets it ask.
+        assert evaluation.permitted is (role and possession != "none"), who.id
+
+
 def test_nothing_else_is_permitted() -> None:
     assert set(INTENTS) == POLICIES.vocabulary.intents
     asked: list[tuple[Any, ...]] = [

@@ -22,6 +22,7 @@ FILE: Final = "remit.toml"
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Seconds = Annotated[int, Meta(ge=1, le=86_400)]
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +112,21 @@ class PersonSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: Annotated[str, Meta(max_length=64, description="thumbprint (RFC 7638) of their key; empty: made here")] = ""
 
 
+class BearerKeySeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[bearer_keys]]`: a secret that an identity may send as it is, to ask general questions and nothing else."""
+
+    identity: Annotated[
+        str,
+        Meta(max_length=128, description="whose it is: `pep/` and the name of an enforcement point of this file, say"),
+    ]
+    sha256: Annotated[
+        str,
+        Meta(max_length=64, description="the secret's SHA-256 in small hex digits, never the secret; empty: made here"),
+    ] = ""
+    expires: Annotated[datetime | None, Meta(description="then it is refused; with a time zone")] = None
+    description: Annotated[str, Meta(max_length=1024)] = ""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of `remit.toml`."""
 
@@ -126,6 +142,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     starters: tuple[StarterSeed, ...] = ()
     enforcement_points: tuple[PepSeed, ...] = ()
     people: tuple[PersonSeed, ...] = ()
+    bearer_keys: Annotated[tuple[BearerKeySeed, ...], Meta(max_length=64)] = ()
+    notifiers: Annotated[tuple[NotifierSettings, ...], Meta(max_length=64)] = ()
 
 
 def read_settings(folder: Path) -> Settings:
@@ -147,8 +165,6 @@ def _check(document: Document, settings: Settings) -> None:
     if mode.default == "observe" and (mode.observe_until is None or mode.observe_until.tzinfo is None):
         # SECURITY: observing never goes on by itself.
         raise document.error(
-    bearer_keys: Annotated[tuple[BearerKeySeed, ...], Meta(max_length=64)] = ()
-    notifiers: Annotated[tuple[NotifierSettings, ...], Meta(max_length=64)] = ()
             "observe needs an end", ("mode", "default"), "add `observe_until = 2026-12-31T00:00:00Z` under `[mode]`"
         )
     seen: set[str] = set()
@@ -158,6 +174,8 @@ def _check(document: Document, settings: Settings) -> None:
             if name in seen:
                 raise document.error(f"`{seed.name}` is declared twice", (table, number), "keep one of them")
             seen.add(name)
+    _check_bearer_keys(document, settings, seen)
+    check_notifiers(document, settings.notifiers)
     if settings.operator and settings.operator not in {person.name for person in settings.people}:
         raise document.error(
             f"the operator `{settings.operator}` is none of `[[people]]`", ("operator",), "declare them"
@@ -166,5 +184,42 @@ def _check(document: Document, settings: Settings) -> None:
         raise document.error(
             f"the workload `{settings.workload}` is none of `[[workloads]]`", ("workload",), "declare it"
         )
-    _check_bearer_keys(document, settings, seen)
-    check_notifiers(document, settings.notifiers)
+
+
+_TABLES: Final = {
+    "workload": "workloads",
+    "starter": "starters",
+    "pep": "enforcement_points",
+    "person": "people",
+}
+
+
+def _check_bearer_keys(document: Document, settings: Settings, declared: set[str]) -> None:
+    """Each belongs to an identity that this file declares, is no other's, and ends at a time with a zone."""
+    owners: dict[str, str] = {}
+    for number, key in enumerate(settings.bearer_keys):
+        at = ("bearer_keys", number)
+        kind, _, name = key.identity.partition("/")
+        if f"{_TABLES.get(kind)}/{name}" not in declared:
+            raise document.error(
+                f"this file declares no `{key.identity}`",
+                (*at, "identity"),
+                'name an identity as in `"pep/gateway"`, which `[[enforcement_points]]` declares',
+            )
+        if key.sha256 and not _SHA256.fullmatch(key.sha256):
+            raise document.error(
+                "the digest is not 64 small hex digits",
+                (*at, "sha256"),
+                'take those of `printf %s "$SECRET" | sha256sum`',
+            )
+        # SECURITY: two identities of one secret could not be told apart; nor could two secrets that are made here.
+        mark = key.sha256 or key.identity
+        if mark in owners:
+            raise document.error(
+                f"`{key.identity}` and `{owners[mark]}` have the same bearer key", (*at, "identity"), "keep one of them"
+            )
+        owners[mark] = key.identity
+        if key.expires is not None and key.expires.tzinfo is None:
+            raise document.error(
+                "the end has no time zone", (*at, "expires"), "write it as `expires = 2026-12-31T00:00:00Z`"
+            )

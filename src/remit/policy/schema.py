@@ -68,6 +68,13 @@ CONTEXTS: Final[Mapping[str, tuple[str, Shape]]] = {  # administrative action: (
     "record.read": ("Installation", shapes.EMPTY),
     "permit.resolve": ("Installation", shapes.EMPTY),
     "risk.set": ("Installation", shapes.record(target=STRING)),
+    "question.ask": (
+        "Installation",
+        shapes.record(
+            possession=always(STRING, 'how the caller proved its key: "dpop", "mtls", or "none" with a bearer key'),
+            isSearch=always(BOOL, "whether it asks who may, or what, rather than whether"),
+        ),
+    ),
 }
 
 
