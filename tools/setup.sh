@@ -17,11 +17,18 @@ need node nodejs
 need npm npm
 need sqlite3 sqlite3
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+# The tests start servers of their own; Debian keeps the binaries out of the search path.
+[ "$extras" != dev ] || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || need initdb postgresql
 if ((${#missing[@]})); then
     echo "installing: ${missing[*]}"
     sudo=""
     [ "$(id -u)" = 0 ] || sudo=sudo
     $sudo apt-get update -qq
+    if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null
+        # Nobody needs the cluster that the package would make and start.
+        $sudo sed -i 's/^#*create_main_cluster .*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+    fi
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
