@@ -70,4 +70,4 @@ def build_path(
 
 @lru_cache(maxsize=64)
 def _store(authorities: tuple[x509.Certificate, ...]) -> Store:
-    return Store(authorities)
+    return Store(list(authorities))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from cryptography import x509
@@ -31,6 +31,8 @@ RSA_BITS: Final = range(2048, 8193)
 
 _CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _NEXT_STEP: Final = "connect with the X.509-SVID of the workload, as its SPIFFE agent hands it out"
+
+E = TypeVar("E", bound=x509.ExtensionType)
 
 Authorities = Callable[[str, int], tuple[x509.Certificate, ...]]
 
