@@ -150,9 +150,7 @@ def _check_leaf(leaf: x509.Certificate) -> None:
         raise _invalid("the certificate's extended key usage lacks `clientAuth`")
 
 
-def _extension(
-    leaf: x509.Certificate, kind: type[x509.ExtensionTypeVar]
-) -> x509.Extension[x509.ExtensionTypeVar] | None:
+def _extension(leaf: x509.Certificate, kind: type[E]) -> x509.Extension[E] | None:
     try:
         return leaf.extensions.get_extension_for_class(kind)
     except x509.ExtensionNotFound:
