@@ -10,6 +10,7 @@ from remit.catalogue.entries import FIELD_TYPES, Entry, definition_of
 from remit.core import bounds
 from remit.core.documents import Document, Path_
 from remit.core.errors import DocumentError, InvalidInput
+from remit.core.fields import has_field
 
 IMPORT_AGAIN: Final = "don't edit a definition by hand: run `remit catalogue import` again"
 _LABEL: Final = re.compile(r"[a-z][a-z0-9_\-]{0,63}")
@@ -137,11 +138,6 @@ def _no_argument(document: Document, entry: Entry, argument: str, at: Path_) -> 
 def has_argument(schema: dict[str, Any], path: str) -> bool:
     """Whether a tool of this input schema can take the argument; a dotted path names a value within one."""
     return _has(schema, (path,)) or _has(schema, tuple(path.split(".")))
-
-
-def has_field(schema: dict[str, Any] | None, path: str) -> bool:
-    """Whether a result of this output schema can have the field; true where no schema is declared."""
-    return schema is None or _has(schema, tuple(path.split(".")))
 
 
 def _has(schema: Any, path: tuple[str, ...]) -> bool:

@@ -65,6 +65,9 @@ def load_catalogue(folder: Path, *, covered: frozenset[str] = frozenset()) -> Ca
             command=document.command,
             covers_unreviewed=document.server in covered,
             self_enforced=document.self_enforced,
+            output_schemas={
+                name: entry.output_schema for name, entry in document.entries.items() if entry.output_schema is not None
+            },
         )
     return assemble(servers)
 

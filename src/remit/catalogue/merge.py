@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from remit.catalogue.changes import definition_changes, stated_changes
-from remit.catalogue.checks import has_argument, has_field
+from remit.catalogue.checks import has_argument
 from remit.catalogue.definitions import Definition, read_listing
 from remit.catalogue.document import SERVER_NAME, ServerDocument, parse_server
 from remit.catalogue.entries import Entry, Review
@@ -25,6 +25,7 @@ from remit.catalogue.render import flow, is_hidden, quoted, render_entry, render
 from remit.catalogue.verbs import RANK
 from remit.core import bounds
 from remit.core.errors import DocumentError, InvalidInput, TooLarge
+from remit.core.fields import has_field
 
 _REFUSED: Final = "# not imported: "
 

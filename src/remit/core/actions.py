@@ -47,6 +47,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     covers_unreviewed: bool = False
     self_enforced: bool = False  # the workload itself may ask for its own actions here; its outcomes are claimed
+    output_schemas: Mapping[str, dict[str, Any]] = {}  # of the tools that declare one; a pin stands for it in digests
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):

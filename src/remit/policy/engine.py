@@ -10,11 +10,11 @@ import msgspec
 
 from remit.core import canonical
 from remit.core.actions import Catalogue
-from remit.core.decisions import PolicyRef, Reason
+from remit.core.decisions import Obligation, PolicyRef, Reason
 from remit.core.errors import InvalidInput
 from remit.core.identities import Registration
 from remit.core.intents import Intent
-from remit.policy import generated, reasons, schema, sources, validation
+from remit.policy import generated, obligations, obliging, reasons, schema, sources, validation
 from remit.policy.reads import applies
 from remit.policy.schema import NAMESPACE, Known, Vocabulary
 from remit.policy.slices import EntityStore, Slice, Verdict, type_of
@@ -31,7 +31,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     `reason.code` is `permitted`, the code of the decisive policy, `no_policy_permits` or `policy_error`. With
     `policy_error` nothing may turn the deny into a permit; `errors` are the policies that failed, by id, with
     messages for the log. `facts` are the paths of the context (without
-    `context.`) that the deciding policies read.
+    `context.`) that the deciding policies read. `obligations` are those of all policies that decided, joined.
     """
 
     permitted: bool
@@ -39,6 +39,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     policies: tuple[PolicyRef, ...] = ()
     errors: tuple[tuple[str, str], ...] = ()
     facts: tuple[str, ...] = ()
+    obligations: tuple[Obligation, ...] = ()
 
 
 class Policies:
@@ -262,6 +263,7 @@ class Policies:
                 reason=reason,
                 policies=reason.policies,
                 facts=reasons.facts(verdict.matched),
+                obligations=obligations.of_policies(verdict.matched),
             )
             if len(self._explained) >= _EXPLAINED:
                 self._explained = {}
@@ -278,11 +280,13 @@ def load(
     catalogue: Catalogue,
     intents: Mapping[str, Intent],
     trust_domain: str,
+    notifiers: Collection[str] = (),
 ) -> Policies:
     """Reads, generates, parses and strictly validates all policies.
 
-    `folder_policies` are `*.cedar` files or folders of them. A `DocumentError` names file, line and fix at the
-    first mistake, whether in a policy or in the intent that one is generated from.
+    `folder_policies` are `*.cedar` files or folders of them; `notifiers` are the names that `@notify` may have. A
+    `DocumentError` names file, line and fix at the first mistake, whether in a policy or in the intent that one is
+    generated from.
     """
     converters = {name: Converter(action) for name, action in catalogue.actions.items()}
     inputs = {name: converter.shape for name, converter in converters.items()}
@@ -295,6 +299,7 @@ def load(
     policies = [policy for source in texts for policy in sources.parse(source)]
     sources.check_ids(policies)
     validation.validate(policies, vocabulary)
+    obliging.check(policies, vocabulary, catalogue, notifiers)
     return Policies(texts, policies, vocabulary, converters, catalogue, intents)
 
 

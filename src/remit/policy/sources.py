@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,9 +16,10 @@ import msgspec
 from cedarpy import _internal as cedar
 
 from remit.core import bounds
-from remit.core.decisions import PolicyRef
+from remit.core.decisions import Obligation, PolicyRef
 from remit.core.documents import read_text
 from remit.core.errors import DocumentError
+from remit.policy import obligations
 from remit.policy import text as cedar_text
 from remit.policy.reads import Reads, Scope, reads_of, scope_of
 from remit.policy.text import Token
@@ -55,6 +57,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     json: Mapping[str, Any]  # Cedar's JSON form
     scope: Scope
     reads: Reads
+    obligations: tuple[Obligation, ...] = ()
+
+    def mistaken(self, mistake: obligations.Mistake) -> DocumentError:
+        """The error of an annotation."""
+        piece = list(cedar_text.tokens(self.source.text[self.start : self.end]))
+        offset = self.start + _annotation(piece, mistake.annotation)
+        return error_at(self.source, offset, mistake.message, mistake.next_step)
 
     def error(self, message: str, next_step: str = "", word: str = "") -> DocumentError:
         """An error at this policy; at `word`, where that occurs in it."""
@@ -167,6 +176,10 @@ def _policy(source: Source, piece: list[Token], default_id: str) -> Policy:
     annotations = {name: value or "" for name, value in est.get("annotations", {}).items()}
     id_ = annotations.get("id") or default_id
     _check_annotations(source, piece, annotations)
+    try:
+        obliged = obligations.read(est["effect"], annotations)
+    except obligations.Mistake as mistake:
+        raise error_at(source, _annotation(piece, mistake.annotation), mistake.message, mistake.next_step) from None
     path, line = source.at or (source.path, cedar_text.position(source.text, start)[0])
     return Policy(
         id=id_,
@@ -181,7 +194,13 @@ def _policy(source: Source, piece: list[Token], default_id: str) -> Policy:
         json=est,
         scope=scope_of(est),
         reads=reads_of(est),
+        obligations=obliged,
     )
+
+
+def _annotation(piece: list[Token], name: str) -> int:
+    """Where an annotation stands."""
+    return next((at.start for at, word in pairwise(piece) if at.text == "@" and word.text == name), piece[0].start)
 
 
 def _effect(piece: list[Token]) -> Token:

@@ -74,10 +74,11 @@ def groups_of(known: Known) -> frozenset[Uid]:
 
 def is_idle(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, frozenset[Uid]]) -> bool:
     """Whether the policy covers no action that there is."""
-    return not any(_covers(policy, name, groups) for name in vocabulary.actions)
+    return not any(covers(policy, name, groups) for name in vocabulary.actions)
 
 
-def _covers(policy: Policy, name: str, groups: Mapping[str, frozenset[Uid]]) -> bool:
+def covers(policy: Policy, name: str, groups: Mapping[str, frozenset[Uid]]) -> bool:
+    """Whether the scope of the policy reaches the action, with whatever principal and resource."""
     return applies(policy.scope, (f"{NAMESPACE}::Action", name), groups[name], None, None)
 
 
@@ -103,7 +104,7 @@ def _check_names(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, fr
             f"write `action in {cedar_text.action(exact[1])}`",
             word=exact[1],
         )
-    covered = [action for name, action in vocabulary.actions.items() if _covers(policy, name, groups)]
+    covered = [action for name, action in vocabulary.actions.items() if covers(policy, name, groups)]
     for path in sorted(policy.reads.paths):
         missing = [_missing(action.context, path) for action in covered]
         steps = [step for step, _ in missing if step is not None]
