@@ -14,6 +14,7 @@ from remit.core.errors import InvalidInput, Unauthenticated
 from remit.core.identities import Identity
 from remit.identity.bundle import VerificationKey, verification_keys
 from remit.identity.compact import token_hash
+from remit.identity.elsewhere import Elsewhere
 from remit.identity.proof import (
     Proof,
     check_age,
@@ -53,7 +54,8 @@ class Authenticator:
 
     `bundles` maps trust domains to SPIFFE bundles and must have the own one; ids of other trust domains are refused.
     `origins` are the URLs that the service answers at ("http://remit.local"). `started` is when it began (ms):
-    proofs from before are refused, because what was used then is forgotten.
+    proofs from before are refused, because what was used then is forgotten. `elsewhere` has the outside issuers whose
+    tokens name persons.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class Authenticator:
         *,
         started: int,
         limits: ProofLimits | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self.trust_domain = parse_trust_domain(trust_domain)
         self.audience = audience
         self._limits = limits = limits or ProofLimits()
@@ -161,14 +165,25 @@ class Authenticator:
         return svid.identity
 
     def person(self, token: str, now: int) -> Identity:
-        """The person on whose behalf a task starts, from that person's own JWT-SVID; `Unauthenticated` otherwise.
+        """The person on whose behalf a task starts, from that person's own token; `Unauthenticated` otherwise.
 
+        That is their JWT-SVID, or a token of an outside issuer that a rule maps to a person; then `possession` is none.
         The person's key is not proved again: the starter, who is authenticated, answers for having the token.
         """
-        svid = self._svid(token, _hash_of(token, "token"), now)
+        digest = _hash_of(token, "token")
+        if self._elsewhere and self._elsewhere.knows(token):
+            return self._person_from_elsewhere(self._elsewhere, token, now)
+        svid = self._svid(token, digest, now)
         if len(svid.subject.segments) != 2 or svid.subject.segments[0] != "person":
-            raise Unauthenticated("person_invalid", "the token is not a person's", "send that person's own SVID")
+            raise _no_person()
         return svid.identity
+
+    def _person_from_elsewhere(self, elsewhere: Elsewhere, token: str, now: int) -> Identity:
+        arrival = elsewhere.arrival(token, now)
+        # SECURITY: a client's own token says that nobody was logged in, whatever a rule makes of it.
+        if not arrival.path.startswith("person/") or arrival.service:
+            raise _no_person()
+        return Identity(id=arrival.id, key=arrival.key, expires=arrival.expires, possession="none")
 
     def task_handle(self, token: str, now: int) -> TaskHandle:
         """The task that a token names, and the key that must be proved with it. It says nothing of the task's state."""
@@ -230,6 +245,10 @@ class Authenticator:
     def _forget(self) -> None:
         self._svids.clear()
         self._tasks.clear()
+
+
+def _no_person() -> Unauthenticated:
+    return Unauthenticated("person_invalid", "the token is not a person's", "send that person's own token")
 
 
 def _check_given(text: str, what: str) -> None:

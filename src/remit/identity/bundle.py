@@ -22,7 +22,7 @@ _CURVES: Final = {"P-256": "ES256", "P-384": "ES384"}
 
 
 class VerificationKey(msgspec.Struct, frozen=True):
-    """A public key of a trust domain and the one algorithm that it verifies."""
+    """A public key of a trust domain, or of an issuer, and the one algorithm that it verifies."""
 
     kid: str
     algorithm: str

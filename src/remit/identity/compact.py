@@ -26,9 +26,12 @@ ISSUED: Final = ("ES256",)  # what Remit signs: SVIDs, task tokens, proofs
 FOREIGN: Final = ("ES256", "ES384", "RS256")  # the JWT-SVID table (section 2.1) less what no test covers
 
 
-def registry_of(algorithms: Iterable[str]) -> jws.JWSRegistry:
-    """A registry that allows exactly these algorithms. Build it once: it is reused for every token."""
-    registry = jws.JWSRegistry(algorithms=tuple(algorithms))
+def registry_of(algorithms: Iterable[str], *, any_header: bool = False) -> jws.JWSRegistry:
+    """A registry that allows exactly these algorithms. Build it once: it is reused for every token.
+
+    With `any_header`, header members that nobody knows are passed over, as RFC 7515 section 4 asks.
+    """
+    registry = jws.JWSRegistry(algorithms=tuple(algorithms), strict_check_header=not any_header)
     registry.max_header_length = 2048
     registry.max_payload_length = bounds.TOKEN_BYTES
     return registry
