@@ -30,6 +30,8 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
         intents=intents,
         trust_domain=settings.trust_domain,
         notifiers=frozenset(notifier.name for notifier in settings.notifiers),
+        folder_entities=folder.root / "entities",
+        namespace=settings.authzen.namespace,
     )
     # The list behind the digest of the policies: each path, and the digest of its text.
     listed = [[path, canonical.sha256(text.encode())] for path, text in policies.sources()]
@@ -42,6 +44,9 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
         "settings": canonical.sha256(text.encode()),
         "windows": windows.digest,
     }
+    entities = policies.general.entities
+    if entities.digest:
+        parts["entities"] = entities.digest
     until = settings.mode.observe_until
     return settings, Configuration(
         trust_domain=settings.trust_domain,
@@ -64,6 +69,7 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
             **policies.texts,
             policies.digest: canonical.encode(listed).decode(),
             **windows.texts,
+            **entities.texts,
             **texts_of(intents),
             catalogue.digest: catalogue_text(catalogue),
             parts["settings"]: text,

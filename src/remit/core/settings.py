@@ -16,6 +16,7 @@ from msgspec import Meta
 from remit.core.documents import Document, read_toml
 from remit.core.identities import Kind, Mode
 from remit.core.notifiers import NotifierSettings, check_notifiers
+from remit.core.storage import StorageSettings, check_storage
 
 FILE: Final = "remit.toml"
 
@@ -54,12 +55,32 @@ class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     svid_seconds: Annotated[int, Meta(ge=60, le=86_400, description="life of an identity document (JWT-SVID)")] = 3600
     rotate_days: Annotated[int, Meta(ge=1, le=365, description="age at which the signing key is replaced")] = 30
+    trust: Annotated[
+        str,
+        Meta(
+            max_length=1024,
+            description="the folder of the signing keys, which all processes of an installation share; "
+            "empty: `.remit/trust`",
+        ),
+    ] = ""
 
 
 class Destinations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[destinations]`: which hosts policies see as internal."""
 
     internal: Annotated[tuple[str, ...], Meta(description="host suffixes (.corp.example), networks (10.0.0.0/8)")] = ()
+
+
+class AuthZenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[authzen]`: questions about the project's own entities."""
+
+    namespace: Annotated[
+        str,
+        Meta(
+            pattern=r"^([A-Za-z_]\w*(::[A-Za-z_]\w*)*)?$",
+            description="the namespace of types and actions that are named without one; empty: the only one there is",
+        ),
+    ] = ""
 
 
 class WorkloadSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,10 +154,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trust_domain: Annotated[str, Meta(description="leads every identity and every record; never changes")]
     operator: Annotated[str, Meta(description="the person at this keyboard: a name of `[[people]]`")] = ""
     workload: Annotated[str, Meta(description="the workload that `remit run` starts by default")] = ""
+    authzen: AuthZenSettings = AuthZenSettings()
     service: Service = Service()
     mode: ModeSettings = ModeSettings()
     limits: LimitSettings = LimitSettings()
     identity: IdentitySettings = IdentitySettings()
+    storage: StorageSettings = StorageSettings()
     destinations: Destinations = Destinations()
     workloads: tuple[WorkloadSeed, ...] = ()
     starters: tuple[StarterSeed, ...] = ()
@@ -152,6 +175,15 @@ def read_settings(folder: Path) -> Settings:
     settings = document.convert(Settings)
     _check(document, settings)
     return settings
+
+
+def read_storage(folder: Path) -> StorageSettings:
+    """`[storage]` alone, so that records can be read where something else in `remit.toml` is wrong."""
+    document = read_toml(folder / FILE)
+    table = document.data.get("storage", {}) if isinstance(document.data, dict) else {}
+    storage = document.convert_part(table, StorageSettings, ("storage",))
+    check_storage(document, storage)
+    return storage
 
 
 def _check(document: Document, settings: Settings) -> None:
@@ -176,6 +208,7 @@ def _check(document: Document, settings: Settings) -> None:
             seen.add(name)
     _check_bearer_keys(document, settings, seen)
     check_notifiers(document, settings.notifiers)
+    check_storage(document, settings.storage)
     if settings.operator and settings.operator not in {person.name for person in settings.people}:
         raise document.error(
             f"the operator `{settings.operator}` is none of `[[people]]`", ("operator",), "declare them"

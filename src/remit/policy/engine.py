@@ -6,15 +6,16 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from remit.core import canonical
 from remit.core.actions import Catalogue
-from remit.core.decisions import Obligation, PolicyRef, Reason
+from remit.core.decisions import PolicyRef
 from remit.core.errors import InvalidInput
 from remit.core.identities import Registration
 from remit.core.intents import Intent
 from remit.policy import generated, obligations, obliging, reasons, schema, sources, validation
+from remit.policy.entities import NO_ENTITIES, Entities, check_with_engine, load_entities
+from remit.policy.evaluation import Evaluation
+from remit.policy.general import General
 from remit.policy.reads import applies
 from remit.policy.schema import NAMESPACE, Known, Vocabulary
 from remit.policy.slices import EntityStore, Slice, Verdict, type_of
@@ -23,23 +24,6 @@ from remit.policy.typed import Converter, value_converter
 
 _SLICES: Final = 20_000  # kept, by action, resource and intent
 _EXPLAINED: Final = 10_000  # distinct outcomes whose explanation is kept
-
-
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the policies say to one request.
-
-    `reason.code` is `permitted`, the code of the decisive policy, `no_policy_permits` or `policy_error`. With
-    `policy_error` nothing may turn the deny into a permit; `errors` are the policies that failed, by id, with
-    messages for the log. `facts` are the paths of the context (without
-    `context.`) that the deciding policies read. `obligations` are those of all policies that decided, joined.
-    """
-
-    permitted: bool
-    reason: Reason
-    policies: tuple[PolicyRef, ...] = ()
-    errors: tuple[tuple[str, str], ...] = ()
-    facts: tuple[str, ...] = ()
-    obligations: tuple[Obligation, ...] = ()
 
 
 class Policies:
@@ -56,6 +40,9 @@ class Policies:
         converters: Mapping[str, Converter],
         catalogue: Catalogue,
         intents: Mapping[str, Intent],
+        entities: Entities,
+        handle: Any,
+        namespace: str,
     ) -> None:
         self.vocabulary = vocabulary
         self.texts: Mapping[str, str] = {canonical.sha256(source.text.encode()): source.text for source in texts}
@@ -79,6 +66,7 @@ class Policies:
             name: sorted(intent.name for intent in intents.values() if schema.justifies(intent, action))
             for name, action in catalogue.actions.items()
         }
+        self.general = General(entities, handle, self._policies, namespace)
         self._entities = EntityStore(_fixed_entities(vocabulary, catalogue, intents))
         self._slices: dict[tuple[str, str, str, frozenset[str] | None], Slice] = {}
         self._explained: dict[tuple[str, bool, tuple[str, ...]], Evaluation] = {}
@@ -281,16 +269,20 @@ def load(
     intents: Mapping[str, Intent],
     trust_domain: str,
     notifiers: Collection[str] = (),
+    folder_entities: Path | None = None,
+    namespace: str = "",
 ) -> Policies:
-    """Reads, generates, parses and strictly validates all policies.
+    """Reads, generates, parses and strictly validates all policies, and the project's own entities with them.
 
-    `folder_policies` are `*.cedar` files or folders of them; `notifiers` are the names that `@notify` may have. A
-    `DocumentError` names file, line and fix at the first mistake, whether in a policy or in the intent that one is
-    generated from.
+    `folder_policies` are `*.cedar` files or folders of them; `notifiers` are the names that `@notify` may have;
+    `folder_entities` has the project's schema and entities, and `namespace` is where names without one are meant. A
+    `DocumentError` names file, line and fix at the first mistake, whether in a policy, in an entity or in the intent
+    that a policy is generated from.
     """
+    entities = load_entities(folder_entities) if folder_entities is not None else NO_ENTITIES
     converters = {name: Converter(action) for name, action in catalogue.actions.items()}
     inputs = {name: converter.shape for name, converter in converters.items()}
-    vocabulary = schema.vocabulary(catalogue, intents, inputs, trust_domain)
+    vocabulary = schema.vocabulary(catalogue, intents, inputs, trust_domain, entities.declared)
     texts = [
         *sources.shipped(),
         *generated.generate(intents, catalogue, inputs, trust_domain),
@@ -298,9 +290,10 @@ def load(
     ]
     policies = [policy for source in texts for policy in sources.parse(source)]
     sources.check_ids(policies)
-    validation.validate(policies, vocabulary)
+    merged = validation.validate(policies, vocabulary)
     obliging.check(policies, vocabulary, catalogue, notifiers)
-    return Policies(texts, policies, vocabulary, converters, catalogue, intents)
+    handle = check_with_engine(entities, merged)
+    return Policies(texts, policies, vocabulary, converters, catalogue, intents, entities, handle, namespace)
 
 
 def _broken() -> Evaluation:

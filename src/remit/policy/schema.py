@@ -16,6 +16,7 @@ from remit.core.effects import CONSEQUENTIAL, EFFECTS, Effect
 from remit.core.errors import DocumentError
 from remit.core.intents import Intent
 from remit.policy import shapes
+from remit.policy.declared import EMPTY, Declared
 from remit.policy.shapes import BOOL, DATETIME, DECIMAL, LONG, STRING, STRINGS, Attribute, Shape, always, optional
 
 NAMESPACE: Final = "Remit"
@@ -98,6 +99,7 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
     intents: frozenset[str]
     servers: frozenset[str]
     trust_domain: str
+    declared: Declared = EMPTY  # what the project's own schema adds, outside of this namespace
 
     def cedar_json(self) -> dict[str, Any]:
         """The schema in Cedar's JSON format."""
@@ -125,11 +127,16 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
                     "context": context,
                 },
             }
-        return {NAMESPACE: {"commonTypes": common, "entityTypes": entities, "actions": actions}}
+        own = {NAMESPACE: {"commonTypes": common, "entityTypes": entities, "actions": actions}}
+        return {**self.declared.json, **own}
 
 
 def vocabulary(
-    catalogue: Catalogue, intents: Mapping[str, Intent], inputs: Mapping[str, Shape], trust_domain: str
+    catalogue: Catalogue,
+    intents: Mapping[str, Intent],
+    inputs: Mapping[str, Shape],
+    trust_domain: str,
+    declared: Declared = EMPTY,
 ) -> Vocabulary:
     """What policies of this installation can name; `inputs` has the shape of each tool's arguments."""
     task = task_shape(intents, catalogue)
@@ -161,6 +168,7 @@ def vocabulary(
         intents=frozenset(intents),
         servers=servers,
         trust_domain=trust_domain,
+        declared=declared,
     )
 
 

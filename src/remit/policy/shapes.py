@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-Scalar = Literal["string", "long", "bool", "decimal", "datetime"]
+Scalar = Literal["string", "long", "bool", "decimal", "datetime", "duration", "ipaddr"]
 
 MAX_NODES: Final = 1_000  # properties of a tool's input that policies can see
 MAX_DEPTH: Final = 8  # of a tool's input that policies can see
@@ -21,10 +21,10 @@ RESERVED_PREFIX: Final = "__"
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """A Cedar type: a scalar, a set of one, a record, or a reference to an entity."""
 
-    kind: Literal["string", "long", "bool", "decimal", "datetime", "set", "record", "entity"]
+    kind: Scalar | Literal["set", "record", "entity"]
     of: Shape | None = None  # set: its elements
     fields: Mapping[str, Attribute] = {}  # record
-    entity: str = ""  # entity: its type, without the namespace
+    entity: str = ""  # entity: its type, with the namespace
 
 
 class Attribute(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,13 +46,22 @@ EMPTY: Final = Shape(kind="record")
 # Parameters of intents and selected fields of results.
 DECLARED: Final[Mapping[str, Shape]] = {"string": STRING, "integer": LONG, "decimal": DECIMAL, "boolean": BOOL}
 _JSON: Final[Mapping[str, Shape]] = {"string": STRING, "integer": LONG, "number": DECIMAL, "boolean": BOOL}
-_NAMES: Final = {"string": "String", "long": "Long", "bool": "Bool", "decimal": "decimal", "datetime": "datetime"}
+DURATION: Final = Shape(kind="duration")
+IPADDR: Final = Shape(kind="ipaddr")
+_NAMES: Final = {
+    "string": "String",
+    "long": "Long",
+    "bool": "Bool",
+    **{name: name for name in ("decimal", "datetime", "duration", "ipaddr")},
+}
 _EXAMPLES: Final[Mapping[str, Any]] = {
     "string": "text",
     "long": 1,
     "bool": False,
     "decimal": {"__extn": {"fn": "decimal", "arg": "1.0"}},
     "datetime": {"__extn": {"fn": "datetime", "arg": "2026-01-01T00:00:00Z"}},
+    "duration": {"__extn": {"fn": "duration", "arg": "1h"}},
+    "ipaddr": {"__extn": {"fn": "ip", "arg": "192.0.2.1"}},
 }
 
 
@@ -64,7 +73,7 @@ def record(**fields: Attribute | Shape) -> Shape:
 
 def entity_shape(type_: str) -> Shape:
     """A reference to an entity of one of Remit's own types."""
-    return Shape(kind="entity", entity=type_)
+    return Shape(kind="entity", entity=f"Remit::{type_}")
 
 
 def optional(shape: Shape, note: str = "") -> Attribute:
@@ -100,10 +109,9 @@ def to_cedar_json(shape: Shape) -> dict[str, Any]:
     if shape.kind == "set" and shape.of is not None:
         return {"type": "Set", "element": to_cedar_json(shape.of)}
     if shape.kind == "entity":
-        return {"type": "Entity", "name": f"Remit::{shape.entity}"}
-    if shape.kind in ("decimal", "datetime"):
-        return {"type": "Extension", "name": shape.kind}
-    return {"type": {"string": "String", "long": "Long", "bool": "Boolean"}[shape.kind]}
+        return {"type": "Entity", "name": shape.entity}
+    plain = {"string": "String", "long": "Long", "bool": "Boolean"}.get(shape.kind)
+    return {"type": plain} if plain else {"type": "Extension", "name": shape.kind}
 
 
 def name_of(shape: Shape) -> str:
@@ -111,7 +119,7 @@ def name_of(shape: Shape) -> str:
     if shape.kind == "set" and shape.of is not None:
         return f"Set<{name_of(shape.of)}>"
     if shape.kind == "entity":
-        return f"Remit::{shape.entity}"
+        return shape.entity
     return _NAMES.get(shape.kind, "record")
 
 
@@ -126,7 +134,7 @@ def example(shape: Shape, *, optional_too: bool = True) -> Any:
     if shape.kind == "set" and shape.of is not None:
         return [example(shape.of)]
     if shape.kind == "entity":
-        return {"__entity": {"type": f"Remit::{shape.entity}", "id": "spiffe://example.org/workload/example"}}
+        return {"__entity": {"type": shape.entity, "id": "spiffe://example.org/workload/example"}}
     return _EXAMPLES[shape.kind]
 
 

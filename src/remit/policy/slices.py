@@ -57,10 +57,17 @@ class Slice:
     """The policies that can matter to one kind of request, rewritten for it and parsed once."""
 
     def __init__(
-        self, policies: Sequence[Policy], groups: frozenset[Uid], principals: tuple[str, ...], intent: str
+        self,
+        policies: Sequence[Policy],
+        groups: frozenset[Uid],
+        principals: tuple[str, ...],
+        intent: str,
+        *,
+        as_written: bool = False,
     ) -> None:
+        """With `as_written`, nothing is rewritten: for entities whose attributes are not Remit's own."""
         self.policies = tuple(policies)
-        rewritten = _rewritten(policies, groups, principals, intent)
+        rewritten = None if as_written else _rewritten(policies, groups, principals, intent)
         if rewritten is None:
             reads = [policy.reads for policy in policies]
             # The engine numbers policies by their place in the text.
@@ -77,11 +84,22 @@ class Slice:
     def decide(self, request: dict[str, Any], entities: Any, context: Mapping[str, Any]) -> Verdict:
         """Evaluates one request; `request` has principal, action and resource, and is not changed."""
         try:
-            asked = {**request, "context": _encode(self.project(context)).decode()}
+            asked = {**request, "context": self.encoded(context)}
         except ValueError as error:
             _log.error("the context of a request has a malformed value: %s", error)
             return Verdict(False, (), (), True)
-        answer = _decode(cedar.is_authorized_batch([asked], self._set, entities, None, False)[0])
+        return self.decide_many([asked], entities)[0]
+
+    def encoded(self, context: Mapping[str, Any]) -> str:
+        """What the slice reads of a context, as text."""
+        return _encode(self.project(context)).decode()
+
+    def decide_many(self, asked: list[dict[str, Any]], entities: Any) -> list[Verdict]:
+        """Evaluates requests over the same entities; each has principal, action, resource and `encoded` context."""
+        answers = cedar.is_authorized_batch(asked, self._set, entities, None, False)
+        return [self._verdict(_decode(answer)) for answer in answers]
+
+    def _verdict(self, answer: _Answer) -> Verdict:
         diagnostics = answer.diagnostics
         if not diagnostics.errors and answer.decision in ("Allow", "Deny"):
             return Verdict(answer.decision == "Allow", self._named(diagnostics.reason), ())

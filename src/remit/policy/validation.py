@@ -10,7 +10,7 @@ import difflib
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from cedarpy import _internal as cedar
@@ -30,13 +30,15 @@ _IDLE: Final = "unable to find an applicable action given the policy scope const
 _PLACE = re.compile(r"policy(\d+)")
 
 
-def validate(policies: Sequence[Policy], vocabulary: Vocabulary) -> str:
-    """The digest of the schema under which all `policies` are valid; a `DocumentError` at the first that is not."""
+def validate(policies: Sequence[Policy], vocabulary: Vocabulary) -> Any:
+    """The engine's schema under which all `policies` are valid; a `DocumentError` at the first that is not."""
     text = msgspec.json.encode(vocabulary.cedar_json()).decode()
     digest = canonical.sha256(text.encode())
     try:
         handle = cedar.Schema.from_json_str(text)
     except ValueError as error:
+        if vocabulary.declared.json:
+            raise _conflict(vocabulary, str(error)) from None
         raise DocumentError(f"the catalogue and the intents make no valid schema: {error}", path="catalogue") from None
     groups = {name: groups_of(known) for name, known in vocabulary.actions.items()}
     changed = [
@@ -58,7 +60,18 @@ def validate(policies: Sequence[Policy], vocabulary: Vocabulary) -> str:
         _validated[key] = None
     while len(_validated) > _CACHED:
         _validated.popitem(last=False)
-    return digest
+    return handle
+
+
+def _conflict(vocabulary: Vocabulary, message: str) -> DocumentError:
+    """Why the project's schema does not go with Remit's own: both name one thing, and only one has a namespace."""
+    names = _QUOTED.findall(message)
+    word = re.split(r'::"?', names[-1])[-1].rstrip('"') if names else ""
+    return vocabulary.declared.error(
+        f"the schema does not go with Remit's own: {message}",
+        word,
+        "put your declarations in a namespace: `namespace App { … }`",
+    )
 
 
 def schema_text(vocabulary: Vocabulary) -> str:

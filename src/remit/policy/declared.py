@@ -1,0 +1,321 @@
+"""The schema that a project declares for its own entities: types, actions and contexts outside of `Remit`.
+
+It stands in `entities/schema.cedarschema` or `entities/schema.json`, and is merged with the generated schema, so
+that all policies are validated together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from cedarpy import _internal as cedar
+
+from remit.core.documents import read_text
+from remit.core.errors import DocumentError
+from remit.policy import schema_text, shapes, strict_json
+from remit.policy import text as cedar_text
+from remit.policy.reads import Uid
+from remit.policy.schema_text import SchemaSyntaxError
+from remit.policy.shapes import Attribute, Shape
+from remit.policy.strict_json import StrictJsonError
+
+FILES: Final = ("schema.cedarschema", "schema.json")
+MAX_NODES: Final = 20_000  # of a type, all common types written out
+_DEPTH: Final = 32  # of a type, all common types written out
+_NAMESPACE: Final = "Remit"
+_QUOTED = re.compile(r"`([^`]+)`")
+_PRIMITIVES: Final[Mapping[str, Shape]] = {
+    "String": shapes.STRING,
+    "Long": shapes.LONG,
+    "Bool": shapes.BOOL,
+    "Boolean": shapes.BOOL,
+    "decimal": shapes.DECIMAL,
+    "datetime": shapes.DATETIME,
+    "duration": shapes.DURATION,
+    "ipaddr": shapes.IPADDR,
+}
+
+
+class EntityType(msgspec.Struct, frozen=True, kw_only=True):
+    """One type of entities: what each has, and what it may be in."""
+
+    name: str  # with its namespace
+    attributes: Mapping[str, Attribute] = {}
+    parents: frozenset[str] = frozenset()  # types that an entity of it may be directly in
+    within: frozenset[str] = frozenset()  # the same, over any number of steps
+    tags: Shape | None = None
+    ids: frozenset[str] | None = None  # of an enumeration: all that there are
+
+    @property
+    def required(self) -> frozenset[str]:
+        return frozenset(name for name, attribute in self.attributes.items() if attribute.required)
+
+
+class DeclaredAction(msgspec.Struct, frozen=True, kw_only=True):
+    """One action: to whom and what it applies, and its context."""
+
+    uid: Uid
+    groups: frozenset[Uid]  # it and all that it is a member of
+    principals: frozenset[str]
+    resources: frozenset[str]
+    context: Shape = shapes.EMPTY
+
+
+class Declared(msgspec.Struct, frozen=True, kw_only=True):
+    """A project's schema. Empty where it has none."""
+
+    types: Mapping[str, EntityType] = {}
+    actions: Mapping[Uid, DeclaredAction] = {}  # in the order of the text, groups included
+    namespaces: tuple[str, ...] = ()
+    json: Mapping[str, Any] = {}
+    path: str = ""
+    text: str = ""
+
+    def error(self, message: str, word: str = "", next_step: str = "") -> DocumentError:
+        """An error in this schema, at the first place where it says `word`."""
+        return _error_at(self.text, self.path, _place(self.text, word), message, next_step)
+
+
+EMPTY: Final = Declared()
+
+
+def load_declared(folder: Path) -> Declared:
+    """The schema in `folder`; empty where there is none. A `DocumentError` names file, line and fix."""
+    files = [folder / name for name in FILES if (folder / name).exists()]
+    if len(files) > 1:
+        raise DocumentError(
+            "there are two schemas, `schema.cedarschema` and `schema.json`", path=files[1], next_step="keep one of them"
+        )
+    if not files:
+        return EMPTY
+    text = read_text(files[0])
+    return _read_text(text, str(files[0])) if files[0].suffix == ".cedarschema" else _read_json(text, str(files[0]))
+
+
+def _read_text(text: str, path: str) -> Declared:
+    try:
+        json = schema_text.parse(text)
+    except SchemaSyntaxError as error:
+        raise _error_at(text, path, error.offset, f"not a Cedar schema: {error.message}") from None
+    declared = _interpret(json, text, path)
+    try:
+        as_text = str(cedar.Schema.from_str(text))
+    except ValueError as error:
+        raise _refused(declared, error) from None
+    if as_text != _accepted(declared):
+        # SECURITY: what is read here must be what the engine reads.
+        raise declared.error(
+            "the schema can't be read reliably", next_step="write it in Cedar's JSON form as `entities/schema.json`"
+        )
+    return declared
+
+
+def _read_json(text: str, path: str) -> Declared:
+    try:
+        json, _ = strict_json.value(text, 0)
+    except StrictJsonError as error:
+        raise _error_at(text, path, error.offset, f"not valid JSON: {error.message}") from None
+    declared = _interpret(json, text, path)
+    _accepted(declared)
+    return declared
+
+
+def _accepted(declared: Declared) -> str:
+    """The engine's own text of the schema; a `DocumentError` where it refuses it."""
+    try:
+        return str(cedar.Schema.from_json_str(msgspec.json.encode(declared.json).decode()))
+    except ValueError as error:
+        raise _refused(declared, error) from None
+
+
+def _refused(declared: Declared, error: ValueError) -> DocumentError:
+    message = str(error).removeprefix("error parsing schema: ")
+    word = next(iter(_QUOTED.findall(message)), "") or message.rpartition(": ")[2]
+    return declared.error(f"not a valid schema: {message}", word)
+
+
+def _interpret(json: Any, text: str, path: str) -> Declared:
+    try:
+        return _Model(json, text, path).declared()
+    except (AttributeError, KeyError, TypeError) as error:
+        # Where the form is wrong the engine says how; what it lets pass and this does not know is refused.
+        declared = Declared(json=json if isinstance(json, dict) else {"": json}, path=path, text=text)
+        _accepted(declared)
+        raise declared.error(f"not a schema in Cedar's JSON form: {error}") from None
+
+
+class _Model:
+    """The interpretation of one schema: names resolved, common types written out, memberships closed."""
+
+    def __init__(self, json: Mapping[str, Any], text: str, path: str) -> None:
+        self.json = json
+        self.origin = Declared(json=json, text=text, path=path)
+        self.entities: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self.common: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self.written_out: dict[str, tuple[Shape, int, int]] = {}
+        for namespace, fragment in json.items():
+            self.check_namespace(namespace)
+            for name, declaration in fragment.get("entityTypes", {}).items():
+                self.entities[_join(namespace, name)] = (namespace, declaration)
+            for name, declaration in fragment.get("commonTypes", {}).items():
+                self.common[_join(namespace, name)] = (namespace, declaration)
+
+    def declared(self) -> Declared:
+        types = {name: self.entity(name, *found) for name, found in self.entities.items()}
+        within = _closed({name: type_.parents for name, type_ in types.items()})
+        types = {name: msgspec.structs.replace(type_, within=frozenset(within[name])) for name, type_ in types.items()}
+        direct: dict[Uid, frozenset[Uid]] = {}
+        read: dict[Uid, tuple[str, Mapping[str, Any]]] = {}
+        for namespace, fragment in self.json.items():
+            for name, declaration in fragment.get("actions", {}).items():
+                uid = (_join(namespace, "Action"), name)
+                read[uid] = (namespace, declaration)
+                direct[uid] = frozenset(self.group(namespace, each) for each in declaration.get("memberOf") or ())
+        groups = _closed(direct)
+        return msgspec.structs.replace(
+            self.origin,
+            types=types,
+            actions={uid: self.action(uid, frozenset([uid, *groups[uid]]), *found) for uid, found in read.items()},
+            namespaces=tuple(namespace for namespace in self.json if namespace),
+        )
+
+    def entity(self, name: str, namespace: str, declaration: Mapping[str, Any]) -> EntityType:
+        if "enum" in declaration:
+            return EntityType(name=name, ids=frozenset(declaration["enum"]))
+        shape = declaration.get("shape")
+        tags = declaration.get("tags")
+        return EntityType(
+            name=name,
+            attributes=self.shape(namespace, shape)[0].fields if shape else {},
+            parents=frozenset(self.entity_name(namespace, each) for each in declaration.get("memberOfTypes") or ()),
+            tags=self.shape(namespace, tags)[0] if tags else None,
+        )
+
+    def action(
+        self, uid: Uid, groups: frozenset[Uid], namespace: str, declaration: Mapping[str, Any]
+    ) -> DeclaredAction:
+        applies = declaration.get("appliesTo") or {}
+        context = applies.get("context")
+        return DeclaredAction(
+            uid=uid,
+            groups=groups,
+            principals=frozenset(self.entity_name(namespace, each) for each in applies.get("principalTypes") or ()),
+            resources=frozenset(self.entity_name(namespace, each) for each in applies.get("resourceTypes") or ()),
+            context=self.shape(namespace, context)[0] if context else shapes.EMPTY,
+        )
+
+    def group(self, namespace: str, reference: Mapping[str, Any]) -> Uid:
+        type_ = reference.get("type")
+        if type_ is None or type_ == "Action":
+            id_ = reference["id"]
+            known = id_ in self.json[namespace].get("actions", {})
+            elsewhere = not known and id_ in self.json.get("", {}).get("actions", {})
+            return "Action" if elsewhere else _join(namespace, "Action"), id_
+        self.check_name(type_)
+        return type_, reference["id"]
+
+    def shape(self, namespace: str, json: Mapping[str, Any]) -> tuple[Shape, int, int]:
+        """The shape of a type, how many nodes it has, and how deep it is."""
+        kind = json["type"]
+        if kind == "Set":
+            of, nodes, depth = self.shape(namespace, json["element"])
+            return Shape(kind="set", of=of), nodes + 1, depth + 1
+        if kind == "Record":
+            fields: dict[str, Attribute] = {}
+            nodes, depth = 1, 0
+            for name, attribute in json.get("attributes", {}).items():
+                inner, more, below = self.shape(namespace, attribute)
+                note = (attribute.get("annotations") or {}).get("doc") or ""
+                fields[name] = Attribute(shape=inner, required=attribute.get("required", True), note=note)
+                nodes, depth = nodes + more, max(depth, below)
+            # SECURITY: types named in types double with each step; a small schema could fill the memory.
+            if nodes > MAX_NODES or depth > _DEPTH:
+                raise self.origin.error(f"a type is larger than {MAX_NODES} attributes, or deeper than {_DEPTH}")
+            return Shape(kind="record", fields=fields), nodes, depth + 1
+        if kind == "Entity":
+            return Shape(kind="entity", entity=self.entity_name(namespace, json["name"])), 1, 1
+        return self.named(namespace, json["name"] if kind in ("EntityOrCommon", "Extension") else kind)
+
+    def named(self, namespace: str, name: str) -> tuple[Shape, int, int]:
+        for full in [name] if "::" in name else [_join(namespace, name), name]:
+            if full in self.common:
+                return self.common_type(full)
+            if full in self.entities:
+                return Shape(kind="entity", entity=full), 1, 1
+        primitive = _PRIMITIVES.get(name.removeprefix("__cedar::"))
+        if primitive is None:
+            self.check_name(name)
+            raise self.origin.error(f"there is no type `{name}`", name, "declare it, or correct the name")
+        return primitive, 1, 1
+
+    def common_type(self, full: str) -> tuple[Shape, int, int]:
+        found = self.written_out.get(full)
+        if found is None:
+            namespace, declaration = self.common[full]
+            self.written_out[full] = (shapes.EMPTY, MAX_NODES + 1, 1)  # its own parts find it too large
+            try:
+                found = self.written_out[full] = self.shape(namespace, declaration)
+            except RecursionError:
+                raise self.origin.error(f"the type `{full}` is nested too deeply", full) from None
+            if found[1] > MAX_NODES or found[2] > _DEPTH:
+                raise self.origin.error(f"the type `{full}` refers to itself, or is too large", full.rpartition(":")[2])
+        return found
+
+    def entity_name(self, namespace: str, name: str) -> str:
+        for full in [name] if "::" in name else [_join(namespace, name), name]:
+            if full in self.entities:
+                return full
+        self.check_name(name)
+        raise self.origin.error(f"there is no entity type `{name}`", name, "declare it, or correct the name")
+
+    def check_namespace(self, namespace: str) -> None:
+        # SECURITY: identities and governed actions are Remit's own; a project can neither add to them nor borrow them.
+        if namespace.partition("::")[0] == _NAMESPACE:
+            raise self.origin.error(
+                "the namespace `Remit` is Remit's own", _NAMESPACE, "declare your types in a namespace of your own"
+            )
+
+    def check_name(self, name: str) -> None:
+        if name.partition("::")[0] == _NAMESPACE:
+            raise self.origin.error(
+                f"`{name}` is Remit's own, and can't stand in a project's schema",
+                name.rpartition("::")[2],
+                "identities and tools are governed by the pipeline; declare a type of your own",
+            )
+
+
+def _join(namespace: str, name: str) -> str:
+    return f"{namespace}::{name}" if namespace else name
+
+
+def _closed(direct: Mapping[Any, Iterable[Any]]) -> dict[Any, set[Any]]:
+    """All that is reached from each over any number of steps."""
+    closed: dict[Any, set[Any]] = {}
+    for start in direct:
+        seen: set[Any] = set()
+        stack = list(direct[start])
+        while stack:
+            each = stack.pop()
+            if each not in seen:
+                seen.add(each)
+                stack.extend(direct.get(each, ()))
+        closed[start] = seen
+    return closed
+
+
+def _place(text: str, word: str) -> int:
+    if not word:
+        return 0
+    found = re.search(rf"(?<![\w:]){re.escape(word)}(?!\w)", text)
+    return found.start() if found else max(0, text.find(word))
+
+
+def _error_at(text: str, path: str, offset: int, message: str, next_step: str = "") -> DocumentError:
+    line, column = cedar_text.position(text, offset)
+    shown = cedar_text.line_at(text, line).strip()[:160]
+    said = f"{message}: `{shown}`" if shown else message
+    return DocumentError(said, path=path, line=line, column=column, next_step=next_step)

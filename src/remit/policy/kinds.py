@@ -1,0 +1,201 @@
+"""Kinds of questions: for one type of subject, one action and one type of resource, all that can be worked out once.
+
+The slice of policies, the conversion of the context, and what of the entities the policies can reach at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from remit.core.decisions import Reason
+from remit.policy import forms, reasons
+from remit.policy.declared import Declared, DeclaredAction, EntityType
+from remit.policy.entities import Entities
+from remit.policy.evaluation import Evaluation
+from remit.policy.forms import Convert
+from remit.policy.naming import Names
+from remit.policy.reads import Uid, applies
+from remit.policy.slices import Slice
+from remit.policy.sources import Policy
+
+_KEPT: Final = 20_000  # kinds; and entities per kind, as text
+_READING: Final = frozenset({".", "has", "in", "getTag", "hasTag", "is"})
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Kind:
+    """One kind of questions."""
+
+    def __init__(self, entities: Entities, policies: Sequence[Policy], action: DeclaredAction, names: Names) -> None:
+        self._entities = entities
+        self.action = action.uid
+        self.declared = action
+        self.slice = Slice(policies, action.groups, (), "", as_written=True)
+        self.context = forms.record_of(action.context.fields, names.type)
+        field = action.context.fields.get("action")
+        self.has_action_properties = field is not None and field.shape.kind == "record"
+        self.mentioned, self._followed = _mentioned(policies)
+        self._literals = frozenset(uid for policy in policies for uid in policy.reads.entities)
+        self.action_piece = _encode(
+            {"uid": _uid(action.uid), "attrs": {}, "parents": [_uid(uid) for uid in action.groups - {action.uid}]}
+        )
+        self._pieces: dict[Uid, tuple[bytes, frozenset[Uid]]] = {}
+        self.unpermitted = Evaluation(
+            permitted=False,
+            reason=Reason(
+                code=reasons.NO_POLICY_PERMITS,
+                message=f"no policy permits `{action.uid[1]}` here",
+                next_step="a policy in `policies/` must permit it",
+            ),
+        )
+
+    def cut(
+        self, request: Mapping[str, Any], said: Mapping[Uid, Mapping[str, Any]], references: Iterable[Uid]
+    ) -> dict[Uid, bytes]:
+        """The entities that policies can reach from one question, each as text in Cedar's JSON form.
+
+        Only attributes that some policy mentions are in it. What an entity is in stands as its direct parents, so
+        those need no entry of their own.
+        """
+        pieces: dict[Uid, bytes] = {}
+        principal, resource = request["principal"], request["resource"]
+        stack = [(principal["type"], principal["id"]), (resource["type"], resource["id"])]
+        stack.extend(self._literals)
+        stack.extend(references)
+        while stack:
+            uid = stack.pop()
+            if uid in pieces:
+                continue
+            added = said.get(uid)
+            if added is not None:
+                pieces[uid], named = self._piece(uid, added)
+            else:
+                kept = self._pieces.get(uid)
+                if kept is None:
+                    if len(self._pieces) >= _KEPT:
+                        self._pieces = {}
+                    kept = self._pieces[uid] = self._piece(uid, {})
+                pieces[uid], named = kept
+            stack.extend(named)
+        pieces.pop(self.action, None)
+        return pieces
+
+    def _piece(self, uid: Uid, added: Mapping[str, Any]) -> tuple[bytes, frozenset[Uid]]:
+        """One entity as text, and the entities that policies can reach through it."""
+        known = self._entities.by_uid.get(uid)
+        attrs = {**added, **known.attrs} if known is not None else dict(added)
+        attrs = {name: value for name, value in attrs.items() if name in self.mentioned}
+        tags = known.tags if known is not None else {}
+        parents = self._entities.ancestors.get(uid, ())
+        text = _encode({"uid": _uid(uid), "attrs": attrs, "parents": [_uid(each) for each in parents], "tags": tags})
+        reachable = [value for name, value in attrs.items() if name in self._followed]
+        return text, frozenset(references_in([*reachable, *tags.values()]))
+
+
+class Kinds:
+    """All kinds of one project, each made when it is first asked for."""
+
+    def __init__(self, entities: Entities, policies: Sequence[Policy], names: Names) -> None:
+        self._entities = entities
+        self._declared: Declared = entities.declared
+        self._policies = policies
+        self._names = names
+        self._kinds: dict[tuple[str, Uid, str], Kind | None] = {}
+        self._attributes = {
+            type_.name: {name: forms.converter(each.shape, names.type) for name, each in type_.attributes.items()}
+            for type_ in self._declared.types.values()
+        }
+        self._required = {type_.name: type_.required for type_ in self._declared.types.values()}
+
+    def get(self, subject: str, action: Uid, resource: str) -> Kind | None:
+        """The kind; None where the action does not apply to these types."""
+        key = (subject, action, resource)
+        if key in self._kinds:
+            return self._kinds[key]
+        declared = self._declared.actions[action]
+        kind = None
+        if subject in declared.principals and resource in declared.resources:
+            chosen = [
+                policy
+                for policy in self._policies
+                if applies(policy.scope, action, declared.groups, None, None)
+                and self._fits(policy.json["principal"], subject)
+                and self._fits(policy.json["resource"], resource)
+            ]
+            kind = Kind(self._entities, chosen, declared, self._names)
+        if len(self._kinds) >= _KEPT:
+            self._kinds = {}
+        self._kinds[key] = kind
+        return kind
+
+    def attributes(self, type_: EntityType) -> Mapping[str, Convert]:
+        """The conversion of each attribute of a type."""
+        return self._attributes[type_.name]
+
+    def required(self, type_: str) -> frozenset[str]:
+        """The attributes that every entity of a type must have."""
+        return self._required.get(type_, frozenset())
+
+    def _fits(self, constraint: Mapping[str, Any], type_: str) -> bool:
+        """Whether an entity of this type could meet the constraint of a scope."""
+        if constraint["op"] == "is":
+            inner = constraint.get("in")
+            return constraint["entity_type"] == type_ and (inner is None or self._fits({**inner, "op": "in"}, type_))
+        if constraint["op"] == "==":
+            return bool(constraint["entity"]["type"] == type_)
+        if constraint["op"] == "in" and "entity" in constraint:
+            above = constraint["entity"]["type"]
+            return above == type_ or above in self._declared.types[type_].within
+        return True
+
+
+def references_in(value: Any) -> set[Uid]:
+    """The entities in a value of Cedar's JSON form."""
+    found: set[Uid] = set()
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if type(item) is dict:
+            named = item.get("__entity")
+            if named is not None:
+                found.add((named["type"], named["id"]))
+            else:
+                stack.extend(item.values())
+        elif type(item) is list:
+            stack.extend(item)
+    return found
+
+
+def _mentioned(policies: Sequence[Policy]) -> tuple[frozenset[str], frozenset[str]]:
+    """The attributes that conditions mention, and those through which they read on (`owner` in `x.owner.team`)."""
+    mentioned: set[str] = set()
+    followed: set[str] = set()
+    stack = [(condition["body"], False) for policy in policies for condition in policy.json.get("conditions", ())]
+    while stack:
+        node, is_read = stack.pop()
+        if isinstance(node, list):
+            stack.extend((item, is_read) for item in node)
+        if not isinstance(node, dict):
+            continue
+        for op, args in node.items():
+            if op in (".", "has") and args["left"] != {"Var": "context"}:
+                mentioned.add(args["attr"])
+                if is_read and op == ".":
+                    followed.add(args["attr"])
+            if op == "Value":
+                continue
+            if op in _READING and isinstance(args, dict):
+                for side, part in args.items():
+                    if side != "attr":
+                        stack.append((part, is_read or side == "left"))
+            else:
+                stack.extend((part, is_read) for part in (args.values() if isinstance(args, dict) else [args]))
+    return frozenset(mentioned), frozenset(followed)
+
+
+def _uid(uid: Uid) -> dict[str, str]:
+    return {"type": uid[0], "id": uid[1]}
