@@ -16,9 +16,13 @@ from remit.core.errors import InvalidInput, Unauthenticated
 from remit.identity.bundle import verification_keys
 from remit.identity.keys import generate_key, public_jwk
 
+from .issuers import GITHUB, LocalIssuer, elsewhere, github, rule
+from .issuers import settings as issuer_settings
 from .parties import NOW, PEP, URL, Parties, attempt, b64, forge
 
 KEY = generate_key()
+LOCAL = LocalIssuer(GITHUB, KEY, alg="ES256")
+ELSEWHERE = elsewhere((LOCAL, issuer_settings("github", GITHUB, rule("starter/ci", {"repository_id": "of nobody"}))))
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -105,3 +109,21 @@ def test_any_bundle_gives_keys_or_an_error(value: Any) -> None:
     if isinstance(value, dict):
         _, error = attempt(lambda: verification_keys(value))
         assert error is None or isinstance(error, InvalidInput)
+
+
+@given(tokens)
+@settings(max_examples=300, deadline=None)
+def test_any_token_from_elsewhere(text: str) -> None:
+    refused_soon(lambda: ELSEWHERE.arrival(text, NOW))
+
+
+@given(
+    st.dictionaries(header_names, likely | json_values, max_size=5),
+    st.dictionaries(claim_names | st.sampled_from(["iss", "azp", "events", "repository_id"]), likely | json_values),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_header_and_any_claims_that_the_issuer_signed(header: dict[str, Any], claims: dict[str, Any]) -> None:
+    """What an issuer signs is somebody only where a rule says so; whatever its types are, nothing else happens."""
+    signed = forge({"alg": "ES256", "kid": "k1", **header}, {"iss": LOCAL.issuer, **claims}, KEY)
+    refused_soon(lambda: ELSEWHERE.arrival(signed, NOW))
+    refused_soon(lambda: ELSEWHERE.arrival(forge({"alg": "ES256", "kid": "k1"}, github(**claims), KEY), NOW))
