@@ -26,10 +26,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from remit.app.folder import Folder
+from remit.app.records import reader_of
 from remit.console.rows import Row, row_of
 from remit.console.status import TITLES, line
 from remit.ledger.record import decode_record
-from remit.storage.reader import Reader
 
 EXAMPLES = Path(__file__).resolve().parent
 REMIT = [sys.executable, "-m", "remit"]
@@ -60,7 +60,7 @@ class Live:
         while not self._stop.wait(0.03):
             if not self._folder.socket.exists() and after == 0:
                 continue  # the service makes its database before it listens
-            with Reader(self._folder.database) as reader:
+            with reader_of(self._folder) as reader:
                 for stored in reader.records(after=after, kinds=("decision", "task")):
                     after = stored.seq
                     record = decode_record(stored.data)

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Final
 
 from remit.app.folder import Folder
+from remit.app.records import reader_of
 from remit.ledger.record import decode_record
-from remit.storage.reader import Reader
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 WIDTH: Final = 96
@@ -118,7 +118,7 @@ class Stage:
 
     def denial(self) -> str:
         """The end of the latest denial's id."""
-        with Reader(Folder(self.at).database) as reader:
+        with reader_of(Folder(self.at)) as reader:
             bodies = [decode_record(stored.data).body for stored in reader.records(kinds=("decision",))]
         return str([body["id"] for body in bodies if body["effect"] == "deny"][-1])[-SHOWN:]
 

@@ -19,8 +19,8 @@ from remit.console.lines import Columns, as_json
 from remit.console.tasks import task_table, tasks_of
 from remit.core.errors import RemitError
 from remit.ledger.record import encode_record
-from remit.storage.reader import Reader
 from remit.storage.schema import prepare
+from remit.storage.sqlite_reader import SqliteReader
 
 scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=12)
 values = st.recursive(
@@ -68,7 +68,7 @@ def test_any_bodies(place: Path, some: list[tuple[str, dict[str, Any]]]) -> None
     database.execute("INSERT INTO openings VALUES ('session/t_1', 1, '/context/input/a', x'00', x'00')")
     database.close()
     console = Console(width=80, quiet=True)
-    with Reader(place) as reader:
+    with SqliteReader(place) as reader:
         history = History(reader)
         for line in history.last(Choice(), 100):
             Columns(80).line(line)

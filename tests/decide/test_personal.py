@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from remit.core import canonical
-from remit.storage.reader import Reader
+from remit.storage.sqlite_reader import SqliteReader
 from tests.decide.stage import CATALOGUE, INTENTS, LOOKUP, PAY, READ, Stage, identity, staged
 
 SECRETS = {
@@ -128,7 +128,7 @@ async def test_every_opening_opens_its_commitment_and_no_two_salts_are_alike(sta
     for _ in range(3):
         await stage.permit(grant, LOOKUP, {"email": SECRETS["email"]})
     salts = []
-    with Reader(stage.folder.database) as reader:
+    with SqliteReader(stage.folder.database) as reader:
         for stored in reader.records():
             for path, salt, value in reader.openings(stored.stream, stored.n):
                 node: Any = stored.record.body

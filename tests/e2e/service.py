@@ -26,7 +26,7 @@ from remit.identity.keys import generate_key, private_jwk, thumbprint
 from remit.ledger.findings import Report
 from remit.sdk.client import Client
 from remit.sdk.grant import TaskGrant
-from remit.storage.reader import Reader
+from remit.storage.sqlite_reader import SqliteReader
 
 START_SECONDS = 30.0
 REMIT = (sys.executable, "-m", "remit")
@@ -245,7 +245,7 @@ async def point(folder: Folder) -> Client:
 
 def decisions(folder: Folder) -> list[tuple[str, str, str]]:
     """(action, effect, reason) of every recorded decision about a tool, in order."""
-    with Reader(folder.database) as reader:
+    with SqliteReader(folder.database) as reader:
         bodies = [stored.record.body for stored in reader.records(kinds=("decision",))]
     return [(body["action"], body["effect"], body["reason"]["code"]) for body in bodies if "/" in body["action"]]
 

@@ -14,7 +14,7 @@ import pytest
 
 from examples.demo import repository
 from remit.app.folder import Folder
-from remit.storage.reader import Reader
+from remit.storage.sqlite_reader import SqliteReader
 from tests.e2e.service import REMIT, decisions, service_pid, wait_gone
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def test_the_demo_plays_both_scenarios_with_real_servers(short_path: Path) -> No
 
 
 def refused_starts(folder: Folder) -> list[str]:
-    with Reader(folder.database) as reader:
+    with SqliteReader(folder.database) as reader:
         bodies = [stored.record.body for stored in reader.records(kinds=("decision",))]
     return [body["reason"]["code"] for body in bodies if body["action"] == "task.start"]
 

@@ -16,7 +16,7 @@ from remit.core.decisions import Decision, Outcome
 from remit.core.errors import RemitError, Unavailable
 from remit.sdk.client import Client
 from remit.sdk.grant import TaskGrant
-from remit.storage.reader import Reader
+from remit.storage.sqlite_reader import SqliteReader
 from tests.e2e.service import Forked, fork_context, grants, kill_service, point, service_pid, told, wait_gone
 
 CALLERS = 32
@@ -75,7 +75,7 @@ class Load:
 
 def check(folder: Folder, acknowledged: Acknowledged) -> None:
     """Everything that was acknowledged is in the database, and the verifier finds nothing."""
-    with Reader(folder.database) as reader:
+    with SqliteReader(folder.database) as reader:
         assert reader.damage() == []
         recorded: dict[str, dict[str, object]] = {}
         outcomes: dict[str, str] = {}

@@ -27,7 +27,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from examples.demo import window
 from remit.app.exports import verify_folder
 from remit.app.folder import Folder
-from remit.storage.reader import Reader
+from remit.storage.sqlite_reader import SqliteReader
 from tests.e2e.service import REMIT, Service, decisions, kill_service, service, service_pid, told, wait_gone
 
 ROOT = Path(__file__).parents[2]
@@ -198,7 +198,7 @@ def test_out_of_band_it_is_refused_and_an_emergency_is_for_whoever_is_on_call(pi
         ("deploy/release", "deny", "outside_window"),
         ("deploy/release", "permit", "permitted"),
     ]
-    with Reader(pipeline.database) as reader:
+    with SqliteReader(pipeline.database) as reader:
         last = [stored.record.body for stored in reader.records(kinds=("decision",))][-1]
     assert last["context"]["task"]["emergency"] is True
     assert last["context"]["task"]["params"]["incident"] == "INC-7"
@@ -214,7 +214,7 @@ def test_a_failed_deployment_is_reported_and_its_exit_code_comes_back(pipeline: 
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     wait_gone(service_pid(pipeline))
-    with Reader(pipeline.database) as reader:
+    with SqliteReader(pipeline.database) as reader:
         outcomes = [stored.record.body for stored in reader.records(kinds=("outcome",))]
         states = [stored.record.body["state"] for stored in reader.records(kinds=("task",))]
     assert [(body["result"], body["standing"]) for body in outcomes] == [("error", "believed")]
@@ -249,7 +249,7 @@ def test_a_deployment_whose_runner_was_killed_is_unknown_and_spent_until_an_oper
 
         refused = again()
         assert (refused.returncode, "limit_reached" in refused.stderr) == (REFUSED, True), refused.stderr
-        with Reader(pipeline.database) as reader:
+        with SqliteReader(pipeline.database) as reader:
             (permit,) = (body["id"] for body in decision_bodies(reader) if body["effect"] == "permit")
         said = run_remit(
             pipeline, "log", "resolve", permit, "--as", "not_executed", "--reason", "nothing was installed"
@@ -261,13 +261,13 @@ def test_a_deployment_whose_runner_was_killed_is_unknown_and_spent_until_an_oper
     assert told(verify_folder(pipeline)) == []
 
 
-def decision_bodies(reader: Reader) -> list[dict[str, Any]]:
+def decision_bodies(reader: SqliteReader) -> list[dict[str, Any]]:
     bodies = [stored.record.body for stored in reader.records(kinds=("decision",))]
     return [body for body in bodies if "/" in body["action"]]
 
 
 def outcomes(folder: Folder) -> list[str]:
-    with Reader(folder.database) as reader:
+    with SqliteReader(folder.database) as reader:
         return [stored.record.body["result"] for stored in reader.records(kinds=("outcome",))]
 
 

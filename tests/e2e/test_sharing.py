@@ -20,7 +20,7 @@ from remit.app.local import connect_as, ensure_service, is_served
 from remit.app.operator import as_operator
 from remit.core.errors import Conflict
 from remit.sdk.client import Client
-from remit.storage.reader import Reader
+from remit.storage.sqlite_reader import SqliteReader
 from tests.e2e.service import REMIT, Service, grants, is_running, kill_service, service, service_pid, told, wait_gone
 
 SLEEP = "import sys, time; time.sleep(float(sys.argv[1]))"
@@ -54,7 +54,7 @@ def services_of(folder: Folder) -> list[int]:
 def task_states(folder: Folder) -> list[str]:
     """The last state of each task, in the order in which they were opened."""
     states: dict[str, str] = {}
-    with Reader(folder.database) as reader:
+    with SqliteReader(folder.database) as reader:
         for stored in reader.records(kinds=("task",)):
             states[stored.record.body["task"]] = stored.record.body["state"]
     return list(states.values())

@@ -15,8 +15,8 @@ from remit.decide.sequence import Entry, Step
 from remit.decide.world import World
 from remit.ledger.record import leaf_hash
 from remit.storage import sqlite
-from remit.storage.reader import Reader
 from remit.storage.sqlite import SqliteStore
+from remit.storage.sqlite_reader import SqliteReader
 from tests.decide.stage import (
     INTENTS,
     INVOICE,
@@ -84,7 +84,7 @@ async def test_what_is_answered_is_on_the_disk_in_gapless_linked_streams(stage: 
     grants = [await stage.start() for _ in range(3)]
     answers = await together(*[stage.authorize(grants[n % 3], READ, {"invoice": str(n)}) for n in range(300)])
     # Another connection sees them now.
-    with Reader(stage.folder.database) as reader:
+    with SqliteReader(stage.folder.database) as reader:
         ids = {stored.record.body["id"] for stored in reader.records(kinds=("decision",))}
         assert ids == {answer.id for answer in answers}
         for grant in grants:
@@ -221,7 +221,7 @@ def test_a_record_that_is_too_large_or_no_json_is_refused_and_the_rest_is_not(tm
 
     asyncio.run(story())
     store.close()
-    with Reader(tmp_path / "a.db") as reader:
+    with SqliteReader(tmp_path / "a.db") as reader:
         assert [(stored.n, stored.record.body["by"]) for stored in reader.records()] == [(1, ""), (2, "")]
 
 
@@ -259,7 +259,7 @@ def test_closing_finishes_what_waits_and_refuses_what_comes(tmp_path: Path) -> N
         assert raised.value.code == "storage_closed"
 
     asyncio.run(story())
-    with Reader(tmp_path / "a.db") as reader:
+    with SqliteReader(tmp_path / "a.db") as reader:
         assert reader.count() == 300
     store_at(tmp_path).close()
 
@@ -302,7 +302,7 @@ def test_a_loop_that_ended_leaves_no_work_behind(tmp_path: Path) -> None:
         asyncio.run(story())
     assert asyncio.run(_one(store, work)) == START
     store.close()
-    with Reader(tmp_path / "a.db") as reader:
+    with SqliteReader(tmp_path / "a.db") as reader:
         assert reader.count() == 4
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 import msgspec
 
 from remit.app.folder import Folder
 from remit.app.identities import declared_in, local_key, spiffe_id
+from remit.app.records import reader_of
 from remit.core import bounds
 from remit.core.errors import Conflict, InvalidInput, NotFound
 from remit.core.identities import Kind, Lifecycle, Registration, Role
@@ -17,7 +19,6 @@ from remit.core.settings import Settings
 from remit.core.tasks import RiskSignal
 from remit.identity.keys import THUMBPRINT
 from remit.sdk.api import Remit
-from remit.storage.reader import Reader
 from remit.tasks.durations import seconds_of
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -147,20 +148,19 @@ def life_of(folder: Folder, id_: str) -> dict[str, Any]:
     changes: list[dict[str, Any]] = []
     risks: dict[str, RiskSignal] = {}
     refused = 0
-    if folder.database.exists():
-        with Reader(folder.database) as reader:
-            for stored in reader.stream(f"identity/{id_}"):
-                record = stored.record
-                if record.kind == "identity":
-                    said = {key: record.body.get(key, "") for key in ("by", "reason")}
-                    changes.append({"at": record.t, "state": record.body["registration"]["state"], **said})
-                elif record.kind == "risk":
-                    fields = {name: record.body[name] for name in RiskSignal.__struct_fields__}
-                    risks[fields["signal"]] = msgspec.convert(fields, RiskSignal)
-                elif record.kind == "decision" and record.body["effect"] == "deny":
-                    refused += 1
-                elif record.kind == "denials":
-                    refused += record.body["count"]
+    with suppress(NotFound), reader_of(folder) as reader:
+        for stored in reader.stream(f"identity/{id_}"):
+            record = stored.record
+            if record.kind == "identity":
+                said = {key: record.body.get(key, "") for key in ("by", "reason")}
+                changes.append({"at": record.t, "state": record.body["registration"]["state"], **said})
+            elif record.kind == "risk":
+                fields = {name: record.body[name] for name in RiskSignal.__struct_fields__}
+                risks[fields["signal"]] = msgspec.convert(fields, RiskSignal)
+            elif record.kind == "decision" and record.body["effect"] == "deny":
+                refused += 1
+            elif record.kind == "denials":
+                refused += record.body["count"]
     return {"changes": changes, "risks": [msgspec.to_builtins(each) for each in risks.values()], "refused": refused}
 
 

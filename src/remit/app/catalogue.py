@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from remit.app.folder import Folder
+from remit.app.records import reader_of
 from remit.catalogue.changes import definition_changes, stated_changes
 from remit.catalogue.document import ServerDocument, load_server
 from remit.catalogue.entries import Entry
@@ -62,10 +63,12 @@ async def import_into(
 
 def changes_since_review(folder: Folder, document: ServerDocument, tool: str) -> tuple[str, ...]:
     """What differs from the entry that was last reviewed and decided here, as lines; none when there was none."""
-    if not folder.database.exists():
-        return ()
     new = document.entries[tool]
-    with Reader(folder.database) as reader:
+    try:
+        reader = reader_of(folder)
+    except NotFound:
+        return ()
+    with reader:
         old = _last_reviewed(reader, document.server, tool, new)
     return (*definition_changes(old, new), *stated_changes(old, new)) if old is not None else ()
 

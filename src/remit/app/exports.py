@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from remit.app.folder import Folder
+from remit.app.records import reader_of
 from remit.core.clock import system_clock
 from remit.core.errors import InvalidInput
 from remit.core.settings import read_settings
 from remit.ledger.export import MANIFEST, MANIFEST_BYTES, Manifest, decode_manifest, export
 from remit.ledger.findings import Report
 from remit.ledger.verify import verify
-from remit.storage.reader import Reader
 
 Progress = Callable[[str, int, int], None]  # what is being done, records done, records in all
 
@@ -23,7 +23,7 @@ _EVERY = 2048
 def export_folder(folder: Folder, target: Path, progress: Progress = lambda *_: None) -> Manifest:
     """Writes the records and texts of `folder` to `target`, which must be new or empty."""
     settings = read_settings(folder.root)
-    with Reader(folder.database) as reader:
+    with reader_of(folder) as reader:
         total = reader.count()
         if total == 0:
             raise InvalidInput("no_records", "there are no records yet", "start the service with `remit up`")
@@ -33,8 +33,9 @@ def export_folder(folder: Folder, target: Path, progress: Progress = lambda *_: 
 
 
 def verify_folder(folder: Folder, progress: Progress = lambda *_: None, *, known: Manifest | None = None) -> Report:
-    """Exports to a temporary folder beside the records, and verifies that."""
-    with tempfile.TemporaryDirectory(prefix="verify-", dir=folder.state) as temporary:
+    """Exports to a temporary folder in `.remit`, and verifies that."""
+    place = folder.state if folder.state.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=place) as temporary:
         target = Path(temporary) / "export"
         export_folder(folder, target, progress)
         return verify_export(target, progress, known=known)

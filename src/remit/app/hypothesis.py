@@ -19,6 +19,7 @@ from remit.app.folder import Folder
 from remit.app.identities import declared, local_key, spiffe_id
 from remit.app.installation import Installation, compose, make_state
 from remit.app.project import load_project
+from remit.app.records import reader_of
 from remit.app.session import TaskChoice
 from remit.console.detail import detail, find
 from remit.core.clock import Clock, system_clock
@@ -33,7 +34,7 @@ from remit.decide.sequence import Step
 from remit.decide.world import Life, World
 from remit.identity.keys import generate_key, private_jwk, thumbprint
 from remit.sdk.grant import TaskGrant
-from remit.storage.reader import Reader
+from remit.storage.sqlite_reader import SqliteReader
 
 _CANDIDATES: Final = 8  # starters that are tried
 
@@ -83,7 +84,7 @@ async def suppose(
 def _told(copy: Folder, decision: Decision) -> dict[str, Any]:
     if not decision.id:
         return {}
-    with Reader(copy.database) as reader:
+    with SqliteReader(copy.database) as reader:
         return detail(reader, find(reader, decision.id))
 
 
@@ -162,9 +163,11 @@ def _held(registration: Registration, copy: Folder) -> Registration:
 def _lives(folder: Folder) -> dict[str, Life]:
     """The identities and risks of the records; none before the first start."""
     lives: dict[str, Life] = {}
-    if not folder.database.exists():
+    try:
+        reader = reader_of(folder)
+    except NotFound:
         return lives
-    with Reader(folder.database) as reader:
+    with reader:
         for stored in reader.records(kinds=("identity", "risk")):
             record = stored.record
             lives.setdefault(record.stream.removeprefix("identity/"), Life()).apply(record.kind, record.body, record.t)

@@ -34,7 +34,7 @@ from remit.decide.configuration import Configuration
 from remit.identity.keys import load_key, private_jwk
 from remit.sdk.grant import TaskGrant
 from remit.sdk.obligations import fields_of, select
-from remit.storage.reader import Reader
+from remit.storage.sqlite_reader import SqliteReader
 
 ABSENT: Final = "(absent)"
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there, mode 0700
@@ -337,7 +337,7 @@ class Play:
     def _body(self, key: str) -> dict[str, Any] | None:
         if not key:
             return None
-        with Reader(self._installation.folder.database) as reader:
+        with SqliteReader(self._installation.folder.database) as reader:
             stored = reader.find(key)
             if stored is None:
                 return None

@@ -17,11 +17,12 @@ from remit.app.exports import export_folder
 from remit.app.folder import Folder
 from remit.app.identities import spiffe_id
 from remit.app.operator import run_as_operator
+from remit.app.records import reader_of
 from remit.cli import options
 from remit.cli.failures import reported
 from remit.console import account, lines
 from remit.console.detail import detail, find, simplified
-from remit.console.history import Choice, History, Line
+from remit.console.history import KINDS, Choice, History, Line
 from remit.console.progress import progress_bar
 from remit.console.screen import screen
 from remit.core.decisions import OutcomeResult
@@ -70,7 +71,7 @@ def log(
         context.find_root().obj = project or context.find_root().obj
         return
     folder = options.folder_of(context, project)
-    with Reader(folder.database) as reader:
+    with reader_of(folder) as reader:
         if task:
             task = find(reader, task).record.body["task"]
         if workload:
@@ -84,22 +85,23 @@ def _print(reader: Reader, choice: Choice, last: int, *, follow: bool, as_json: 
     history = History(reader)
     console = screen()
     columns = lines.Columns(console.width)
-    seq, before = reader.last(), 0
+    tail = reader.tail(KINDS) if follow else None
+    before = 0
     found = history.last(choice, last) if last else []
     if not as_json and (found or follow):
         console.print(columns.head())
     for line in found:
         before = _print_line(console, columns, line, before, as_json=as_json)
     if not found and not follow and not as_json:
-        click.echo("nothing yet that fits; `remit run` starts a task" if reader.last() else "there are no records yet")
-    if not follow:
+        click.echo("nothing yet that fits; `remit run` starts a task" if reader.count() else "there are no records yet")
+    if tail is None:
         return
+    shown = {(line.stream, line.n) for line in found}  # recorded after the tail began
     with _interrupted() as stopped:
         while not stopped.is_set():
-            for place, fresh in history.after(seq, choice):
-                seq = place
-                if fresh is not None:
-                    before = _print_line(console, columns, fresh, before, as_json=as_json)
+            for line in history.lines(tail.fresh(), choice):
+                if (line.stream, line.n) not in shown:
+                    before = _print_line(console, columns, line, before, as_json=as_json)
             stopped.wait(POLL_SECONDS)
 
 
@@ -142,7 +144,7 @@ def show(context: click.Context, id_: str, project: Path | None, as_json: bool) 
       remit log show 8c01d2
     """
     folder = options.folder_of(context, project)
-    with Reader(folder.database) as reader:
+    with reader_of(folder) as reader:
         found = detail(reader, find(reader, id_))
     if as_json:
         click.echo(msgspec.json.encode(simplified(found)).decode())
@@ -218,5 +220,5 @@ def resolve(
 
 
 def _decision(folder: Folder, id_: str) -> str:
-    with Reader(folder.database) as reader:
+    with reader_of(folder) as reader:
         return str(find(reader, id_).record.body.get("id", id_))

@@ -12,6 +12,7 @@ import msgspec
 
 from remit.app.folder import Folder
 from remit.app.operator import run_as_operator
+from remit.app.records import reader_of
 from remit.app.session import TaskChoice, attached, begin_task, operator_path
 from remit.cli import options
 from remit.cli.failures import reported
@@ -25,7 +26,6 @@ from remit.core.settings import read_settings
 from remit.core.tasks import TaskEnd, TaskView
 from remit.sdk.api import Remit
 from remit.sdk.grant import VARIABLE, TaskGrant
-from remit.storage.reader import Reader
 
 _SHOWN: Final = 50
 
@@ -59,7 +59,7 @@ def list_(context: click.Context, only_open: bool, last: int, project: Path | No
       remit task list --open --json
     """
     folder = options.folder_of(context, project)
-    with Reader(folder.database) as reader:
+    with reader_of(folder) as reader:
         found = tasks_of(reader, system_clock())
     if only_open:
         found = [each for each in found if each.state in ("open", "suspended")]
@@ -87,7 +87,7 @@ def show(context: click.Context, id_: str, project: Path | None, as_json: bool) 
       remit task show 3f9a21
     """
     folder = options.folder_of(context, project)
-    with Reader(folder.database) as reader:
+    with reader_of(folder) as reader:
         stored = find(reader, id_)
         if stored.record.kind != "task":
             raise NotFound("task_unknown", f"`{id_[:64]}` is no task", f"`remit log show {id_[:64]}` shows it")
@@ -194,6 +194,6 @@ resume = _end("resume", "open", "Let a suspended task go on.")
 
 def _full(folder: Folder, id_: str) -> str:
     """The whole id of a task that is named by its end."""
-    with Reader(folder.database) as reader:
+    with reader_of(folder) as reader:
         body = find(reader, id_).record.body
     return str(body.get("task", "")) or id_

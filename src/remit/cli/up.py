@@ -13,12 +13,12 @@ from rich.console import Console
 
 from remit.app.folder import Folder
 from remit.app.installation import Installation
+from remit.app.records import reader_of
 from remit.app.service import run_service
 from remit.cli import options
 from remit.cli.failures import reported
 from remit.console.status import follow, show_start
 from remit.server.listener import Listener
-from remit.storage.reader import Reader
 
 
 @click.command()
@@ -48,7 +48,6 @@ def serve(folder: Folder, *, while_attached: bool, plain: bool) -> None:
         where = [str(folder.socket), *([f"http://{listen}"] if listen else [])]
         show_start(console, where, installation.settings, installation.configuration)
         if not plain:
-            reader = Reader(folder.database)
-            following.append(asyncio.get_running_loop().create_task(follow(console, reader, reader.last())))
+            following.append(asyncio.get_running_loop().create_task(follow(console, lambda: reader_of(folder))))
 
     uvloop.run(run_service(folder, while_attached=while_attached, on_ready=ready))

@@ -6,7 +6,7 @@ Reads beside a running service and changes nothing. Lines come in the order in w
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -69,10 +69,9 @@ class History:
             stored = self._reader.backwards(KINDS)
         return list(islice(self._chosen(stored, choice), most))[::-1]
 
-    def after(self, seq: int, choice: Choice) -> Iterator[tuple[int, Line | None]]:
-        """What was appended after the place `seq`: each record's place, and its line where it fits."""
-        for stored in self._reader.records(after=seq, kinds=KINDS):
-            yield stored.seq, next(self._chosen(iter((stored,)), choice), None)
+    def lines(self, stored: Iterable[Stored], choice: Choice) -> Iterator[Line]:
+        """The lines of these records, where they fit."""
+        return self._chosen(iter(stored), choice)
 
     def _chosen(self, stored: Iterator[Stored], choice: Choice) -> Iterator[Line]:
         for each in stored:

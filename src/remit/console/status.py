@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
 from remit.console.rows import cells, row_of, styled
+from remit.core.errors import Unavailable
 from remit.core.settings import Settings
 from remit.decide.configuration import Configuration
-from remit.ledger.record import decode_record
-from remit.storage.reader import Reader
+from remit.storage.reader import Reader, Stored, Tail
 
 POLL_SECONDS: Final = 0.15
 WIDTHS: Final = (12, 15, 8, 16, 30, 8, 22, 6)
@@ -40,20 +41,37 @@ def show_start(console: Console, where: list[str], settings: Settings, configura
     console.print()
 
 
-async def follow(console: Console, reader: Reader, after: int) -> None:
-    """Prints each decision as one line as it is recorded, until cancelled."""
+async def follow(console: Console, open_reader: Callable[[], Reader]) -> None:
+    """Prints each decision as one line as it is recorded, until cancelled; what can't be read now is read later.
+
+    Reading goes on in threads: a database that does not answer must not hold up decisions.
+    """
     console.print(_columns([Text(title, style="bold") for title in TITLES]))
+    reader: Reader | None = None
+    tail: Tail | None = None
     intents: dict[str, str] = {}
-    while True:
-        for stored in reader.records(after=after, kinds=("decision", "task")):
-            after = stored.seq
-            record = decode_record(stored.data)
-            if record.kind == "task":
-                if "intent" in record.body:
-                    intents[record.body["task"]] = record.body["intent"]
-                continue
+    try:
+        while True:
+            with suppress(Unavailable):
+                if reader is None:
+                    reader = await asyncio.to_thread(open_reader)
+                if tail is None:
+                    tail = await asyncio.to_thread(reader.tail, ("decision", "task"))
+                _print(console, await asyncio.to_thread(tail.fresh), intents)
+            await asyncio.sleep(POLL_SECONDS)
+    finally:
+        if reader is not None:
+            reader.__exit__()
+
+
+def _print(console: Console, found: Iterable[Stored], intents: dict[str, str]) -> None:
+    """Prints the decisions among the records; `intents` has those of the tasks that were seen."""
+    for stored in found:
+        record = stored.record
+        if record.kind == "decision":
             console.print(_columns(cells(row_of(record, intents))), soft_wrap=True)
-        await asyncio.sleep(POLL_SECONDS)
+        elif "intent" in record.body:
+            intents[record.body["task"]] = record.body["intent"]
 
 
 def line(texts: Iterable[str], *, header: bool = False) -> Text:

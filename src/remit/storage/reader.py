@@ -1,14 +1,15 @@
-"""Reads the records of a database, also while a service writes it; changes nothing."""
+"""What reads records, also while services write them; changes nothing. One contract, fulfilled for each storage.
+
+Records have a place, `seq`, in the order in which they were appended. With several writers a record may become visible
+after one with a later place, because its commit took longer; within one stream that never happens. `Tail` therefore
+misses nothing, and gives each record once, in the order in which they can be seen.
+"""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, Self
-from urllib.parse import quote
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, Self
 
-from remit.core.errors import NotFound, Unavailable
 from remit.ledger.record import Record, decode_record
 
 
@@ -26,102 +27,70 @@ class Stored(NamedTuple):
         return decode_record(self.data)
 
 
-class Reader:
-    """A read-only view of the records; a context manager.
+class Tail(Protocol):
+    """What is appended from some moment on."""
 
-    `NotFound` when there is no database; every method raises `Unavailable("records_unreadable")` when SQLite can't
-    read it.
+    def fresh(self) -> list[Stored]:
+        """The records that could not be seen yet when this was last asked; `Unavailable` as the reader's methods."""
+        ...
+
+
+class Reader(Protocol):
+    """A read-only view of the records; a context manager, for one thread at a time.
+
+    Opening raises `NotFound("no_records")` when there is no database, or nothing of Remit in it; every method raises
+    `Unavailable("records_unreadable")` when it can't be read. What one iterator gives is one snapshot, and so is what
+    is asked while it is open, where the storage has snapshots (PostgreSQL).
     """
 
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise NotFound("no_records", f"there are no records at `{path}`", "start the service with `remit up`")
-        self._path = path
-        try:
-            self._db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from None
+    def __enter__(self) -> Self: ...
 
-    def __enter__(self) -> Self:
-        return self
+    def __exit__(self, *_: object) -> None: ...
 
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
-
-    def records(self, *, after: int = 0, kinds: tuple[str, ...] = (), last: int | None = None) -> Iterator[Stored]:
-        """Records in the order in which they were appended: those after `after`, or the `last` ones."""
-        where, values = "seq > ?", [after, *kinds]
-        if kinds:
-            where += f" AND kind IN ({', '.join('?' * len(kinds))})"
-        sql = f"SELECT seq, stream, n, bytes FROM records WHERE {where} ORDER BY seq"  # noqa: S608 - placeholders only
-        if last is not None:
-            sql = f"SELECT * FROM ({sql} DESC LIMIT ?) ORDER BY 1"  # noqa: S608 - as above
-            values.append(last)
-        yield from map(Stored._make, self._rows(sql, values))
+    def records(self, *, kinds: tuple[str, ...] = (), last: int | None = None) -> Iterator[Stored]:
+        """All records, or those of some kinds, in the order in which they were appended; or the `last` ones."""
+        ...
 
     def backwards(self, kinds: tuple[str, ...]) -> Iterator[Stored]:
         """All records of these kinds, the last one first."""
-        sql = f"SELECT seq, stream, n, bytes FROM records WHERE kind IN ({', '.join('?' * len(kinds))})"  # noqa: S608 - placeholders only
-        yield from map(Stored._make, self._rows(f"{sql} ORDER BY seq DESC", kinds))
+        ...
+
+    def tail(self, kinds: tuple[str, ...]) -> Tail:
+        """What is appended of these kinds from now on."""
+        ...
 
     def by_stream(self) -> Iterator[tuple[str, int, bytes]]:
-        """All records, stream by stream, in order: (stream, number, bytes)."""
-        yield from self._rows("SELECT stream, n, bytes FROM records ORDER BY stream, n")
+        """All records, stream by stream (in the order of their names' code points): (stream, number, bytes)."""
+        ...
 
     def stream(self, name: str) -> Iterator[Stored]:
         """The records of one stream."""
-        sql = "SELECT seq, stream, n, bytes FROM records WHERE stream = ? ORDER BY n"
-        yield from map(Stored._make, self._rows(sql, (name,)))
+        ...
 
     def find(self, key: str) -> Stored | None:
         """The record of a decision or the opening of a task by its id."""
-        row = self._row("SELECT seq, stream, n, bytes FROM records WHERE key = ? LIMIT 1", (key,))
-        return Stored(*row) if row else None
+        ...
 
     def keys_ending(self, end: str, most: int = 5) -> list[str]:
         """The ids of decisions and tasks that end so; at most `most`."""
-        sql = "SELECT DISTINCT key FROM records WHERE key IS NOT NULL AND substr(key, -length(?1)) = ?1 LIMIT ?2"
-        return [str(row[0]) for row in self._rows(sql, (end, most))]
+        ...
 
     def openings(self, stream: str, n: int) -> list[tuple[str, bytes, bytes]]:
         """The openings of one record that are still kept: (pointer, salt, canonical JSON of the value)."""
-        sql = "SELECT path, salt, value FROM openings WHERE stream = ? AND n = ? ORDER BY path"
-        return list(self._rows(sql, (stream, n)))
+        ...
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """The kept texts by digest."""
-        yield from self._rows("SELECT digest, content FROM texts ORDER BY digest")
+        ...
 
     def text(self, digest: str) -> str | None:
         """One kept text, or None."""
-        row = self._row("SELECT content FROM texts WHERE digest = ?", (digest,))
-        return str(row[0]) if row else None
-
-    def last(self) -> int:
-        """The place of the last record; 0 when there is none."""
-        row = self._row("SELECT coalesce(max(seq), 0) FROM records")
-        return int(row[0]) if row else 0
+        ...
 
     def count(self) -> int:
         """How many records there are."""
-        row = self._row("SELECT count(*) FROM records")
-        return int(row[0]) if row else 0
+        ...
 
     def damage(self) -> list[str]:
-        """What SQLite finds wrong with the file (`PRAGMA quick_check`); nothing when it is in order."""
-        found = [str(row[0]) for row in self._rows("PRAGMA quick_check(20)")]
-        return [] if found == ["ok"] else found
-
-    def _row(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        return next(iter(list(self._rows(sql, values))), None)
-
-    def _rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        try:
-            yield from self._db.execute(sql, values)
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from None
-
-    def _unreadable(self, error: sqlite3.Error) -> Unavailable:
-        return Unavailable(
-            "records_unreadable", f"can't read the records at `{self._path}`: {error}", "`remit doctor` checks the file"
-        )
+        """What the database itself says is wrong with it; nothing when it is in order."""
+        ...

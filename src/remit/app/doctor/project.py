@@ -12,10 +12,10 @@ import msgspec
 
 from remit.app.doctor.finding import Finding, Situation, listed
 from remit.app.identities import declared_in
+from remit.app.records import reader_of
 from remit.core.errors import DocumentError, RemitError
 from remit.core.identities import Registration
 from remit.core.settings import FILE
-from remit.storage.reader import Reader
 
 _FOLDERS: Final = ("policies", "intents", "catalogue", "windows", "entities", "tests")
 _FILES_LOOKED_AT: Final = 10_000
@@ -178,11 +178,11 @@ def _deciding(root: Path) -> Iterator[Path]:
 def _registered(situation: Situation) -> list[Registration]:
     """What the records say of identities that `remit.toml` does not declare: the last registration of each."""
     found: dict[str, Registration] = {}
-    if situation.settings is None or not situation.folder.database.exists():
+    if situation.settings is None:
         return []
     declared = declared_in(situation.settings)
     try:
-        with Reader(situation.folder.database) as reader:
+        with reader_of(situation.folder) as reader:
             for stored in reader.records(kinds=("identity",)):
                 found[stored.stream] = _registration(stored.record.body["registration"])
     except RemitError:

@@ -11,10 +11,11 @@ from typing import Final
 
 from remit.app.doctor.finding import Finding, Situation, listed
 from remit.app.local import is_served
+from remit.app.records import reader_of
 from remit.app.service import listen_address
 from remit.core import bounds
 from remit.core.errors import RemitError
-from remit.storage.reader import Reader
+from remit.storage.sqlite_reader import SqliteReader
 
 LOW_BYTES: Final = 1024**3
 FULL_BYTES: Final = 100 * 1024**2
@@ -135,7 +136,7 @@ def clock(situation: Situation) -> Iterator[Finding]:
 def database(situation: Situation) -> Iterator[Finding]:
     """The database is whole, as SQLite sees it; what it means is what `remit verify` checks."""
     path = situation.folder.database
-    if not path.exists():
+    if not path.exists() or (situation.settings is not None and situation.settings.storage.url):
         return
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         yield Finding(
@@ -145,7 +146,7 @@ def database(situation: Situation) -> Iterator[Finding]:
             next_step=f"chmod 600 {path}*",
         )
     try:
-        with Reader(path) as reader:
+        with SqliteReader(path) as reader:
             damage = reader.damage()
             count = reader.count()
     except RemitError as error:
@@ -193,10 +194,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _last_record(situation: Situation) -> int | None:
-    if not situation.folder.database.exists():
-        return None
     try:
-        with Reader(situation.folder.database) as reader:
+        with reader_of(situation.folder) as reader:
             return max((stored.record.t for stored in reader.records(last=1)), default=None)
     except RemitError:
         return None
