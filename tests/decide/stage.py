@@ -27,8 +27,8 @@ from remit.decide.world import World
 from remit.ledger.findings import Report
 from remit.ledger.record import Record
 from remit.ledger.verify import verify
-from remit.storage.reader import Reader
 from remit.storage.sqlite import SqliteStore
+from remit.storage.sqlite_reader import SqliteReader
 
 T = TypeVar("T")
 
@@ -406,7 +406,7 @@ class Stage:
     # --- what was recorded ----------------------------------------------------------------------------------
 
     def records(self, kind: str = "", stream: str = "") -> list[Record]:
-        with Reader(self.folder.database) as reader:
+        with SqliteReader(self.folder.database) as reader:
             found = [stored.record for stored in reader.records()]
         return [r for r in found if r.kind == (kind or r.kind) and r.stream == (stream or r.stream)]
 
@@ -416,7 +416,7 @@ class Stage:
 
     def bytes_(self) -> bytes:
         """All records, as they are hashed."""
-        with Reader(self.folder.database) as reader:
+        with SqliteReader(self.folder.database) as reader:
             return b"\n".join(stored.data for stored in reader.records())
 
     def state(self) -> dict[str, Any]:
