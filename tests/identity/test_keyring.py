@@ -140,6 +140,42 @@ def test_a_revocation_keeps_the_key_to_come(tmp_path: Path) -> None:
     assert KeyRing.load(tmp_path).bundle() == ring.bundle()
 
 
+def test_of_several_processes_that_find_a_key_too_old_one_rotates(tmp_path: Path) -> None:
+    rings = [KeyRing.create(tmp_path, NOW), *(KeyRing.load(tmp_path) for _ in range(7))]
+    late = NOW + 30 * DAY
+
+    def rotate(ring: KeyRing) -> bool:
+        return ring.rotate_older(late, age_ms=30 * DAY, delay_ms=60_000)
+
+    assert not rings[0].rotate_older(late - 1, age_ms=30 * DAY)
+    with ThreadPoolExecutor(8) as pool:
+        assert any(pool.map(rotate, rings))
+    assert {tuple(kids(ring)) for ring in rings if not ring.refresh()} == {tuple(kids(rings[0]))}
+    assert len(kids(rings[0])) == 2
+    # Nobody takes the next one while this one is still to come.
+    assert not any(rotate(ring) for ring in rings)
+    assert rings[0].signing_key(late).kid == kids(rings[0])[0]
+
+
+def test_a_mounted_ring_is_read_through_links_and_changed_elsewhere(tmp_path: Path) -> None:
+    real = tmp_path / "..data"
+    ring = KeyRing.create(real, NOW)
+    mounted = tmp_path / "trust"
+    mounted.mkdir()
+    (mounted / FILE).symlink_to(real / FILE)
+    reading = KeyRing.load(mounted, mounted=True)
+    with pytest.raises(DocumentError):
+        KeyRing.load(mounted)
+    assert reading.bundle() == ring.bundle()
+    ring.rotate(NOW + 1)
+    assert reading.refresh()
+    assert reading.bundle() == ring.bundle()
+    (real / FILE).chmod(0o604)
+    with pytest.raises(DocumentError) as caught:
+        KeyRing.load(mounted, mounted=True)
+    assert caught.value.code == "key_file_exposed"
+
+
 def test_two_processes_change_one_ring(tmp_path: Path) -> None:
     one = KeyRing.create(tmp_path, NOW)
     two = KeyRing.load(tmp_path)

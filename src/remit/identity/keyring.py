@@ -54,11 +54,12 @@ class KeyRing:
     """The signing keys of one trust domain, in `<folder>/keyring.json`, mode 0600.
 
     Several processes may hold the same folder: changes are made under a lock and written whole; `refresh` reads what
-    another process changed.
+    another process changed. A folder that this process can't write, such as a mounted secret, is changed elsewhere.
     """
 
-    def __init__(self, folder: Path, ring: RingFile) -> None:
+    def __init__(self, folder: Path, ring: RingFile, *, mounted: bool = False) -> None:
         self._folder = folder
+        self._mounted = mounted
         self._take(ring)
 
     @classmethod
@@ -69,9 +70,17 @@ class KeyRing:
         return cls(folder, ring)
 
     @classmethod
-    def load(cls, folder: Path) -> KeyRing:
-        """The ring in `folder`; `DocumentError` when it is missing, malformed, or readable by others."""
-        return cls(folder, _read(folder / FILE))
+    def load(cls, folder: Path, *, mounted: bool = False) -> KeyRing:
+        """The ring in `folder`; `DocumentError` when it is missing, malformed, or readable by others.
+
+        `mounted` takes it as `read_private` does.
+        """
+        return cls(folder, _read(folder / FILE, mounted), mounted=mounted)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether this process can rotate and revoke."""
+        return os.access(self._folder, os.W_OK)
 
     def signing_key(self, now: int) -> SigningKey:
         """The key to sign with at `now`; `Unavailable("signing_key_missing")` when none signs yet."""
@@ -101,15 +110,23 @@ class KeyRing:
         """
         if not 0 <= delay_ms <= LONGEST_DELAY_MS:
             raise InvalidInput("delay_invalid", "the delay of a rotation is between 0 and 7 days")
-        added = _new_key(now + delay_ms)
         with self._changing() as ring:
-            kept = _needed([key for key in ring.keys if key.signs_from <= now], now)
-            if len(kept) >= MAX_KEYS:
-                raise InvalidInput(
-                    "too_many_keys", f"the ring holds {MAX_KEYS} keys already", "wait until the oldest is not needed"
-                )
-            self._write(ring, (*kept, added))
+            added = self._add(ring, now, delay_ms)
         return SigningKey(thumbprint(added.jwk), import_private(added.jwk))
+
+    def rotate_older(self, now: int, *, age_ms: int, delay_ms: int = 0) -> bool:
+        """`rotate` when the newest key, which may be one that is still to come, is as old as that; whether it did.
+
+        Of several processes that find it too old at the same time, one rotates and the others read what it wrote.
+        """
+        if now - self._ring.keys[-1].signs_from < age_ms:
+            return False
+        with self._changing() as ring:
+            if now - ring.keys[-1].signs_from < age_ms:
+                self._take(ring)
+            else:
+                self._add(ring, now, delay_ms)
+        return True
 
     def revoke(self, kid: str, now: int) -> None:
         """Takes a key out at once, after a compromise: everything that it signed is refused from then on.
@@ -128,7 +145,7 @@ class KeyRing:
 
     def refresh(self) -> bool:
         """Reads the file again; whether another process had changed it. Verifiers must then be given the bundle."""
-        ring = _read(self._folder / FILE)
+        ring = _read(self._folder / FILE, self._mounted)
         changed = ring != self._ring
         if changed:
             self._take(ring)
@@ -148,9 +165,19 @@ class KeyRing:
             raise DocumentError(message, path=self._folder, code="key_file_missing") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield _read(self._folder / FILE)
+            yield _read(self._folder / FILE, self._mounted)
         finally:
             os.close(descriptor)
+
+    def _add(self, ring: RingFile, now: int, delay_ms: int) -> RingKey:
+        added = _new_key(now + delay_ms)
+        kept = _needed([key for key in ring.keys if key.signs_from <= now], now)
+        if len(kept) >= MAX_KEYS:
+            raise InvalidInput(
+                "too_many_keys", f"the ring holds {MAX_KEYS} keys already", "wait until the oldest is not needed"
+            )
+        self._write(ring, (*kept, added))
+        return added
 
     def _write(self, before: RingFile, keys: tuple[RingKey, ...]) -> None:
         ring = RingFile(v=1, sequence=before.sequence + 1, keys=keys)
@@ -181,8 +208,8 @@ def _encode(ring: RingFile) -> bytes:
     return msgspec.json.format(msgspec.json.encode(ring), indent=2) + b"\n"
 
 
-def _read(path: Path) -> RingFile:
-    data = read_private(path)
+def _read(path: Path, mounted: bool) -> RingFile:
+    data = read_private(path, mounted=mounted)
     try:
         ring = msgspec.json.decode(data, type=RingFile)
         kids = {thumbprint(import_private(key.jwk)) for key in ring.keys}

@@ -13,21 +13,25 @@ from remit.core.errors import Conflict, DocumentError, Unavailable
 MAX_BYTES: Final = 256 * 1024
 
 
-def read_private(path: Path) -> bytes:
+def read_private(path: Path, *, mounted: bool = False) -> bytes:
     """The file's bytes, at most 256 KiB.
+
+    `mounted`: it may be a link, and root, whose file it then is, may let this process's group read it. So orchestrators
+    mount secrets, and so libpq takes keys.
 
     Raises `DocumentError`: `key_file_missing`, `key_file_exposed` when group or others have any access or when it
     belongs to another user, `key_file_invalid` when it is a link, not a regular file, or too large.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        follow = 0 if mounted else os.O_NOFOLLOW
+        descriptor = os.open(path, os.O_RDONLY | follow | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise DocumentError("there is no such file", path=path, code="key_file_missing") from None
     except OSError as error:
         message = f"can't read the file: {error.strerror}"
         raise DocumentError(message, path=path, code="key_file_invalid") from None
     with os.fdopen(descriptor, "rb") as file:
-        _check_owner_only(os.fstat(descriptor), path)
+        _check_owner_only(os.fstat(descriptor), path, mounted)
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise DocumentError(f"the file is larger than {MAX_BYTES} bytes", path=path, code="key_file_invalid")
@@ -77,7 +81,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _check_owner_only(status: os.stat_result, path: Path) -> None:
+def _check_owner_only(status: os.stat_result, path: Path, mounted: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise DocumentError("it is not a regular file", path=path, code="key_file_invalid")
     # SECURITY: a key that another user can read or put in place is not this user's key.
@@ -85,7 +89,7 @@ def _check_owner_only(status: os.stat_result, path: Path) -> None:
         raise DocumentError(
             "the key file belongs to another user", path=path, code="key_file_exposed", next_step="make a new key"
         )
-    if status.st_mode & 0o077:
+    if status.st_mode & (0o037 if mounted and status.st_uid == 0 else 0o077):
         raise DocumentError(
             f"the key file has mode {stat.S_IMODE(status.st_mode):04o}, so others can read it",
             path=path,
