@@ -8,10 +8,31 @@ from typing import Any
 from remit.core.canonical import request_digest
 from remit.core.clock import Clock
 from remit.core.decisions import Ask, Decision, Obligation, Outcome, OutcomeReceipt, OutcomeResult, PolicyRef, Reason
-from remit.core.errors import Forbidden, NotFound
+from remit.core.errors import Forbidden, InvalidInput, NotFound
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.ids import new_id
 from remit.core.tasks import RiskSignal, TaskEnd, TaskRequest, TaskView
+from remit.decide.questions import Answered, Until
+from remit.policy.evaluation import Evaluation
+from remit.policy.questions import Found, Named, Question, What
+
+
+def general_answer(question: Question) -> Answered:
+    """By the action's name: `deny` is denied, `fail` fails, `misfit` can't be asked, `obliged` has an obligation."""
+    name = question.action
+    if name == "misfit":
+        return InvalidInput("property_invalid", "`subject.properties.age` is not a whole number")
+    if name == "fail":
+        reason = Reason(code="policy_error", message="policy `x` could not be evaluated")
+        return Evaluation(permitted=False, reason=reason, errors=(("x", "overflow"),))
+    permitted = name != "deny"
+    reason = Reason(
+        code="permitted" if permitted else "no_policy_permits",
+        message="permitted by policy" if permitted else "no policy permits it",
+        policies=(PolicyRef(id="readers", path="policies/x.cedar", line=3),) if permitted else (),
+    )
+    obliged = (Obligation(id="redact", fields=("email",)),) if name == "obliged" else ()
+    return Evaluation(permitted=permitted, reason=reason, obligations=obliged)
 
 
 class FakeService:
@@ -27,6 +48,10 @@ class FakeService:
         self.by_idempotency: dict[str, Decision] = {}
         self.obligations: tuple[Obligation, ...] = ()
         self.fault: Exception | None = None
+        self.questions: list[tuple[Identity, Question]] = []
+        self.named: tuple[str, ...] = ("a", "b", "c")  # what a search finds
+        self.why = ""
+        self.bearer_may_ask = True
 
     async def authorize(self, ask: Ask) -> Decision:
         self._check_fault()
@@ -49,6 +74,36 @@ class FakeService:
         self.asks.append(("listing", ask))
         denied = Reason(code="not_justified", message="the task does not justify it", next_step="ask for another task")
         return {name: denied if name == "deny" else None for name in tools}
+
+    async def question(
+        self, caller: Identity, questions: Sequence[Question], now: int, until: Until = ""
+    ) -> Sequence[Answered]:
+        self._check_fault()
+        self._check_may_ask(caller)
+        found: list[Answered] = []
+        for question in questions:
+            self.questions.append((caller, question))
+            found.append(general_answer(question))
+            if until and (isinstance(found[-1], Evaluation) and found[-1].permitted) is (until == "permit"):
+                break
+        return found
+
+    async def search(
+        self, caller: Identity, what: What, question: Question, now: int, *, after: str = "", limit: int
+    ) -> Found:
+        self._check_fault()
+        self._check_may_ask(caller)
+        self.questions.append((caller, question))
+        names = [name for name in self.named if name > after] if after else list(self.named)
+        type_ = question.subject.type if what == "subject" else question.resource.type
+        page: list[Named | str] = [name if what == "action" else Named(type_, name) for name in names[:limit]]
+        return Found(
+            results=tuple(page), next=names[limit - 1] if len(names) > limit else "", exact=not self.why, why=self.why
+        )
+
+    def _check_may_ask(self, caller: Identity) -> None:
+        if caller.possession == "none" and not self.bearer_may_ask:
+            raise Forbidden("no_policy_permits", "no policy lets you ask with a bearer key")
 
     async def start_task(self, caller: Identity, request: TaskRequest, person: Identity | None) -> TaskView:
         self._check_fault()

@@ -16,6 +16,7 @@ from remit.core.clock import system_clock
 from remit.core.identities import Kind, Registration, Role
 from remit.identity.authenticator import Authenticator
 from remit.identity.authority import Authority
+from remit.identity.bearer import BearerKey, BearerKeys, digest_of
 from remit.identity.holder import Holder
 from remit.identity.keyring import KeyRing
 from remit.identity.keys import generate_key, private_jwk, thumbprint
@@ -33,6 +34,8 @@ WORKLOAD = f"spiffe://{DOMAIN}/workload/invoices"
 PEP = f"spiffe://{DOMAIN}/pep/gateway"
 STARTER = f"spiffe://{DOMAIN}/starter/accounts"
 PERSON = f"spiffe://{DOMAIN}/person/kim"
+SECRET = "yq3Jx0o7cFqGZbC0T9s4bJ8m2u7pXlQmVvX1E3rFh0A"  # the bearer key of the enforcement point
+BEARER = {"Authorization": f"Bearer {SECRET}"}
 ROLES: dict[str, tuple[Kind, tuple[Role, ...]]] = {
     WORKLOAD: ("agent", ("workload",)),
     PEP: ("service", ("pep",)),
@@ -62,6 +65,12 @@ class Stage:
             self.service,
             self.authenticator,
             self.authority,
+            bearer_keys=BearerKeys(
+                [
+                    BearerKey(sha256=digest_of(SECRET), id=PEP),
+                    BearerKey(sha256=digest_of("expired"), id=PEP, expires=now - 1),
+                ]
+            ),
             bundle=ring.bundle,
             audience=AUDIENCE,
             base_url=self.url,

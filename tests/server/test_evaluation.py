@@ -137,7 +137,7 @@ def test_unknown_members_are_ignored_as_authzen_says(tmp_path: Path) -> None:
         (("action", "name"), "payments/", "action_malformed"),
         (("action", "name"), "", "name_invalid"),
         (("action", "name"), "payments/" + "x" * 300, "name_invalid"),
-        (("subject", "type"), "user", "subject_type"),
+        (("subject", "type"), "", "name_invalid"),
         (("subject", "id"), "", "name_invalid"),
         (("context", "input"), [], "body_invalid"),
         (("context", "probe"), "yes", "body_invalid"),

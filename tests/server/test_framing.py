@@ -206,7 +206,7 @@ def test_too_many_requests_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     "sent",
-    ["a\tb", "a b", "x" * 129, '"', "é", "<script>", "a,b", "%0d%0aSet-Cookie: x"],
+    ["a\tb", "x" * 257, "é", "é" * 9],
 )
 def test_header_injection_through_the_request_id(tmp_path: Path, sent: str) -> None:
     async def main() -> None:
@@ -220,7 +220,7 @@ def test_header_injection_through_the_request_id(tmp_path: Path, sent: str) -> N
     run(main())
 
 
-@pytest.mark.parametrize("sent", ["a\rSet-Cookie: x", "a\nSet-Cookie: x", "a\x00b"])
+@pytest.mark.parametrize("sent", ["a\rSet-Cookie: x", "a\nSet-Cookie: x", "a\x00b", "a\x7fb", "a\x1b[31mb"])
 def test_control_bytes_in_the_request_id(tmp_path: Path, sent: str) -> None:
     async def main() -> None:
         async with running(tmp_path) as stage:
@@ -231,10 +231,13 @@ def test_control_bytes_in_the_request_id(tmp_path: Path, sent: str) -> None:
     run(main())
 
 
-def test_a_plain_request_id_is_echoed(tmp_path: Path) -> None:
+def test_a_printable_request_id_is_echoed(tmp_path: Path) -> None:
+    """Any short string, as AuthZEN says; what means something in a log or a page is the reader's to escape."""
+
     async def main() -> None:
         async with running(tmp_path) as stage:
-            for sent in ("bfe9eb29-ab87-4ca3-be83-a1d5d8305716", "a", "x" * 128):
+            plain = ("bfe9eb29-ab87-4ca3-be83-a1d5d8305716", "a", "x" * 256)
+            for sent in (*plain, "a b", "a,b", '"', "<script>", "%0d%0aSet-Cookie: x", "{urn:x}[1]"):
                 answer = await ask(stage, "GET", "/healthz", headers={"X-Request-ID": sent})
                 assert answer.headers["x-request-id"] == sent
             refused = await ask(stage, "GET", "/v1/identities", headers={"X-Request-ID": "here"})

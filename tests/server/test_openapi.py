@@ -110,11 +110,22 @@ def exchanges(stage: Stage) -> list[tuple[str, str, str, Any, str]]:
             expires=2,
         )
     )
+    general = {"subject": {"type": "user", "id": "kim"}, "resource": {"type": "record", "id": "1"}}
+    doing = {"action": {"name": "obliged"}}
+    several = general | {"evaluations": [doing, {"action": {"name": "misfit"}}, {}, evaluation], "page": {"limit": 2}}
     registration = stage.service.registrations[WORKLOAD]
     public = [("GET", op.path, op.path, None, "") for op in OPERATIONS if op.public]
     return [
         *public,
         ("POST", "/access/v1/evaluation", "/access/v1/evaluation", evaluation, PEP),
+        ("POST", "/access/v1/evaluation", "/access/v1/evaluation", general | doing, PEP),
+        ("POST", "/access/v1/evaluations", "/access/v1/evaluations", several, PEP),
+        ("POST", "/access/v1/evaluations", "/access/v1/evaluations", general | doing, PEP),
+        *(
+            ("POST", f"/access/v1/search/{what}", f"/access/v1/search/{what}", general | doing | {"page": page}, PEP)
+            for what in ("subject", "resource", "action")
+            for page in ({}, {"limit": 1}, {"limit": 0})
+        ),
         ("POST", "/v1/outcomes", "/v1/outcomes", {"decision": "d", "digest": "x", "result": "response"}, PEP),
         ("POST", "/v1/listing", "/v1/listing", listing(subject, grant.token), PEP),
         ("POST", "/v1/svids", "/v1/svids", {"id": PEP}, PEP),
@@ -150,9 +161,11 @@ def test_answers_fit_the_authzen_schemas(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with running(tmp_path) as stage:
-            [body] = [body for _, path, _, body, _ in exchanges(stage) if path == "/access/v1/evaluation"]
-            jsonschema_rs.validator_for(schemas["request"]).validate(body)
-            answer = await ask(stage, "POST", "/access/v1/evaluation", body, holder=stage.holder())
-            jsonschema_rs.validator_for(schemas["response"]).validate(answer.json)
+            bodies = [body for _, path, _, body, _ in exchanges(stage) if path == "/access/v1/evaluation"]
+            assert len(bodies) == 2
+            for body in bodies:
+                jsonschema_rs.validator_for(schemas["request"]).validate(body)
+                answer = await ask(stage, "POST", "/access/v1/evaluation", body, holder=stage.holder())
+                jsonschema_rs.validator_for(schemas["response"]).validate(answer.json)
 
     run(main())

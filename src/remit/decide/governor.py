@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from remit.core import bounds
@@ -23,11 +23,14 @@ from remit.decide.configuration import Configuration
 from remit.decide.identity_operations import IdentityOperations
 from remit.decide.outcome_operations import OutcomeOperations
 from remit.decide.pipeline import Pipeline, needs_of
+from remit.decide.questions import Answered, Questions, Until, is_permit
 from remit.decide.rates import Rates
 from remit.decide.sequence import Entry, Needs, Sequencer, Step
 from remit.decide.sweep import BATCH, Sweep
 from remit.decide.task_operations import TaskOperations
 from remit.decide.world import ADMINISTRATION, EVERYBODY, World, identity_stream
+from remit.policy.evaluation import Evaluation
+from remit.policy.questions import Found, Question, What
 
 log = logging.getLogger("remit.decide")
 
@@ -38,6 +41,7 @@ _RATE_LIMITED: Final = Reason(
     next_step="wait a second; `[limits]` in remit.toml sets the rate",
 )
 _TOOLS_PER_ASK: Final = 10  # of a listing: so many cost as much as one question
+_QUESTIONS_PER_ASK: Final = 10  # general ones in one request: likewise
 _LAST_SWEEPS: Final = 400  # at a stop: 100,000 records
 
 
@@ -49,6 +53,7 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
         self._pipeline = Pipeline(configuration, sequencer)
         self._world = world
         self._rates = Rates(configuration.limits.rate_per_second, configuration.limits.rate_burst)
+        self._questions = Questions(configuration, self.registration)
         self._decided: Counter[tuple[str, str, str]] = Counter()  # kind, effect, reason code
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -81,11 +86,36 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
 
         return await self._run(work, needs_of(ask, consume=False))
 
+    async def question(
+        self, caller: Identity, questions: Sequence[Question], now: int, until: Until = ""
+    ) -> list[Answered]:
+        """General questions, answered in order; with `until`, up to the first that comes out so. Nothing is recorded.
+
+        One that can't be put is answered with its error. Counts against the caller's rate by their number.
+        `Forbidden` unless a policy lets the caller ask.
+        """
+        self._admit(caller, len(questions) / _QUESTIONS_PER_ASK)
+        found = await self._questions.evaluate(caller, questions, now, until)
+        for answer in found:
+            code = answer.reason.code if isinstance(answer, Evaluation) else answer.code
+            self._decided["question", "permit" if is_permit(answer) else "deny", code] += 1
+        return found
+
+    async def search(
+        self, caller: Identity, what: What, question: Question, now: int, *, after: str = "", limit: int
+    ) -> Found:
+        """Which subjects, resources or actions a general question would be permitted for. Nothing is recorded."""
+        self._admit(caller)
+        return await self._questions.search(caller, what, question, now, after=after, limit=limit)
+
     async def start_task(self, caller: Identity, request: TaskRequest, person: Identity | None) -> TaskView:
         """Opens a task; a starter that starts too many has to wait (`rate_limited`)."""
-        if not self._rates.admit(caller.id):
-            raise Unavailable(_RATE_LIMITED.code, "you start more often than you may", _RATE_LIMITED.next_step)
+        self._admit(caller)
         return await super().start_task(caller, request, person)
+
+    def _admit(self, caller: Identity, cost: float = 1.0) -> None:
+        if not self._rates.admit(caller.id, max(1.0, cost)):
+            raise Unavailable(_RATE_LIMITED.code, "you ask more often than you may", _RATE_LIMITED.next_step)
 
     def registration(self, spiffe_id: str) -> Registration | None:
         """What is registered of one identity now."""

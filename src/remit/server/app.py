@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from remit.core.clock import Clock, system_clock
 from remit.core.errors import NotFound, RemitError
+from remit.identity.bearer import BearerKeys
 from remit.server.answer import Answer, json_answer
 from remit.server.authentication import UNIX_ORIGIN, Authentication
 from remit.server.endpoint import Endpoint
@@ -26,6 +27,7 @@ from remit.server.routes import OPERATIONS
 from remit.server.serving import Call, Serving
 
 SVID_SECONDS = 3600
+NO_BEARER_KEYS = BearerKeys()
 
 
 class MethodNotAllowed(RemitError):
@@ -39,6 +41,7 @@ def build_app(
     authenticator: AuthenticatorPort,
     authority: AuthorityPort,
     *,
+    bearer_keys: BearerKeys = NO_BEARER_KEYS,
     bundle: Callable[[], Mapping[str, Any]],
     audience: str,
     base_url: str = UNIX_ORIGIN,
@@ -56,6 +59,7 @@ def build_app(
         service=service,
         authenticator=authenticator,
         authority=authority,
+        bearer_keys=bearer_keys,
         bundle=bundle,
         not_ready=not_ready,
         audience=audience,
@@ -73,6 +77,7 @@ def build_app(
                 Authentication,
                 serving=serving,
                 public=frozenset(op.path for op in OPERATIONS if op.public),
+                bearer=frozenset(op.path for op in OPERATIONS if op.bearer),
                 streams=frozenset(op.path for op in OPERATIONS if op.stream is not None),
                 direct={(op.method, op.path): endpoint for op, endpoint in endpoints if "{" not in op.path},
             )

@@ -3,7 +3,8 @@
 1. A request for a public path (health, metadata, keys) passes without an identity.
 2. `POST /v1/svids` without `Authorization` carries a proof by a registered key; which one, its small body says, so
    that `registered_key` finishes the proof in its handler.
-3. Any other request proves an SVID and the possession of its key (RFC 9449), for this method and this URL.
+3. A request with a bearer key (RFC 6750) is accepted where general questions are asked, and nowhere else.
+4. Any other request proves an SVID and the possession of its key (RFC 9449), for this method and this URL.
 
 Refused requests are answered here, their bodies unread: nothing below learns of them and no record is written.
 """
@@ -19,7 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from remit.core import bounds
 from remit.core.errors import InvalidInput, RemitError, Unauthenticated, Unavailable
-from remit.core.identities import Registration
+from remit.core.identities import Identity, Registration
+from remit.identity.bearer import is_bearer
 from remit.server.answer import send_answer
 from remit.server.problems import internal_error, problem
 from remit.server.request_ids import request_id
@@ -44,14 +46,19 @@ class Authentication:
         *,
         serving: Serving,
         public: frozenset[str],
+        bearer: frozenset[str],
         streams: frozenset[str],
         direct: Mapping[tuple[str, str], ASGIApp],
     ) -> None:
-        """`direct` has the endpoints of exact paths, which need no router; `app` answers everything else."""
+        """`bearer` are the paths that take a bearer key.
+
+        `direct` has the endpoints of exact paths, which need no router; `app` answers everything else.
+        """
         self.app = app
         self.direct = direct
         self.serving = serving
         self.public = public
+        self.bearer = bearer
         self.streams = streams
         self.in_flight = 0
 
@@ -63,7 +70,8 @@ class Authentication:
         try:
             self._admit(scope)
         except RemitError as error:
-            await send_answer(send, problem(error, rid, close=_has_body(scope)), rid)
+            takes_bearer = scope["path"] in self.bearer and bool(self.serving.bearer_keys)
+            await send_answer(send, problem(error, rid, close=_has_body(scope), bearer=takes_bearer), rid)
             return
         except Exception:  # noqa: BLE001 - fail closed
             # SECURITY: a fault while proving who asks is a refusal.
@@ -89,9 +97,12 @@ class Authentication:
             scope["remit.caller"] = None
             return
         authorization, proof = _credentials(scope)
+        if is_bearer(authorization):
+            scope["remit.caller"] = self._bearer(scope, authorization, proof, now)
+            return
         method = scope["method"]
         url = _url(scope)
-        if not authorization and scope["path"] == SVIDS and method == "POST":
+        if not authorization and proof and scope["path"] == SVIDS and method == "POST":
             scope["remit.caller"] = None
             scope["remit.key_proof"] = KeyProof(proof=proof, url=url)
             return
@@ -101,9 +112,25 @@ class Authentication:
                 "the request has no `Authorization` header",
                 "send `Authorization: DPoP <JWT-SVID>` and a proof in `DPoP`; `POST /v1/svids` issues the SVID",
             )
+        if not proof:
+            raise Unauthenticated(
+                "proof_missing", "the request has no `DPoP` header", "prove the possession of the SVID's key (RFC 9449)"
+            )
         scope["remit.caller"] = self.serving.authenticator.authenticate(
             authorization, proof, method=method, url=url, now=now
         )
+
+    def _bearer(self, scope: Scope, authorization: str, proof: str, now: int) -> Identity:
+        if scope["path"] not in self.bearer:
+            # SECURITY: not even looked at, so that nothing else ever depends on a secret that whoever sees it can use.
+            raise Unauthenticated(
+                "bearer_refused",
+                "a bearer key is accepted for general questions only, under `/access/v1/`",
+                "prove a registered key: `Authorization: DPoP <JWT-SVID>` and a proof in `DPoP`",
+            )
+        if proof:
+            raise Unauthenticated("credentials_invalid", "a bearer key and a `DPoP` proof do not go together")
+        return self.serving.bearer_keys.caller(authorization, now)
 
 
 def registered_key(serving: Serving, call: Call, id: str) -> Registration:
@@ -123,7 +150,7 @@ def registered_key(serving: Serving, call: Call, id: str) -> Registration:
 
 
 def _credentials(scope: Scope) -> tuple[str, str]:
-    """`Authorization` and `DPoP`, each at most once."""
+    """`Authorization` and `DPoP`, each at most once, "" where there is none."""
     authorization = proof = b""
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -137,10 +164,6 @@ def _credentials(scope: Scope) -> tuple[str, str]:
             proof = value
     if len(authorization) > bounds.TOKEN_BYTES or len(proof) > bounds.TOKEN_BYTES:
         raise Unauthenticated("credentials_invalid", f"a credential is larger than {bounds.TOKEN_BYTES} bytes")
-    if not proof:
-        raise Unauthenticated(
-            "proof_missing", "the request has no `DPoP` header", "prove the possession of the SVID's key (RFC 9449)"
-        )
     try:
         return authorization.decode("ascii"), proof.decode("ascii")
     except UnicodeDecodeError:

@@ -68,6 +68,14 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     return value
 
 
+def convert(value: Any, type_: type[T]) -> T:
+    """A part of a decoded body as `type_`; `InvalidInput` with the offending path otherwise."""
+    try:
+        return msgspec.convert(value, type_)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("body_invalid", _sentence(str(error)), "see /openapi.json") from None
+
+
 def check_shape(body: bytes) -> None:
     """Refuses more than `JSON_DEPTH` levels or `JSON_NODES` values.
 

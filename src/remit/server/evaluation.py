@@ -1,31 +1,66 @@
-"""`POST /access/v1/evaluation`: AuthZEN 1.0, a thin translation of the question and its answer."""
+"""`POST /access/v1/evaluation`: AuthZEN 1.0, a thin translation of the question and its answer.
+
+A question about a workload is governed: it goes through the pipeline, under a task. Any other is a general one.
+"""
 
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import msgspec
 
 from remit.core.decisions import Ask, TaskHandle
-from remit.core.errors import Forbidden, InvalidInput, Unauthenticated
+from remit.core.errors import Forbidden, InvalidInput, RemitError, Unauthenticated
 from remit.core.identities import Identity
-from remit.sdk.wire import EvaluationRequest, SubjectBody, decision_body
+from remit.sdk.authzen import QuestionBody
+from remit.sdk.wire import EvaluationAnswer, EvaluationRequest, SubjectBody, decision_body
 from remit.server.answer import Answer, json_answer
-from remit.server.bodies import check_names, decode
+from remit.server.bodies import check_names, check_shape, decode
+from remit.server.general import DENY, GOVERNED, PERMIT, answer_of, question_of
 from remit.server.port import ServicePort
 from remit.server.serving import Call, Serving
 
-_decoder = msgspec.json.Decoder(EvaluationRequest)
+
+class _Subject(msgspec.Struct, frozen=True):
+    type: str = ""
+
+
+class _Peek(msgspec.Struct, frozen=True):
+    subject: _Subject = _Subject()
+
+
+_peek = msgspec.json.Decoder(_Peek)
+_governed = msgspec.json.Decoder(EvaluationRequest)
+_general = msgspec.json.Decoder(QuestionBody)
+_PERMIT: Final = json_answer(PERMIT)
+_DENY: Final = json_answer(DENY)
 
 
 async def evaluate(serving: Serving, call: Call) -> Answer:
-    """Answers one question.
+    """Answers one question."""
+    began = time.perf_counter()
+    if _is_governed(call.body):
+        answer = json_answer(await decide(serving, call, decode(call.body, _governed)))
+    else:
+        answer = await _general_answer(serving, call, decode(call.body, _general))
+    serving.latency.observe(time.perf_counter() - began)
+    return answer
+
+
+async def decide(serving: Serving, call: Call, body: EvaluationRequest) -> EvaluationAnswer:
+    """Answers a governed question.
 
     An authorization (recorded, consuming) when the body says `probe: false`, or says nothing, has a task, and the
     caller is a registered enforcement point of the server; a probe otherwise.
     """
-    began = time.perf_counter()
-    body = decode(call.body, _decoder)
+    if call.caller.possession == "none":
+        # SECURITY: who only sent a secret has proved no key; what happens under a task is not for such callers.
+        raise Forbidden(
+            "bearer_refused",
+            "a bearer key asks general questions only, and none about workloads",
+            "prove a registered key: `Authorization: DPoP <JWT-SVID>` and a proof in `DPoP`",
+        )
     context = body.context
     server = _server_of(body)
     check_names(context.idempotency_key, body.action.properties.definition, empty=True)
@@ -43,10 +78,26 @@ async def evaluate(serving: Serving, call: Call) -> Answer:
     probe = context.probe
     if probe is None:
         probe = not context.task or not is_enforcement_point(serving.service, call.caller, server)
-    decision = await (serving.service.probe(ask) if probe else serving.service.authorize(ask))
-    answer = json_answer(decision_body(decision))
-    serving.latency.observe(time.perf_counter() - began)
-    return answer
+    return decision_body(await (serving.service.probe(ask) if probe else serving.service.authorize(ask)))
+
+
+async def _general_answer(serving: Serving, call: Call, body: QuestionBody) -> Answer:
+    [found] = await serving.service.question(call.caller, (question_of(body),), call.now)
+    if isinstance(found, RemitError):
+        raise found
+    answer = answer_of(found, reasons=body.options.reasons)
+    if answer is PERMIT:
+        return _PERMIT
+    return _DENY if answer is DENY else json_answer(answer)
+
+
+def _is_governed(body: bytes) -> bool:
+    """Whether the subject is a workload; false also for a body that is no question, which is then refused as such."""
+    check_shape(body)
+    try:
+        return _peek.decode(body).subject.type == GOVERNED
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
 
 
 def subject_proof(serving: Serving, call: Call, subject: SubjectBody, task: str) -> Identity | None:
@@ -54,7 +105,7 @@ def subject_proof(serving: Serving, call: Call, subject: SubjectBody, task: str)
 
     `Forbidden` when it is forwarded and does not hold; a missing one is for the pipeline to refuse.
     """
-    if subject.type != "workload":
+    if subject.type != GOVERNED:
         raise InvalidInput("subject_type", "the subject's type is not `workload`", "ask about a workload")
     check_names(subject.id)
     token, proof = subject.properties.token, subject.properties.proof

@@ -15,11 +15,16 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
-class Metadata(msgspec.Struct, frozen=True, kw_only=True):
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """AuthZEN 1.0 PDP metadata (section 9); its names are the specification's, in snake case."""
 
     policy_decision_point: str
     access_evaluation_endpoint: str
+    access_evaluations_endpoint: str
+    search_subject_endpoint: str
+    search_resource_endpoint: str
+    search_action_endpoint: str
+    capabilities: tuple[str, ...] = ()  # URNs; left out when there are none
 
 
 async def healthz(_: Serving, __: Call) -> Answer:
@@ -40,6 +45,15 @@ async def keys(serving: Serving, _: Call) -> Answer:
 
 
 async def metadata(serving: Serving, _: Call) -> Answer:
-    """Where the decision endpoint is."""
+    """Where the endpoints are."""
     base = serving.base_url
-    return json_answer(Metadata(policy_decision_point=base, access_evaluation_endpoint=f"{base}/access/v1/evaluation"))
+    return json_answer(
+        Metadata(
+            policy_decision_point=base,
+            access_evaluation_endpoint=f"{base}/access/v1/evaluation",
+            access_evaluations_endpoint=f"{base}/access/v1/evaluations",
+            search_subject_endpoint=f"{base}/access/v1/search/subject",
+            search_resource_endpoint=f"{base}/access/v1/search/resource",
+            search_action_endpoint=f"{base}/access/v1/search/action",
+        )
+    )

@@ -21,7 +21,7 @@ def openapi(operations: Iterable[Operation], version: str) -> dict[str, Any]:
     operations = tuple(operations)
     types: list[type[Any]] = [
         Problem,
-        *(part for op in operations for part in (op.takes, op.gives) if part is not None),
+        *(part for op in operations for part in _bodies(op) if part is not None),
     ]
     unique: list[type[Any]] = list(dict.fromkeys(types))
     refs, components = msgspec.json.schema_components(unique, ref_template=_TEMPLATE)
@@ -46,6 +46,11 @@ def openapi(operations: Iterable[Operation], version: str) -> dict[str, Any]:
                     "scheme": "DPoP",
                     "description": "`Authorization: DPoP <JWT-SVID>` with a `DPoP` proof (RFC 9449)",
                 },
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A bearer key of `remit.toml`, where a policy lets it ask; general questions only",
+                },
                 "key": {"type": "apiKey", "in": "header", "name": "DPoP", "description": "A proof by the key alone"},
             },
         },
@@ -59,7 +64,7 @@ def _operation(operation: Operation, schemas: dict[type[Any], dict[str, Any]]) -
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in parameters
         ]
     if operation.takes is not None:
-        content = {"application/json": {"schema": schemas[operation.takes]}}
+        content = {"application/json": {"schema": _either(schemas, operation.takes, operation.or_takes)}}
         result["requestBody"] = {"required": True, "content": content}
     result["responses"] = _responses(operation, schemas)
     if operation.public:
@@ -67,12 +72,21 @@ def _operation(operation: Operation, schemas: dict[type[Any], dict[str, Any]]) -
     elif operation.id == "issueSvid":
         result["security"] = [{"svid": []}, {"key": []}]
     else:
-        result["security"] = [{"svid": []}]
+        result["security"] = [{"svid": []}, *([{"bearer": []}] if operation.bearer else [])]
     return result
 
 
+def _bodies(operation: Operation) -> tuple[type[Any] | None, ...]:
+    return operation.takes, operation.or_takes, operation.gives, operation.or_gives
+
+
+def _either(schemas: dict[type[Any], dict[str, Any]], one: type[Any], other: type[Any] | None) -> dict[str, Any]:
+    return schemas[one] if other is None else {"anyOf": [schemas[one], schemas[other]]}
+
+
 def _responses(operation: Operation, schemas: dict[type[Any], dict[str, Any]]) -> dict[str, Any]:
-    body: dict[str, Any] = schemas[operation.gives] if operation.gives is not None else {}
+    gives = operation.gives
+    body: dict[str, Any] = {} if gives is None else _either(schemas, gives, operation.or_gives)
     responses: dict[str, Any] = {}
     for status in (operation.status, *operation.also):
         responses[str(status)] = {

@@ -28,9 +28,12 @@ class Operation:
     stream: StreamHandler | None = None
     takes: type[Any] | None = None  # the request body
     gives: type[Any] | None = None  # the body of the answer; None: not described by a struct
+    or_takes: type[Any] | None = None  # another body that it takes
+    or_gives: type[Any] | None = None  # and what it answers to that
     status: int = 200
     also: tuple[int, ...] = ()  # other successful statuses with the same body
     limit: int = bounds.REQUEST_BYTES  # of the body
     media: str = "application/json"
     public: bool = False
+    bearer: bool = False  # whether it may be asked with a bearer key; its handler says what
     refusals: tuple[int, ...] = ()  # besides those that every operation may answer

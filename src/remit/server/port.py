@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from remit.core.decisions import Ask, Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason, TaskHandle
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.tasks import RiskSignal, TaskEnd, TaskRequest, TaskView
+from remit.decide.questions import Answered, Until
+from remit.policy.questions import Found, Question, What
 
 
 class ServicePort(Protocol):
@@ -25,6 +27,16 @@ class ServicePort(Protocol):
 
     async def listing(self, ask: Ask, server: str, tools: Mapping[str, str], /) -> Mapping[str, Reason | None]:
         """For each tool None when it could be permitted, else why not."""
+
+    async def question(
+        self, caller: Identity, questions: Sequence[Question], now: int, until: Until = "", /
+    ) -> Sequence[Answered]:
+        """General questions, answered in order, up to the first that comes out as `until` says."""
+
+    async def search(
+        self, caller: Identity, what: What, question: Question, now: int, /, *, after: str = "", limit: int
+    ) -> Found:
+        """The subjects, resources or actions that a general question is permitted for: one page."""
 
     async def start_task(self, caller: Identity, request: TaskRequest, person: Identity | None, /) -> TaskView:
         """Starts a task; `person` is the verified identity on whose behalf."""

@@ -12,19 +12,21 @@ from remit.server.answer import Answer
 
 _PROBLEM = (b"content-type", b"application/problem+json")
 _CHALLENGE = (b"www-authenticate", b'DPoP algs="ES256"')
+_BEARER_CHALLENGE = (b"www-authenticate", b'DPoP algs="ES256", Bearer')
 _CLOSE = (b"connection", b"close")
 _RETRY = (b"retry-after", b"1")
 _encode = msgspec.json.Encoder().encode
 
 
-def problem(error: RemitError, request_id: str = "", *, close: bool = False) -> Answer:
+def problem(error: RemitError, request_id: str = "", *, close: bool = False, bearer: bool = False) -> Answer:
     """The error as problem details: its code, message and next step, nothing internal.
 
-    `close` also closes the connection: for requests whose body was not read to its end.
+    `close` also closes the connection: for requests whose body was not read to its end. `bearer` says to a caller
+    that is not known that a bearer key would be accepted too.
     """
     headers = [_PROBLEM]
     if error.status == HTTPStatus.UNAUTHORIZED:
-        headers.append(_CHALLENGE)
+        headers.append(_BEARER_CHALLENGE if bearer else _CHALLENGE)
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.append(_RETRY)
     if close or error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:

@@ -7,8 +7,21 @@ from typing import Final
 from remit.core.decisions import Outcome, OutcomeReceipt
 from remit.core.identities import Registration
 from remit.core.tasks import RiskSignal
-from remit.sdk import wire
-from remit.server import evaluation, identities, listing, metadata, metrics, outcomes, resolutions, risk, svids, tasks
+from remit.sdk import authzen, wire
+from remit.server import (
+    evaluation,
+    evaluations,
+    identities,
+    listing,
+    metadata,
+    metrics,
+    outcomes,
+    resolutions,
+    risk,
+    search,
+    svids,
+    tasks,
+)
 from remit.server.attach import attach
 from remit.server.operation import Operation
 
@@ -21,7 +34,55 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         handler=evaluation.evaluate,
         takes=wire.EvaluationRequest,
         gives=wire.EvaluationAnswer,
+        or_takes=authzen.QuestionBody,
+        or_gives=authzen.QuestionAnswer,
+        bearer=True,
         refusals=(403, 409),
+    ),
+    Operation(
+        method="POST",
+        path="/access/v1/evaluations",
+        id="evaluateSeveral",
+        summary="Decide several actions (AuthZEN 1.0)",
+        handler=evaluations.evaluations,
+        takes=authzen.EvaluationsRequest,
+        gives=authzen.EvaluationsAnswer,
+        or_gives=authzen.AnyAnswer,
+        bearer=True,
+        refusals=(403, 409),
+    ),
+    Operation(
+        method="POST",
+        path="/access/v1/search/subject",
+        id="searchSubjects",
+        summary="Who may do it (AuthZEN 1.0)",
+        handler=search.search_subjects,
+        takes=authzen.SubjectSearch,
+        gives=authzen.EntitiesAnswer,
+        bearer=True,
+        refusals=(403,),
+    ),
+    Operation(
+        method="POST",
+        path="/access/v1/search/resource",
+        id="searchResources",
+        summary="To what it may be done (AuthZEN 1.0)",
+        handler=search.search_resources,
+        takes=authzen.ResourceSearch,
+        gives=authzen.EntitiesAnswer,
+        bearer=True,
+        refusals=(403,),
+    ),
+    Operation(
+        method="POST",
+        path="/access/v1/search/action",
+        id="searchActions",
+        summary="What may be done (AuthZEN 1.0)",
+        handler=search.search_actions,
+        takes=authzen.ActionSearch,
+        gives=authzen.ActionsAnswer,
+        bearer=True,
+        refusals=(403,),
     ),
     Operation(
         method="POST",

@@ -8,6 +8,7 @@ from typing import Any
 
 from remit.core.clock import Clock
 from remit.core.identities import Identity
+from remit.identity.bearer import BearerKeys
 from remit.server.attachments import Attachments
 from remit.server.latency import Histogram
 from remit.server.port import AuthenticatorPort, AuthorityPort, ServicePort
@@ -20,6 +21,7 @@ class Serving:
     service: ServicePort
     authenticator: AuthenticatorPort
     authority: AuthorityPort
+    bearer_keys: BearerKeys
     bundle: Callable[[], Mapping[str, Any]]  # the trust domain's public keys (JWKS, SPIFFE bundle format)
     not_ready: Callable[[], str]  # "" when ready, else why not
     audience: str  # `spiffe://<trust domain>/remit`

@@ -1,0 +1,78 @@
+"""General questions, from AuthZEN's words to the policy room's and back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from remit.core import bounds
+from remit.core.errors import InvalidInput, RemitError
+from remit.policy.evaluation import Evaluation
+from remit.policy.questions import Named, Question
+from remit.sdk.authzen import EntityBody, ErrorBody, NamedAction, QuestionAnswer, QuestionBody, QuestionContext
+from remit.sdk.wire import reason_body
+
+GOVERNED: Final = "workload"  # the type of subjects that tasks are for: a question about one is no general one
+
+PERMIT: Final = QuestionAnswer(decision=True)
+DENY: Final = QuestionAnswer(decision=False)
+
+
+def question_of(body: QuestionBody) -> Question:
+    """The question; `InvalidInput` where a name is empty or too long."""
+    return Question(
+        subject=entity_of(body.subject),
+        action=action_of(body.action),
+        action_properties=body.action.properties,
+        resource=entity_of(body.resource),
+        context=body.context,
+    )
+
+
+def entity_of(body: EntityBody) -> Named:
+    """A subject or a resource; `InvalidInput` for a workload, about which there are no general questions."""
+    check_type(body.type)
+    _check(body.id, "an id", bounds.ID_BYTES)
+    return Named(body.type, body.id, body.properties)
+
+
+def action_of(body: NamedAction) -> str:
+    """The action's name."""
+    _check(body.name, "an action's name", bounds.NAME_BYTES)
+    return body.name
+
+
+def check_type(name: str) -> None:
+    """`InvalidInput` for the name of a type that is empty, too long, or none of general questions."""
+    _check(name, "a type", bounds.NAME_BYTES)
+    if name == GOVERNED:
+        # SECURITY: what a workload may do is decided under a task that it proves, never because somebody names it.
+        raise InvalidInput(
+            "subject_governed",
+            "there are no general questions about a workload",
+            "ask under its task with `POST /access/v1/evaluation`, or `POST /v1/listing` for its tools",
+        )
+
+
+def answer_of(evaluation: Evaluation, *, reasons: bool) -> QuestionAnswer:
+    """The answer: bare, unless the caller asks for reasons or a policy could not be evaluated."""
+    if not (reasons or evaluation.errors or evaluation.obligations):
+        return PERMIT if evaluation.permitted else DENY
+    reason, error = evaluation.reason, None
+    if evaluation.errors:
+        # A policy that fails denies; nobody shall take that for the policy's word.
+        error = ErrorBody(status=500, message=reason.message, code=reason.code, next_step=reason.next_step)
+    context = QuestionContext(
+        reason=reason_body(reason) if reasons else None, obligations=evaluation.obligations, error=error
+    )
+    return QuestionAnswer(decision=evaluation.permitted, context=context)
+
+
+def failed(error: RemitError) -> QuestionAnswer:
+    """The answer to one question of several that could not be answered (section 7.2.1): closed, with the error."""
+    said = ErrorBody(status=error.status, message=error.message, code=error.code, next_step=error.next_step)
+    return QuestionAnswer(decision=False, context=QuestionContext(error=said))
+
+
+def _check(name: str, what: str, most: int) -> None:
+    if not name or len(name) > most or len(name.encode()) > most:
+        raise InvalidInput("name_invalid", f"{what} is empty or longer than {most} bytes")
