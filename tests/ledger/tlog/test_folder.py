@@ -1,0 +1,166 @@
+"""A log in a folder: whatever is cut off, what was published stays, and what is written again is the same."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from remit.core.errors import InvalidInput, RemitError, Unavailable
+from remit.ledger.tlog import tiles
+from remit.ledger.tlog.folder import Disk, LogFolder, published
+from remit.ledger.tlog.merkle import leaf_hash, root_of
+from remit.ledger.tlog.tiles import WIDTH, decode_bundle
+from tests.ledger.tlog.test_notes import LOG, signer
+
+
+def entries(start: int, end: int, salt: str = "") -> list[bytes]:
+    return [f"record {n}{salt}".encode() for n in range(start, end)]
+
+
+def read_all(folder: Path) -> list[bytes]:
+    """Every entry, each bundle and each tile checked against the checkpoint."""
+    signed = published(folder, LOG.key)
+    size = signed.checkpoint.size if signed else 0
+    found: list[bytes] = []
+    for tile in tiles.bundles_of(size):
+        found += decode_bundle((folder / tile.path).read_bytes(), tile.width)
+    hashes = [leaf_hash(entry) for entry in found]
+    if signed:
+        assert signed.checkpoint.root == root_of(hashes)
+    for tile in tiles.tiles_of(size):
+        data = tiles.decode_tile((folder / tile.path).read_bytes(), tile.width)
+        span = WIDTH**tile.level
+        first = tile.index * WIDTH
+        assert data == [root_of(hashes[(first + n) * span : (first + n + 1) * span]) for n in range(tile.width)]
+    return found
+
+
+def test_it_grows_in_steps_of_any_size_and_goes_on_after_a_restart(tmp_path: Path) -> None:
+    size = 0
+    for step in (1, 2, 252, 1, 1, 255, 300, 1024, 5):
+        log = LogFolder(tmp_path, LOG)
+        assert log.size == size
+        log.extend(entries(size, size + step))
+        size += step
+        assert read_all(tmp_path) == entries(0, size)
+    assert LogFolder(tmp_path, LOG).extend([]).size == size
+
+
+def test_partial_tiles_are_removed_once_the_full_one_is_published(tmp_path: Path) -> None:
+    log = LogFolder(tmp_path, LOG)
+    for n in range(300):
+        log.extend(entries(n, n + 1))
+    assert sorted(path.name for path in (tmp_path / "tile/entries").iterdir()) == ["000", "001.p"]
+    assert read_all(tmp_path) == entries(0, 300)
+
+
+class Cut(Exception):
+    """The power is gone."""
+
+
+class Failing(Disk):
+    """Fails at the n-th write, rename, flush or removal; with `torn`, half of the data is on the disk."""
+
+    def __init__(self, at: int, *, torn: bool) -> None:
+        self.left = at
+        self.torn = torn
+
+    def _step(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Cut
+
+    def write(self, path: Path, data: bytes) -> None:
+        try:
+            self._step()
+        except Cut:
+            if self.torn:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.with_name(path.name + ".new").write_bytes(data[: len(data) // 2])
+            raise
+        super().write(path, data)
+
+    def flush(self, folder: Path) -> None:
+        self._step()
+        super().flush(folder)
+
+    def remove(self, folder: Path) -> None:
+        self._step()
+        super().remove(folder)
+
+
+@pytest.mark.parametrize("torn", [False, True])
+@pytest.mark.parametrize(("before", "more"), [(0, 1), (3, 4), (250, 10), (255, 1), (256, 600), (510, 3)])
+def test_power_is_cut_at_each_step(tmp_path: Path, before: int, more: int, torn: bool) -> None:
+    at = 0
+    while True:
+        folder = tmp_path / str(at)
+        LogFolder(folder, LOG).extend(entries(0, before))
+        try:
+            LogFolder(folder, LOG, Failing(at, torn=torn)).extend(entries(before, before + more))
+        except Cut:
+            pass
+        else:
+            break
+        assert read_all(folder) in (entries(0, before), entries(0, before + more))
+        again = LogFolder(folder, LOG)
+        again.extend(entries(again.size, before + more))
+        assert read_all(folder) == entries(0, before + more)
+        shutil.rmtree(folder)
+        at += 1
+    assert at >= 4
+
+
+def test_a_full_disk_publishes_nothing_and_the_next_try_does(tmp_path: Path) -> None:
+    class Full(Disk):
+        full = False
+
+        def write(self, path: Path, data: bytes) -> None:
+            if self.full and path.name == "checkpoint":
+                raise OSError(28, "No space left on device")
+            super().write(path, data)
+
+    disk = Full()
+    log = LogFolder(tmp_path, LOG, disk)
+    log.extend(entries(0, 10))
+    disk.full = True
+    with pytest.raises(Unavailable):
+        log.extend(entries(10, 20))
+    assert read_all(tmp_path) == entries(0, 10)
+    disk.full = False
+    log.extend(entries(10, 20))
+    assert read_all(tmp_path) == entries(0, 20)
+
+
+@pytest.mark.parametrize(
+    "path", ["tile/0/000.p/44", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/001.p/44", "checkpoint"]
+)
+def test_a_changed_file_stops_it(tmp_path: Path, path: str) -> None:
+    LogFolder(tmp_path, LOG).extend(entries(0, 300))
+    file = tmp_path / path
+    if not file.exists():
+        return
+    data = bytearray(file.read_bytes())
+    data[-9] ^= 1
+    file.write_bytes(bytes(data))
+    with pytest.raises(RemitError):
+        LogFolder(tmp_path, LOG)
+
+
+def test_another_key_does_not_go_on_with_the_log(tmp_path: Path) -> None:
+    LogFolder(tmp_path, LOG).extend(entries(0, 3))
+    with pytest.raises(InvalidInput):
+        LogFolder(tmp_path, signer("example.org/log", 9))
+    with pytest.raises(InvalidInput):
+        LogFolder(tmp_path, signer("example.org/other", 1))
+
+
+def test_records_that_are_not_the_published_ones_are_refused(tmp_path: Path) -> None:
+    LogFolder(tmp_path, LOG).extend(entries(0, 300))
+    log = LogFolder(tmp_path, LOG)
+    log.check_continues(entries(0, 300))
+    log.check_continues(entries(290, 300))
+    with pytest.raises(RemitError, match="not those"):
+        log.check_continues(entries(0, 300, "!"))
