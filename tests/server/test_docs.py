@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from remit.core import bounds
+from remit.identity import x509_svid
 from remit.sdk.wire import EvaluationAnswer, EvaluationRequest, Problem
-from remit.server import attachments, authentication, bodies, listener, protocol
+from remit.server import attachments, authentication, bodies, handshake, listener, protocol
 from remit.server.routes import OPERATIONS
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +20,7 @@ PAGE = (ROOT / "docs/reference/http.md").read_text()
 
 # Raised while the service starts, and told by `remit up`; they never reach an HTTP caller.
 STARTING = {
+    "listen_invalid",
     "listen_not_loopback",
     "service_running",
     "socket_failed",
@@ -89,5 +91,9 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert rows["connections"] == f"{protocol.CONNECTIONS:,}"
     assert rows["requests at once"] == str(authentication.IN_FLIGHT)
     assert rows["attached callers"] == str(attachments.ATTACHED)
+    assert rows["TLS handshakes"] == (
+        f"{handshake.HANDSHAKES} under way, {handshake.HANDSHAKE_SECONDS:.0f} seconds each"
+    )
+    assert rows["a client's certificates"] == f"{x509_svid.CHAIN}, of {x509_svid.CERTIFICATE_BYTES // 1024} KiB each"
     assert rows["idle connection"] == f"{listener.KEEP_ALIVE_SECONDS} seconds"
     assert rows["open requests when it stops"] == f"{listener.GRACE_SECONDS} seconds"

@@ -102,7 +102,7 @@ def test_a_configured_origin_is_what_proofs_name(tmp_path: Path) -> None:
     async def main() -> None:
         stage = Stage(tmp_path)
         stage.authenticator._origins = frozenset({"http://localhost:8181"})
-        listener = Listener(stage.app, unix=None, tcp=stage.tcp, origin="http://localhost:8181")
+        listener = Listener(stage.app, unix=None, tcp=stage.tcp, origins=("http://localhost:8181",))
         await listener.start()
         try:
             named = await ask(

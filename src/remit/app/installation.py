@@ -103,7 +103,7 @@ async def compose(
             settings.trust_domain,
             {settings.trust_domain: keyring.bundle()},
             audience,
-            [UNIX_ORIGIN, *([f"http://{settings.service.listen}"] if settings.service.listen else [])],
+            [UNIX_ORIGIN, *settings.service.reached_at],
             started=clock(),
         )
         governor.start()

@@ -6,9 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from remit.app.certificates import Certificates
 from remit.app.folder import Folder
 from remit.app.installation import UNIX_ORIGIN, Installation, audience_of, open_installation
 from remit.core.errors import InvalidInput
+from remit.identity.bundles import Bundles
+from remit.identity.certificates import unmapped
 from remit.server.app import build_app
 from remit.server.listener import Listener, serve
 
@@ -31,6 +34,7 @@ async def run_service(
     tasks: list[asyncio.Task[None]] = []
     try:
         settings = installation.settings
+        certificates = Certificates(folder, settings, Bundles(), unmapped, installation.clock())
         host, port = listen_address(settings.service.listen)
         app = build_app(
             installation.governor,
@@ -38,19 +42,27 @@ async def run_service(
             installation.authority,
             bundle=installation.keyring.bundle,
             audience=audience_of(settings.trust_domain),
-            base_url=f"http://{settings.service.listen}" if port is not None else UNIX_ORIGIN,
+            base_url=next(iter(settings.service.reached_at), UNIX_ORIGIN),
             svid_seconds=settings.identity.svid_seconds,
             clock=installation.clock,
+            certificates=certificates.authenticator,
         )
 
         def listening(listener: Listener) -> None:
-            tasks.append(asyncio.create_task(_keep_keys(installation)))
+            tasks.append(asyncio.create_task(_keep_keys(installation, certificates)))
             if while_attached:
                 tasks.append(asyncio.create_task(_stop_when_alone(listener)))
             on_ready(installation, listener)
 
-        origin = f"http://{settings.service.listen}" if port is not None else ""
-        await serve(app, socket_path=folder.socket, host=host, port=port, origin=origin, on_listening=listening)
+        await serve(
+            app,
+            socket_path=folder.socket,
+            host=host,
+            port=port,
+            tls=certificates.tls,
+            origins=settings.service.reached_at,
+            on_listening=listening,
+        )
     finally:
         for task in tasks:
             task.cancel()
@@ -69,12 +81,13 @@ def listen_address(listen: str) -> tuple[str, int | None]:
     return host.strip("[]"), int(port)
 
 
-async def _keep_keys(installation: Installation) -> None:
-    """Takes what `remit trust` changed, and replaces the signing key when it is due."""
+async def _keep_keys(installation: Installation, certificates: Certificates) -> None:
+    """Takes what `remit trust` changed, replaces the signing key when it is due, and takes changed certificates."""
     while True:
         await asyncio.sleep(KEYS_SECONDS)
         try:
             installation.refresh_keys()
+            certificates.refresh(installation.clock())
         except Exception:
             log.critical("ALARM the signing keys could not be read or rotated; it is tried again", exc_info=True)
 

@@ -26,12 +26,6 @@ _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[service]`: where the service listens besides its unix socket."""
-
-    listen: Annotated[str, Meta(description="host:port of the HTTP listener; empty for none")] = "127.0.0.1:8181"
-
-
 class ModeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[mode]`: whether policies are enforced, or only observed until a time."""
 
@@ -66,6 +60,14 @@ class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Destinations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    x509_bundle: Annotated[
+        str,
+        Meta(
+            max_length=1024,
+            description="file with the X.509 authorities of the own trust domain (a SPIFFE bundle, or PEM), whose "
+            "X.509-SVIDs are taken as client certificates; seen when it changes; empty: none",
+        ),
+    ] = ""
     """`[destinations]`: which hosts policies see as internal."""
 
     internal: Annotated[tuple[str, ...], Meta(description="host suffixes (.corp.example), networks (10.0.0.0/8)")] = ()
@@ -213,9 +215,11 @@ def _check(document: Document, settings: Settings) -> None:
         raise document.error(
             f"the operator `{settings.operator}` is none of `[[people]]`", ("operator",), "declare them"
         )
+    check_service(document, settings.service)
     if settings.workload and settings.workload not in {seed.name for seed in settings.workloads}:
         raise document.error(
             f"the workload `{settings.workload}` is none of `[[workloads]]`", ("workload",), "declare it"
+    check_risk(document, settings.risk)
         )
 
 

@@ -3,8 +3,11 @@
 1. A request for a public path (health, metadata, keys) passes without an identity.
 2. `POST /v1/svids` without `Authorization` carries a proof by a registered key; which one, its small body says, so
    that `registered_key` finishes the proof in its handler.
-3. A request with a bearer key (RFC 6750) is accepted where general questions are asked, and nowhere else.
-4. Any other request proves an SVID and the possession of its key (RFC 9449), for this method and this URL.
+3. A request with neither `Authorization` nor `DPoP`, on a TLS connection whose client gave a certificate: the caller
+   is its X.509-SVID, verified for each request.
+4. A request with a bearer key (RFC 6750) is accepted where general questions are asked, and nowhere else.
+5. Any other request proves an SVID and the possession of its key (RFC 9449), for this method and this URL.
+6. A certificate that was given must hold, and be of the same identity as what else the request proves (2, 4, 5).
 
 Refused requests are answered here, their bodies unread: nothing below learns of them and no record is written.
 """
@@ -22,8 +25,11 @@ from remit.core import bounds
 from remit.core.errors import InvalidInput, RemitError, Unauthenticated, Unavailable
 from remit.core.identities import Identity, Registration
 from remit.identity.bearer import is_bearer
+from remit.identity.certificates import ClientCertificates
+from remit.identity.target import parse_target
 from remit.server.answer import send_answer
 from remit.server.problems import internal_error, problem
+from remit.server.protocol import CERTIFICATES
 from remit.server.request_ids import request_id
 from remit.server.serving import Call, KeyProof, Serving
 
@@ -34,6 +40,7 @@ _log = logging.getLogger("remit.server")
 
 
 UNIX_ORIGIN: Final = "http://remit.local"
+ORIGINS: Final = "remit_origins"  # in the scope's state: the URLs at which clients reach this listener
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -96,15 +103,21 @@ class Authentication:
             _check_host(scope)
             scope["remit.caller"] = None
             return
+        certified = self._certified(scope, now)
         authorization, proof = _credentials(scope)
+        if certified is not None and not authorization and not proof:
+            scope["remit.caller"] = certified
+            return
         if is_bearer(authorization):
-            scope["remit.caller"] = self._bearer(scope, authorization, proof, now)
+            caller = self._bearer(scope, authorization, proof, now)
+            _check_certified(certified.id if certified else "", caller.id)
+            scope["remit.caller"] = caller
             return
         method = scope["method"]
         url = _url(scope)
         if not authorization and proof and scope["path"] == SVIDS and method == "POST":
             scope["remit.caller"] = None
-            scope["remit.key_proof"] = KeyProof(proof=proof, url=url)
+            scope["remit.key_proof"] = KeyProof(proof=proof, url=url, certified=certified.id if certified else "")
             return
         if not authorization:
             raise Unauthenticated(
@@ -116,9 +129,19 @@ class Authentication:
             raise Unauthenticated(
                 "proof_missing", "the request has no `DPoP` header", "prove the possession of the SVID's key (RFC 9449)"
             )
-        scope["remit.caller"] = self.serving.authenticator.authenticate(
-            authorization, proof, method=method, url=url, now=now
-        )
+        caller = self.serving.authenticator.authenticate(authorization, proof, method=method, url=url, now=now)
+        _check_certified(certified.id if certified else "", caller.id)
+        scope["remit.caller"] = caller
+
+    def _certified(self, scope: Scope, now: int) -> Identity | None:
+        """Who the connection's client certificate says it is; None without one, `Unauthenticated` if it can't be."""
+        # SECURITY: from the handshake of this connection, never from a header that somebody before us may have set.
+        given: ClientCertificates | None = scope.get("state", {}).get(CERTIFICATES)
+        if given is None:
+            return None
+        if self.serving.certificates is None:
+            raise Unauthenticated("certificate_untrusted", "this service takes no client certificates", "leave it out")
+        return self.serving.certificates.identify(given, now)
 
     def _bearer(self, scope: Scope, authorization: str, proof: str, now: int) -> Identity:
         if scope["path"] not in self.bearer:
@@ -133,11 +156,23 @@ class Authentication:
         return self.serving.bearer_keys.caller(authorization, now)
 
 
+def _check_certified(certified: str, id: str) -> None:
+    """Refuses a request that the certificate says is somebody else's than its proof."""
+    # SECURITY: one request has one caller; whose connection it came over must not depend on what one looks at.
+    if certified not in ("", id):
+        raise Unauthenticated(
+            "certificate_mismatch",
+            "the client certificate and the proof are of two identities",
+            "connect as the identity that asks, or without a certificate",
+        )
+
+
 def registered_key(serving: Serving, call: Call, id: str) -> Registration:
     """The registration of `id`, whose registered key made the proof of this request; `Unauthenticated` otherwise."""
     proof = call.key_proof
     if proof is None:
         raise Unauthenticated("proof_missing", "the request has no proof by a key")
+    _check_certified(proof.certified, id)
     registration = serving.service.registration(id)
     key = registration.key if registration is not None else ""
     # SECURITY: an unknown identity and a wrong key get one answer, so that names can't be tried out.
@@ -150,7 +185,7 @@ def registered_key(serving: Serving, call: Call, id: str) -> Registration:
 
 
 def _credentials(scope: Scope) -> tuple[str, str]:
-    """`Authorization` and `DPoP`, each at most once, "" where there is none."""
+    """`Authorization` and `DPoP`, each at most once; "" for what is not there."""
     authorization = proof = b""
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -172,9 +207,8 @@ def _credentials(scope: Scope) -> tuple[str, str]:
 
 def _url(scope: Scope) -> str:
     """The URL that a proof names: the listener's own origin and the path as sent."""
-    # SECURITY: the origin is the listener's, never the Host header: a proof for another site is no proof here.
-    origin = scope.get("state", {}).get("remit_origin", "")
-    if not origin:
+    origins = _origins(scope)
+    if not origins:
         raise Unauthenticated("origin_unknown", "the listener has no origin, so that no proof can be checked")
     path: str = scope["raw_path"].decode("ascii")
     return f"{origin}{path}"
@@ -182,13 +216,18 @@ def _url(scope: Scope) -> str:
 
 def _check_host(scope: Scope) -> None:
     """Refuses a question without credentials that was meant for another host."""
-    origin = scope.get("state", {}).get("remit_origin", "")
-    if origin in ("", UNIX_ORIGIN):
+    origins = _origins(scope)
+    if origins in ((), (UNIX_ORIGIN,)):
         return
-    host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+    origin = origins[0]
+    if len(origins) > 1:
+        # SECURITY: the Host header chooses among the listener's own names; a proof for another site is no proof here.
+        named = parse_target(f"{urlsplit(origin).scheme}://{_host(scope)}")
+        origin = named.origin if named is not None and named.origin in origins else origin
+    host = _host(scope)
     named = urlsplit(f"//{host}").hostname if "/" not in host and "@" not in host else None
     # SECURITY: a page in a browser can bind its own name to a loopback address and read what needs no credentials.
-    if named not in (*LOOPBACK, urlsplit(origin).hostname):
+    if named not in (*LOOPBACK, *(urlsplit(origin).hostname for origin in origins)):
         raise InvalidInput(
             "host_unknown", "the `Host` header names another host", "use the address that the service prints"
         )
@@ -199,3 +238,12 @@ def _has_body(scope: Scope) -> bool:
         (name == b"content-length" and value != b"0") or name == b"transfer-encoding"
         for name, value in scope["headers"]
     )
+def _origins(scope: Scope) -> tuple[str, ...]:
+    origins: tuple[str, ...] = scope.get("state", {}).get(ORIGINS, ())
+    return origins
+
+
+def _host(scope: Scope) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+
+

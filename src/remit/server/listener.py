@@ -1,4 +1,4 @@
-"""The listeners: one unix socket and one loopback socket, served by one process until it is told to stop."""
+"""The listeners: one unix socket and one TCP socket, served by one process until it is told to stop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,21 +16,32 @@ from uvicorn.config import Config
 from uvicorn.server import Server
 
 from remit.core.errors import Unavailable
-from remit.server.authentication import UNIX_ORIGIN
+from remit.server.authentication import ORIGINS, UNIX_ORIGIN
+from remit.server.handshake import TlsServer
 from remit.server.protocol import BoundedProtocol
-from remit.server.sockets import bind_loopback, bind_unix, origin_of, remove_socket, socket_file
+from remit.server.sockets import bind_tcp, bind_unix, origin_of, remove_socket, socket_file
+from remit.server.tls import ServerTls
 
 KEEP_ALIVE_SECONDS: Final = 75  # between two requests on one connection
 GRACE_SECONDS: Final = 5  # for open requests when it stops
 
 
 class Listener(Server):
-    """Serves `app` on the given sockets; each tells the application its own origin."""
+    """Serves `app` on the given sockets; each tells the application its own origins."""
 
     def __init__(
-        self, app: Starlette, *, unix: socket.socket | None = None, tcp: socket.socket | None = None, origin: str = ""
+        self,
+        app: Starlette,
+        *,
+        unix: socket.socket | None = None,
+        tcp: socket.socket | None = None,
+        tls: ServerTls | None = None,
+        origins: Sequence[str] = (),
     ) -> None:
-        """`origin` is the URL that clients of `tcp` prove themselves for; by default the socket's own address."""
+        """`origins` are the URLs that clients of `tcp` prove themselves for; by default the socket's own address.
+
+        With `tls`, `tcp` speaks TLS and nothing else.
+        """
         config = Config(
             app,
             http=BoundedProtocol,
@@ -46,11 +57,12 @@ class Listener(Server):
         )
         super().__init__(config)
         self.attachments = app.state.serving.attachments
-        self._origins = [
-            (sock, url)
-            for sock, url in ((unix, UNIX_ORIGIN), (tcp, origin or (origin_of(tcp) if tcp else "")))
-            if sock is not None
-        ]
+        self._tls = tls
+        self._origins: list[tuple[socket.socket, tuple[str, ...]]] = []
+        if unix is not None:
+            self._origins.append((unix, (UNIX_ORIGIN,)))
+        if tcp is not None:
+            self._origins.append((tcp, tuple(origins) or (origin_of(tcp, tls=tls is not None),)))
         self._task: asyncio.Task[None] | None = None
         self.listening = asyncio.Event()
 
@@ -61,13 +73,16 @@ class Listener(Server):
             raise Unavailable("start_failed", "the application did not start", "see the service's log")
         loop = asyncio.get_running_loop()
         self.servers = []
-        for sock, origin in self._origins:
-            factory = self._factory(origin)
+        for sock, origins in self._origins:
+            factory = self._factory(origins)
+            server: asyncio.AbstractServer | TlsServer
             if sock.family == socket.AF_UNIX:
                 server = await loop.create_unix_server(factory, sock=sock)
-            else:
+            elif self._tls is None:
                 server = await loop.create_server(factory, sock=sock)
-            self.servers.append(server)
+            else:
+                server = TlsServer(sock, self._tls, factory)
+            self.servers.append(server)  # type: ignore[arg-type]  # only closed and waited for
         self.started = True
         self.listening.set()
 
@@ -105,9 +120,9 @@ class Listener(Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _factory(self, origin: str) -> Callable[[], asyncio.Protocol]:
-        # SECURITY: the origin that proofs must name belongs to the listener; no header can change it.
-        state = {**self.lifespan.state, "remit_origin": origin}
+    def _factory(self, origins: tuple[str, ...]) -> Callable[[], asyncio.Protocol]:
+        # SECURITY: the origins that proofs must name belong to the listener; no header can add one.
+        state = {**self.lifespan.state, ORIGINS: origins}
         return lambda: BoundedProtocol(self.config, self.server_state, state)
 
 
@@ -117,7 +132,8 @@ async def serve(
     socket_path: Path | None,
     host: str = "127.0.0.1",
     port: int | None = 0,
-    origin: str = "",
+    tls: ServerTls | None = None,
+    origins: Sequence[str] = (),
     on_listening: Callable[[Listener], None] = lambda _: None,
 ) -> None:
     """Binds both sockets and serves until SIGINT, SIGTERM or `Listener.should_exit`; `port` None: no TCP.
@@ -127,8 +143,8 @@ async def serve(
     unix = bind_unix(socket_path) if socket_path else None
     mine = socket_file(socket_path) if socket_path else None
     try:
-        tcp = bind_loopback(host, port) if port is not None else None
-        listener = Listener(app, unix=unix, tcp=tcp, origin=origin)
+        tcp = bind_tcp(host, port, tls=tls is not None) if port is not None else None
+        listener = Listener(app, unix=unix, tcp=tcp, tls=tls, origins=origins)
         announce = asyncio.create_task(_announce(listener, on_listening))
         try:
             await listener.serve()

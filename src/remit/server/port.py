@@ -1,7 +1,7 @@
 """What the HTTP service needs below it; composition passes the real ones in.
 
 `ServicePort` is the governor's operations: every method raises a `RemitError` when it refuses, and a denial of
-`authorize` or `probe` is a value. `AuthenticatorPort` and `AuthorityPort` are the identity room's.
+`authorize` or `probe` is a value. `AuthenticatorPort`, `CertificatesPort` and `AuthorityPort` are the identity room's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from remit.core.decisions import Ask, Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason, TaskHandle
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.tasks import RiskSignal, TaskEnd, TaskRequest, TaskView
+from remit.identity.certificates import ClientCertificates
 from remit.decide.questions import Answered, Until
 from remit.policy.questions import Found, Question, What
 
@@ -91,6 +92,13 @@ class AuthenticatorPort(Protocol):
 
     def task_handle(self, token: str, now: int) -> TaskHandle:
         """The task that a verified task token names."""
+
+
+class CertificatesPort(Protocol):
+    """Verifies client certificates; raises `Unauthenticated` otherwise."""
+
+    def identify(self, certificates: ClientCertificates, now: int, /) -> Identity:
+        """Whose X.509-SVID the client of a TLS connection gave, now."""
 
 
 class AuthorityPort(Protocol):

@@ -12,11 +12,13 @@ from uvicorn.server import ServerState
 
 from remit.sdk.wire import Problem
 from remit.server.cork import Corked
+from remit.server.handshake import Peer
 
 HEAD_BYTES: Final = 32 * 1024  # request line and headers
 HEADERS: Final = 64
 HEAD_SECONDS: Final = 10.0  # from the first byte (or the connection) to the end of the headers
 CONNECTIONS: Final = 1024
+CERTIFICATES: Final = "remit_certificates"  # in the scope's state: what the client of a TLS connection sent, or None
 
 _PHRASES: Final = {400: b"Bad Request", 431: b"Request Header Fields Too Large", 503: b"Service Unavailable"}
 
@@ -38,6 +40,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self.refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # narrower, as uvicorn calls it
+        peer = transport.get_extra_info("ssl_object")
+        if isinstance(peer, Peer):
+            # For this connection alone: its certificates, which are looked at when a request needs them.
+            self.app_state = {**self.app_state, CERTIFICATES: peer.certificates()}
         self._corked = Corked(transport, self.loop)
         super().connection_made(self._corked)  # type: ignore[arg-type]  # it acts as the transport
         if len(self.connections) > CONNECTIONS:

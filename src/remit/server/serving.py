@@ -11,7 +11,7 @@ from remit.core.identities import Identity
 from remit.identity.bearer import BearerKeys
 from remit.server.attachments import Attachments
 from remit.server.latency import Histogram
-from remit.server.port import AuthenticatorPort, AuthorityPort, ServicePort
+from remit.server.port import AuthenticatorPort, AuthorityPort, CertificatesPort, ServicePort
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Serving:
     base_url: str  # the origin that metadata names
     svid_seconds: int
     clock: Clock
+    certificates: CertificatesPort | None = None  # None: client certificates are not taken
     attachments: Attachments = field(default_factory=Attachments)
     latency: Histogram = field(default_factory=Histogram)
 
@@ -38,6 +39,7 @@ class KeyProof:
 
     proof: str
     url: str
+    certified: str = ""  # whose the connection's client certificate is; "" without one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

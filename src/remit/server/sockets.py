@@ -1,4 +1,4 @@
-"""The sockets that the service listens on: one in the project folder, one on loopback."""
+"""The sockets that the service listens on: one in the project folder, one for TCP."""
 
 from __future__ import annotations
 
@@ -46,15 +46,21 @@ def bind_unix(path: Path) -> socket.socket:
     return sock
 
 
-def bind_loopback(host: str, port: int) -> socket.socket:
-    """Binds and listens on a loopback address; port 0 takes a free one."""
+def bind_tcp(host: str, port: int, *, tls: bool) -> socket.socket:
+    """Binds and listens on an IP address, without TLS on a loopback address only; port 0 takes a free one."""
     try:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
         address = None
     # SECURITY: without TLS the service is for this machine only.
-    if address is None or not address.is_loopback:
-        raise InvalidInput("listen_not_loopback", f"`{host}` is not a loopback address", "listen on 127.0.0.1 or ::1")
+    if not tls and (address is None or not address.is_loopback):
+        raise InvalidInput(
+            "listen_not_loopback",
+            f"`{host}` is not a loopback address, and there is no TLS",
+            "listen on 127.0.0.1 or ::1, or give `tls_certificate` and `tls_key` under `[service]`",
+        )
+    if address is None:
+        raise InvalidInput("listen_invalid", f"`{host[:64]}` is not an IP address", "write an address of this machine")
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -72,10 +78,16 @@ def bind_loopback(host: str, port: int) -> socket.socket:
     return sock
 
 
-def origin_of(sock: socket.socket) -> str:
-    """The URL of a loopback socket, without a path."""
+def bind_loopback(host: str, port: int) -> socket.socket:
+    """Binds and listens on a loopback address, without TLS; port 0 takes a free one."""
+    return bind_tcp(host, port, tls=False)
+
+
+def origin_of(sock: socket.socket, *, tls: bool = False) -> str:
+    """The URL of a socket's own address, without a path."""
     host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def answers(path: Path) -> bool:

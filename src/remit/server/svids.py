@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from remit.core.errors import Forbidden, InvalidInput
+from remit.core.errors import Forbidden, InvalidInput, Unauthenticated
 from remit.core.identities import Registration
 from remit.identity.keys import THUMBPRINT
 from remit.sdk.wire import Svid, SvidRequest
@@ -24,22 +24,35 @@ async def issue_svid(serving: Serving, call: Call) -> Answer:
     2. With a live SVID: for the same identity and the same key; another key may be bound only by the registered one.
     3. A key that was bound, and is not the registered one, renews only for the open task that its token names, and not
        beyond it.
-    4. A quarantined or retired identity gets none.
+    4. With a client certificate (X.509-SVID): for its identity, bound to its key or to the key that `bind` names, and
+       not beyond the certificate: its authority vouches for the identity again and again, as a registered key would.
+    5. A quarantined or retired identity gets none.
     """
     body = decode(call.body, _decoder)
     if body.bind and not THUMBPRINT.fullmatch(body.bind):
         raise InvalidInput("bind_malformed", "`bind` is not an RFC 7638 thumbprint", "send 43 base64url characters")
     registration, key = _proved(serving, call, body)
     # SECURITY: without this an ephemeral key could pass its identity on to another for ever.
-    if body.bind not in ("", key) and key != registration.key:
+    certified = call.key_proof is None and call.caller.possession == "mtls"
+    if body.bind not in ("", key) and key != registration.key and not certified:
         raise Forbidden("bind_refused", "only the registered key may bind another key")
     if registration.state != "active":
         raise Forbidden(f"identity_{registration.state}", f"the identity is {registration.state}", "ask its owner")
     seconds = serving.svid_seconds
-    if key != registration.key:
+    if certified:
+        # SECURITY: what a certificate bought ends with it; the next one comes from its authority, or does not.
+        seconds = min(seconds, _left_of_certificate(call))
+    elif key != registration.key:
         seconds = min(seconds, await _left_of_task(serving, call, body.task, key))
     svid = serving.authority.issue_svid(registration.id, body.bind or key, serving.audience, call.now, seconds)
     return json_answer(Svid(svid=svid, expires=call.now + seconds * 1000, id=registration.id), 201)
+
+
+def _left_of_certificate(call: Call) -> int:
+    left = (call.caller.expires - call.now) // 1000
+    if left < 1:
+        raise Unauthenticated("certificate_expired", "the client certificate has expired", "reconnect with a new one")
+    return left
 
 
 async def _left_of_task(serving: Serving, call: Call, token: str, key: str) -> int:
