@@ -331,7 +331,7 @@ async def test_the_lock_is_free_after_a_failed_opening(stage: Stage) -> None:
 def test_a_database_of_a_later_version_is_refused(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "a.db", "example.org")
     store._db.execute("PRAGMA user_version = 99")
-    store.close()
+    asyncio.run(store.close())
     with pytest.raises(Conflict) as raised:
         SqliteStore(tmp_path / "a.db", "example.org")
     assert raised.value.code == "store_newer"
@@ -343,5 +343,5 @@ def test_the_database_is_its_owner_s_alone(tmp_path: Path) -> None:
     assert (tmp_path / "a.lock").stat().st_mode & 0o777 == 0o600
     assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    store.close()
-    store.close()
+    asyncio.run(store.close())
+    asyncio.run(store.close())

@@ -220,7 +220,7 @@ def test_a_record_that_is_too_large_or_no_json_is_refused_and_the_rest_is_not(tm
         assert isinstance(answers[1], TooLarge)
 
     asyncio.run(story())
-    store.close()
+    asyncio.run(store.close())
     with SqliteReader(tmp_path / "a.db") as reader:
         assert [(stored.n, stored.record.body["by"]) for stored in reader.records()] == [(1, ""), (2, "")]
 
@@ -240,7 +240,7 @@ def test_the_queue_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert await store.run(work) == 0
 
     asyncio.run(story())
-    store.close()
+    asyncio.run(store.close())
 
 
 def test_closing_finishes_what_waits_and_refuses_what_comes(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_closing_finishes_what_waits_and_refuses_what_comes(tmp_path: Path) -> N
 
         waiting = [asyncio.ensure_future(store.run(work)) for _ in range(300)]
         await asyncio.sleep(0)
-        store.close()
+        await store.close()
         assert await asyncio.gather(*waiting) == [START] * 300
         with pytest.raises(Unavailable) as raised:
             await store.run(work)
@@ -261,7 +261,7 @@ def test_closing_finishes_what_waits_and_refuses_what_comes(tmp_path: Path) -> N
     asyncio.run(story())
     with SqliteReader(tmp_path / "a.db") as reader:
         assert reader.count() == 300
-    store_at(tmp_path).close()
+    asyncio.run(store_at(tmp_path).close())
 
 
 def test_who_stops_waiting_holds_up_nobody(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_who_stops_waiting_holds_up_nobody(tmp_path: Path) -> None:
         assert [isinstance(answer, int) for answer in answers] == [False, True] * 5
 
     asyncio.run(story())
-    store.close()
+    asyncio.run(store.close())
 
 
 def test_a_loop_that_ended_leaves_no_work_behind(tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_a_loop_that_ended_leaves_no_work_behind(tmp_path: Path) -> None:
     for story in (abandon, at_once, at_once):
         asyncio.run(story())
     assert asyncio.run(_one(store, work)) == START
-    store.close()
+    asyncio.run(store.close())
     with SqliteReader(tmp_path / "a.db") as reader:
         assert reader.count() == 4
 

@@ -41,7 +41,7 @@ class Installation:
         try:
             await self.governor.stop()
         finally:
-            self.store.close()
+            await self.store.close()
 
     def refresh_keys(self) -> None:
         """Reads signing keys that another process changed, and replaces the one that signs when it is old enough.
@@ -93,7 +93,7 @@ async def compose(
     clock: Clock,
 ) -> Installation:
     """Opens the records of `folder` under a configuration, with these identities registered."""
-    store = SqliteStore(folder.database, settings.trust_domain, clock)
+    store = await SqliteStore.open(folder.database, settings.trust_domain, clock)
     try:
         governor = Governor(configuration, store, store.world)
         await governor.announce()
@@ -108,7 +108,7 @@ async def compose(
         )
         governor.start()
     except BaseException:
-        store.close()
+        await store.close()
         raise
     authority = Authority(settings.trust_domain, keyring)
     installation = Installation(

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from remit.core import bounds, canonical
 from remit.core.clock import Clock, system_clock
@@ -116,6 +116,11 @@ class SqliteStore:
                 ) from error
             raise
 
+    @classmethod
+    async def open(cls, path: Path, trust_domain: str, clock: Clock = system_clock) -> Self:
+        """The store at `path`; made when there is none."""
+        return cls(path, trust_domain, clock)
+
     def gauges(self) -> dict[str, int]:
         """What an operator watches: how many works wait, and how commits went since the start."""
         return {"queue_depth": len(self._jobs), "commits": self._commits, "failed_commits": self._failed_commits}
@@ -145,7 +150,7 @@ class SqliteStore:
             if digest not in self._kept:
                 self._texts[digest] = text
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Finishes what is waiting, commits, and releases the lock."""
         with self._guard:
             if self._closed:
