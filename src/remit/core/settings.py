@@ -16,6 +16,7 @@ from msgspec import Meta
 from remit.core.documents import Document, read_toml
 from remit.core.identities import Kind, Mode
 from remit.core.notifiers import NotifierSettings, check_notifiers
+from remit.core.service import Service, check_service
 from remit.core.storage import StorageSettings, check_storage
 
 FILE: Final = "remit.toml"
