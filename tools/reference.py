@@ -136,6 +136,8 @@ def _default(value: Any) -> str:
         return "none"
     if isinstance(value, datetime):
         return f"`{value.isoformat()}`"
+    if isinstance(value, tuple):
+        return ", ".join(_default(each) for each in value)
     return f'`"{value}"`' if isinstance(value, str) else f"`{value:g}`"
 
 

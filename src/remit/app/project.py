@@ -8,8 +8,9 @@ from remit.app.folder import Folder
 from remit.catalogue.document import catalogue_text, load_catalogue
 from remit.core import canonical
 from remit.core.settings import Settings, read_settings
-from remit.decide.configuration import Configuration, Limits
+from remit.decide.configuration import Configuration, Limits, RiskTerms
 from remit.decide.destination import InternalHosts
+from remit.decide.habits import Terms
 from remit.decide.windows import Windows
 from remit.policy.engine import load as load_policies
 from remit.tasks.against import check_against
@@ -61,6 +62,12 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
             rate_burst=settings.limits.rate_burst,
             denial_fold_ms=settings.limits.denial_fold_seconds * 1000,
         ),
+        habits=Terms(
+            half_life_days=settings.novelty.half_life_days,
+            habit_days=settings.novelty.habit_days,
+            learning_days=settings.novelty.learning_days,
+        ),
+        risk=_risk_terms(settings),
         mode=settings.mode.default,
         observe_until=int(until.timestamp() * 1000) if until and settings.mode.default == "observe" else 0,
         digest=canonical.digest(parts),
@@ -74,6 +81,22 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
             catalogue.digest: catalogue_text(catalogue),
             parts["settings"]: text,
         },
+    )
+
+
+def _risk_terms(settings: Settings) -> RiskTerms:
+    risk, novelty, denials = settings.risk, settings.novelty, settings.denials
+    return RiskTerms(
+        signals=frozenset(risk.signals),
+        quarantine_at=risk.quarantine_at,
+        novel_from=novelty.rises_from,
+        novel_permitted=novelty.permitted,
+        novel_refused=novelty.refused,
+        novel_ms=novelty.lasts_seconds * 1000,
+        denials=denials.count,
+        denials_within_ms=denials.within_seconds * 1000,
+        denials_value=denials.value,
+        denials_ms=denials.lasts_seconds * 1000,
     )
 
 

@@ -17,6 +17,7 @@ from remit.core.documents import Document, read_toml
 from remit.core.identities import Kind, Mode
 from remit.core.notifiers import NotifierSettings, check_notifiers
 from remit.core.service import Service, check_service
+from remit.core.risk import DenialSettings, NoveltySettings, RiskSettings, check_risk
 from remit.core.storage import StorageSettings, check_storage
 
 FILE: Final = "remit.toml"
@@ -165,6 +166,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage: StorageSettings = StorageSettings()
     destinations: Destinations = Destinations()
     workloads: tuple[WorkloadSeed, ...] = ()
+    risk: RiskSettings = RiskSettings()
+    novelty: NoveltySettings = NoveltySettings()
+    denials: DenialSettings = DenialSettings()
     starters: tuple[StarterSeed, ...] = ()
     enforcement_points: tuple[PepSeed, ...] = ()
     people: tuple[PersonSeed, ...] = ()
@@ -217,10 +221,10 @@ def _check(document: Document, settings: Settings) -> None:
             f"the operator `{settings.operator}` is none of `[[people]]`", ("operator",), "declare them"
         )
     check_service(document, settings.service)
+    check_risk(document, settings.risk)
     if settings.workload and settings.workload not in {seed.name for seed in settings.workloads}:
         raise document.error(
             f"the workload `{settings.workload}` is none of `[[workloads]]`", ("workload",), "declare it"
-    check_risk(document, settings.risk)
         )
 
 

@@ -28,12 +28,14 @@ def shared_context(
     destination: Destination | None,
     caller: Mapping[str, Any],
     risk: int,
+    novelty: Mapping[str, Any],
     now: int,
 ) -> dict[str, Any]:
     """The context of one action but for its task; `arguments` are typed (`Policies.typed_input`)."""
     context: dict[str, Any] = {
         "caller": caller,
         "input": arguments,
+        "novelty": novelty,
         "risk": risk,
         "session": session_facts(session),
         "system": {

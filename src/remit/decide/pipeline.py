@@ -39,6 +39,7 @@ from remit.decide.destination import destination_of
 from remit.decide.folding import BOUND, is_coarse
 from remit.decide.sequence import Needs, Sequencer, Step, Unreadable
 from remit.decide.session import Task
+from remit.decide.novelty import novelty_facts
 from remit.decide.world import World, identity_stream, session_stream
 
 log = logging.getLogger("remit.decide")
@@ -298,8 +299,13 @@ class Pipeline:
             "isSubject": case.ask.caller.id == case.ask.subject,
             "registered": case.enforcement != "",
         }
-        risk = _established(world.life(case.ask.subject)).risk_at(case.now)
-        shared = facts.shared_context(configuration, session, case.arguments, case.destination, caller, risk, case.now)
+        life = _established(world.life(case.ask.subject))
+        risk = life.risk_at(case.now, configuration.risk.signals)
+        host = case.destination.host if case.destination is not None else None
+        novelty = novelty_facts(life, session, case.ask.subject, action.name, host, case.now, configuration.habits)
+        shared = facts.shared_context(
+            configuration, session, case.arguments, case.destination, caller, risk, novelty, case.now
+        )
         case.contexts = [
             shared | {"task": facts.task_facts(configuration, session, task, action, case.arguments, case.now)}
             for task in case.tasks

@@ -17,6 +17,8 @@ from remit.core.tasks import TaskState, TaskView
 
 PERMIT_OPEN: Final = "open"
 _RELEASED_FOR_READS: Final = frozenset({"error", "unknown"})
+# What a completed action may teach of a workload: (workload, "tool" | "step" | "destination", from, name).
+Item = tuple[str, str, str, str]
 _ANSWER: Final = ("action", "digest", "effect", "expires", "id", "mode", "obligations", "reason", "task", "would")
 
 
@@ -80,6 +82,9 @@ class Permit:
     deadline: int
     usage: Mapping[str, str]
     input: dict[str, Any]
+    previous: str = ""  # what the workload had completed last in this session
+    host: str = ""  # where it goes, unless untrusted content may have said so
+    teaches: bool = False  # whether its completion is a habit in the making
     state: str = PERMIT_OPEN
     claimed: bool = False  # the workload said something of it, once
     released: bool = False
@@ -131,6 +136,8 @@ class Session:
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)  # permits by idempotency key
     refusals: dict[str, dict[str, Any]] = field(default_factory=dict)  # denials by idempotency key, the last ones
     open_permits: int = 0
+    last: dict[str, str] = field(default_factory=dict)  # by workload: the action that it completed last
+    practised: set[Item] = field(default_factory=set)
 
     def apply(self, kind: str, body: dict[str, Any], at: int) -> None:
         """Takes one record into the state; unknown kinds change nothing."""
@@ -175,6 +182,15 @@ class Session:
     def answered(self, idempotency: str) -> dict[str, Any] | None:
         """What was answered to this idempotency key before (`answer_of`)."""
         return self.answers.get(idempotency) or self.refusals.get(idempotency)
+
+    def teaches(self, permit: Permit, late: bool) -> tuple[Item, ...]:
+        """What a believed response to this permit teaches: what no other call of this session has taught."""
+        if late or not permit.teaches:
+            return ()
+        found = [(permit.subject, "tool", "", permit.action), (permit.subject, "step", permit.previous, permit.action)]
+        if permit.host:
+            found.append((permit.subject, "destination", "", permit.host))
+        return tuple(item for item in found if item not in self.practised)
 
     def _task(self, body: dict[str, Any], at: int) -> None:
         task_id, state = body["task"], body["state"]
@@ -221,6 +237,10 @@ class Session:
             deadline=body["deadline"],
             usage=body.get("usage", {}),
             input=_scalars(body["context"].get("input", {})),
+            previous=self.last.get(body["subject"], ""),
+            # SECURITY: what was read in this session may be what chose the destination.
+            host="" if self.untrusted else body.get("adds", {}).get("destination", ""),
+            teaches=self._teaches(body),
         )
         self.permits[permit.decision] = permit
         self.open_permits += 1
@@ -236,6 +256,16 @@ class Session:
             self.untrusted = self.untrusted or adds.get("untrusted", False)
             if host := adds.get("destination"):
                 self.destinations.add(host)
+
+    def _teaches(self, body: Mapping[str, Any]) -> bool:
+        """Habits are learned from what policies permitted, in ordinary tasks that others started."""
+        root = self.tasks[self.root]
+        return (
+            body.get("would", "") != "deny"
+            and not self.tasks[body["task"]].emergency
+            # SECURITY: who starts its own tasks could start as many as it takes.
+            and root.starter != root.workload
+        )
 
     def _answered(self, key: str, body: dict[str, Any]) -> None:
         """The first answer to a key stays. Permits are bounded by a session's calls, denials here."""
@@ -256,6 +286,8 @@ class Session:
             return
         self._close(permit, body["result"])
         if body["result"] == "response":
+            self.practised.update(self.teaches(permit, body.get("late", False)))
+            self.last[permit.subject] = permit.action
             step = Step(permit.action, permit.task, at, permit.input, body.get("selected", {}))
             self.steps.setdefault(permit.action, []).append(step)
         if body["result"] != "unknown":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -18,14 +18,19 @@ from remit.core.identities import Registration
 from remit.core.ids import root_of
 from remit.core.tasks import RiskSignal
 from remit.decide.folding import Denials
+from remit.decide.habits import Habits, day_of
+from remit.decide.lessons import Lessons
+from remit.decide.refusals import Refusals
 from remit.decide.session import PERMIT_OPEN, Session
 
 ADMINISTRATION: Final = "administration"
 EVERYBODY: Final = "identity/"  # no stream: all of those that are one identity's life
+LIFE_KINDS: Final = ("identity", "exchange", "risk", "practice", "forgotten")  # what the state of a life follows from
 SESSIONS_IN_MEMORY: Final = 20_000
 PERMITS_IN_MEMORY: Final = 200_000  # of all sessions together, but for the one that was used last
 SETTLED_IN_MEMORY: Final = 4_096  # permits whose record or outcome may not be durable yet: more than a batch has
 FOLDED_AGAIN_MS: Final = 60_000  # denials this young are folded into again after they were replayed
+TOKENS_BEFORE_A_LOOK: Final = 64  # outside tokens of one identity, before expired ones are forgotten
 SKIPPED: Final = 10_000  # what is no longer due, looked at in one go
 
 # One record as state sees it: kind, body with the personal values that are still kept, time in ms.
@@ -60,23 +65,65 @@ class Access(Protocol):
 
 @dataclass(slots=True)
 class Life:
-    """What the stream of one identity says: its registration and its live risk signals."""
+    """What the stream of one identity says: its registration, its live risk signals and its habits.
+
+    Quarantine stops its days: what it is used to is afterwards what it was before.
+    """
 
     registration: Registration | None = None
     risk: dict[str, RiskSignal] = field(default_factory=dict)
+    raised: dict[str, int] = field(default_factory=dict)  # by signal: when it was last set, in ms
+    novel: tuple[str, ...] = ()  # what the signal `novelty` counts
+    habits: Habits = field(default_factory=Habits)
+    active_since: int = 0  # ms; when it last came back
+    stopped_on: int | None = None  # the day on which it was stopped; None while it is active
+    stopped_days: int = 0  # days that it was stopped before
+    registered_by: str = ""  # who registered it, or changed what is registered
+    tokens: dict[str, tuple[str, int]] = field(default_factory=dict)  # outside ones: digest -> key, until (ms)
 
     def apply(self, kind: str, body: dict[str, Any], at: int) -> None:
         """Takes one record into the state; unknown kinds change nothing."""
         if kind == "identity":
-            self.registration = msgspec.convert(body["registration"], Registration)
+            self._register(msgspec.convert(body["registration"], Registration), at)
+            self.registered_by = body.get("by", "")
+        elif kind == "exchange":
+            self._exchanged(body, at)
         elif kind == "risk":
             # The record also says who set it, and may say more later.
             signal = msgspec.convert({name: body[name] for name in RiskSignal.__struct_fields__}, RiskSignal)
             self.risk[signal.signal] = signal
+            self.raised[signal.signal] = at
+            if signal.signal == "novelty":
+                self.novel = tuple(body.get("items", ()))
+        elif kind == "practice":
+            # SECURITY: nothing is learned in quarantine.
+            if self.stopped_on is None:
+                self.habits.practise(body, body["day"] - self.stopped_days)
+        elif kind == "forgotten":
+            self.habits.forget(body)
 
-    def risk_at(self, now: int) -> int:
-        """The highest signal that has not expired; 0 without one."""
-        return max((signal.value for signal in self.risk.values() if signal.expires > now), default=0)
+    def risk_at(self, now: int, signals: Container[str]) -> int:
+        """The highest of these signals that has not expired; 0 without one."""
+        return max(
+            (signal.value for name, signal in self.risk.items() if signal.expires > now and name in signals), default=0
+        )
+
+    def today(self, now: int) -> int:
+        """The day at `now` as this workload counts days: without those on which it was stopped."""
+        return (day_of(now) if self.stopped_on is None else self.stopped_on) - self.stopped_days
+
+    def _exchanged(self, body: dict[str, Any], at: int) -> None:
+        if len(self.tokens) >= TOKENS_BEFORE_A_LOOK:
+            self.tokens = {token: used for token, used in self.tokens.items() if used[1] > at}
+        self.tokens[body["token"]] = (body["key"], body["until"])
+
+    def _register(self, registration: Registration, at: int) -> None:
+        self.registration = registration
+        if registration.state != "active":
+            self.stopped_on = day_of(at) if self.stopped_on is None else self.stopped_on
+        elif self.stopped_on is not None:
+            self.stopped_days += day_of(at) - self.stopped_on
+            self.stopped_on, self.active_since = None, at
 
 
 class World:
@@ -103,6 +150,8 @@ class World:
         self.unknown_permits: dict[str, str] = {}  # likewise, of sessions in memory
         self._settled: OrderedDict[str, str] = OrderedDict()
         self.denials = Denials()
+        self.lessons = Lessons()
+        self.refusals = Refusals()
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -190,6 +239,7 @@ class World:
         """
         streams = tuple(streams)
         self.denials.forget(streams)
+        self.lessons.forget(streams)
         roots = {stream.removeprefix("session/") for stream in streams if stream.startswith("session/")}
         for permits in (self.open_permits, self.unknown_permits, self._settled):
             for decision in [decision for decision, root in permits.items() if root in roots]:

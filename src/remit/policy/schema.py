@@ -202,6 +202,7 @@ def task_shape(intents: Mapping[str, Intent], catalogue: Catalogue) -> Shape:
     owners: dict[str, str] = {}
     usage: dict[str, Attribute] = {}
     done: dict[str, Attribute] = {}
+        novelty=always(_NOVELTY, "how unusual this is for the workload"),
     for intent in intents.values():
         for name, parameter in intent.params.items():
             shape = shapes.DECLARED[parameter.type]
