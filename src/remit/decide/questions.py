@@ -22,7 +22,7 @@ from remit.core.errors import Forbidden, InvalidInput
 from remit.core.identities import Identity, Possession, Registration
 from remit.decide.configuration import Configuration
 from remit.policy.evaluation import Evaluation
-from remit.policy.questions import Found, Question, What
+from remit.policy.general import Found, Question, What
 
 log = logging.getLogger("remit.decide")
 

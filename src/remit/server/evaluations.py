@@ -19,7 +19,7 @@ import msgspec
 from remit.core import bounds
 from remit.core.errors import InvalidInput, RemitError
 from remit.decide.questions import Until
-from remit.policy.questions import Question
+from remit.policy.general import Question
 from remit.sdk.authzen import EvaluationsRequest, QuestionAnswer, QuestionBody
 from remit.sdk.wire import EvaluationAnswer, EvaluationRequest
 from remit.server.answer import Answer, json_answer

@@ -7,7 +7,7 @@ from typing import Final
 from remit.core import bounds
 from remit.core.errors import InvalidInput, RemitError
 from remit.policy.evaluation import Evaluation
-from remit.policy.questions import Named, Question
+from remit.policy.general import Named, Question
 from remit.sdk.authzen import EntityBody, ErrorBody, NamedAction, QuestionAnswer, QuestionBody, QuestionContext
 from remit.sdk.wire import reason_body
 

@@ -16,7 +16,7 @@ import msgspec
 
 from remit.core import bounds, canonical
 from remit.core.errors import InvalidInput
-from remit.policy.questions import Question, What
+from remit.policy.general import Question, What
 from remit.sdk.authzen import PageRequest
 
 DIGITS: Final = 32  # of the search's digest

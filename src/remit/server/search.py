@@ -6,7 +6,7 @@ import time
 
 import msgspec
 
-from remit.policy.questions import Named, Question, What
+from remit.policy.general import Named, Question, What
 from remit.sdk.authzen import (
     ActionsAnswer,
     ActionSearch,
