@@ -38,6 +38,16 @@ INTENT: Final = shapes.record(
     emergency=always(BOOL),
 )
 
+_NOVELTY: Final = shapes.record(
+    tool=always(LONG, "0 habitual, 100 never completed"),
+    step=always(LONG, "likewise, of this action after the one that the workload completed last in this session"),
+    destination=optional(LONG, "likewise, for actions that have one"),
+    toolAge=optional(LONG, "days since the tool was first learned"),
+    stepAge=optional(LONG, "likewise, of the step"),
+    destinationAge=optional(LONG, "likewise, of the destination"),
+    days=always(LONG, "on how many days the workload learned anything, of those that are remembered"),
+    isLearning=always(BOOL, "whether these are too few for its habits to be known"),
+)
 _IDENTITY: Final = shapes.record(target=STRING, isSelf=BOOL)
 _CHANGE: Final = shapes.record(target=STRING, isSelf=BOOL, state=always(STRING, "the state to move to"))
 CONTEXTS: Final[Mapping[str, tuple[str, Shape]]] = {  # administrative action: (type of resource, context)
@@ -192,6 +202,7 @@ def tool_context(input_: Shape, task: Shape) -> Shape:
             isSubject=always(BOOL, "whether the workload itself asks"),
             registered=always(BOOL, "whether it is registered for this server, or may enforce for itself"),
         ),
+        novelty=always(_NOVELTY, "how unusual this is for the workload"),
         risk=always(LONG, "the highest live risk signal, 0 to 100"),
     )
 
@@ -202,7 +213,6 @@ def task_shape(intents: Mapping[str, Intent], catalogue: Catalogue) -> Shape:
     owners: dict[str, str] = {}
     usage: dict[str, Attribute] = {}
     done: dict[str, Attribute] = {}
-        novelty=always(_NOVELTY, "how unusual this is for the workload"),
     for intent in intents.values():
         for name, parameter in intent.params.items():
             shape = shapes.DECLARED[parameter.type]
