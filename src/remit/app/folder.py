@@ -49,6 +49,11 @@ class Folder:
         return self.state / "run"
 
     @property
+    def issuers(self) -> Path:
+        """What was read last of outside issuers and trust domains: public keys, and how each source stands."""
+        return self.state / "issuers"
+
+    @property
     def log(self) -> Path:
         """What a service that was started on demand wrote to its log."""
         return self.state / "service.log"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from remit.app.folder import Folder
 from remit.core.errors import DocumentError
 from remit.core.identities import Registration, Role
@@ -9,6 +11,7 @@ from remit.core.settings import FILE, PepSeed, PersonSeed, Settings, StarterSeed
 from remit.identity.keys import generate_key, load_key, save_key, thumbprint
 
 ADMINISTRATORS = "administrators"
+NO_KEY = "none"  # as `key`: nobody proves this identity by a key of its own, but by tokens from elsewhere
 
 Seed = WorkloadSeed | StarterSeed | PepSeed | PersonSeed
 
@@ -18,19 +21,22 @@ def spiffe_id(trust_domain: str, path: str) -> str:
     return path if path.startswith("spiffe://") else f"spiffe://{trust_domain}/{path}"
 
 
-def declared(settings: Settings, folder: Folder) -> tuple[Registration, ...]:
-    """The registrations that `remit.toml` asks for; a key that it does not name is made, or read, in `.remit/keys`."""
-    wanted: list[tuple[str, tuple[Role, ...], Seed]] = [
-        *((f"workload/{seed.name}", ("workload",), seed) for seed in settings.workloads),
-        *((f"starter/{seed.name}", ("starter",), seed) for seed in settings.starters),
-        *((f"pep/{seed.name}", ("pep",), seed) for seed in settings.enforcement_points),
-        *((f"person/{seed.name}", seed.roles, seed) for seed in settings.people),
-    ]
+def declared(
+    settings: Settings, folder: Folder, known: Callable[[str], Registration | None] = lambda _: None
+) -> tuple[Registration, ...]:
+    """The registrations that `remit.toml` asks for; a key that it does not name is made, or read, in `.remit/keys`.
+
+    Unless the identity is `known` already: then it keeps its key, which may be another folder's.
+    """
     keys: dict[str, str] = {}
     found: list[Registration] = []
-    for path, roles, seed in wanted:
-        key = seed.key or local_key(folder, path)
-        if key in keys:
+    for path, roles, seed in _seeds(settings):
+        registered = known(spiffe_id(settings.trust_domain, path))
+        if seed.key == NO_KEY:
+            key = ""
+        else:
+            key = seed.key or (registered.key if registered else "") or local_key(folder, path)
+        if key and key in keys:
             # SECURITY: with one key for both, a workload could be its own enforcement point.
             raise DocumentError(
                 f"`{path}` and `{keys[key]}` have the same key",
@@ -72,11 +78,12 @@ def _registration(identity: str, roles: tuple[Role, ...], key: str, seed: Seed) 
 
 def declared_in(settings: Settings) -> frozenset[str]:
     """The SPIFFE IDs of the identities that `remit.toml` declares."""
-    paths = [f"workload/{seed.name}" for seed in settings.workloads]
-    paths += [f"starter/{seed.name}" for seed in settings.starters]
-    paths += [f"pep/{seed.name}" for seed in settings.enforcement_points]
-    paths += [f"person/{seed.name}" for seed in settings.people]
-    return frozenset(spiffe_id(settings.trust_domain, path) for path in paths)
+    return frozenset(spiffe_id(settings.trust_domain, path) for path, _, _ in _seeds(settings))
+
+
+def without_key(settings: Settings) -> frozenset[str]:
+    """Those of them for which it names no key."""
+    return frozenset(spiffe_id(settings.trust_domain, path) for path, _, seed in _seeds(settings) if not seed.key)
 
 
 def local_key(folder: Folder, path: str) -> str:
@@ -85,3 +92,13 @@ def local_key(folder: Folder, path: str) -> str:
     if not file.exists():
         save_key(file, generate_key())
     return thumbprint(load_key(file))
+
+
+def _seeds(settings: Settings) -> list[tuple[str, tuple[Role, ...], Seed]]:
+    """Path, roles and declaration of each."""
+    return [
+        *((f"workload/{seed.name}", ("workload",), seed) for seed in settings.workloads),
+        *((f"starter/{seed.name}", ("starter",), seed) for seed in settings.starters),
+        *((f"pep/{seed.name}", ("pep",), seed) for seed in settings.enforcement_points),
+        *((f"person/{seed.name}", seed.roles, seed) for seed in settings.people),
+    ]

@@ -15,9 +15,10 @@ from msgspec import Meta
 
 from remit.core.documents import Document, read_toml
 from remit.core.identities import Kind, Mode
+from remit.core.issuers import FederationSettings, IssuerSettings, check_issuers
 from remit.core.notifiers import NotifierSettings, check_notifiers
-from remit.core.service import Service, check_service
 from remit.core.risk import DenialSettings, NoveltySettings, RiskSettings, check_risk
+from remit.core.service import Service, check_service
 from remit.core.storage import StorageSettings, check_storage
 
 FILE: Final = "remit.toml"
@@ -59,9 +60,6 @@ class IdentitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "empty: `.remit/trust`",
         ),
     ] = ""
-
-
-class Destinations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     x509_bundle: Annotated[
         str,
         Meta(
@@ -70,6 +68,9 @@ class Destinations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "X.509-SVIDs are taken as client certificates; seen when it changes; empty: none",
         ),
     ] = ""
+
+
+class Destinations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[destinations]`: which hosts policies see as internal."""
 
     internal: Annotated[tuple[str, ...], Meta(description="host suffixes (.corp.example), networks (10.0.0.0/8)")] = ()
@@ -97,7 +98,13 @@ class WorkloadSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: Annotated[str, Meta(max_length=64, description="where it runs")] = ""
     mode: Annotated[Mode | None, Meta(description="may be stricter than the installation's")] = None
     description: Annotated[str, Meta(max_length=1024)] = ""
-    key: Annotated[str, Meta(max_length=64, description="thumbprint (RFC 7638) of its key; empty: made here")] = ""
+    key: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="thumbprint (RFC 7638) of its key; empty: made here; `none`: only tokens from elsewhere",
+        ),
+    ] = ""
 
 
 class StarterSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,7 +116,13 @@ class StarterSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: Annotated[tuple[Name, ...], Meta(description="groups that intents name as starters")] = ()
     environment: Annotated[str, Meta(max_length=64, description="where it runs")] = ""
     description: Annotated[str, Meta(max_length=1024)] = ""
-    key: Annotated[str, Meta(max_length=64, description="thumbprint (RFC 7638) of its key; empty: made here")] = ""
+    key: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="thumbprint (RFC 7638) of its key; empty: made here; `none`: only tokens from elsewhere",
+        ),
+    ] = ""
 
 
 class PepSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,7 +135,13 @@ class PepSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: Annotated[tuple[Name, ...], Meta(description="groups that policies name")] = ()
     environment: Annotated[str, Meta(max_length=64, description="where it runs")] = ""
     description: Annotated[str, Meta(max_length=1024)] = ""
-    key: Annotated[str, Meta(max_length=64, description="thumbprint (RFC 7638) of its key; empty: made here")] = ""
+    key: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="thumbprint (RFC 7638) of its key; empty: made here; `none`: only tokens from elsewhere",
+        ),
+    ] = ""
 
 
 class PersonSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,7 +153,13 @@ class PersonSeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
     groups: Annotated[tuple[Name, ...], Meta(description="groups that intents and policies name")] = ()
     description: Annotated[str, Meta(max_length=1024)] = ""
-    key: Annotated[str, Meta(max_length=64, description="thumbprint (RFC 7638) of their key; empty: made here")] = ""
+    key: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="thumbprint (RFC 7638) of their key; empty: made here; `none`: only tokens from elsewhere",
+        ),
+    ] = ""
 
 
 class BearerKeySeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,13 +190,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     identity: IdentitySettings = IdentitySettings()
     storage: StorageSettings = StorageSettings()
     destinations: Destinations = Destinations()
-    workloads: tuple[WorkloadSeed, ...] = ()
     risk: RiskSettings = RiskSettings()
     novelty: NoveltySettings = NoveltySettings()
     denials: DenialSettings = DenialSettings()
+    workloads: tuple[WorkloadSeed, ...] = ()
     starters: tuple[StarterSeed, ...] = ()
     enforcement_points: tuple[PepSeed, ...] = ()
     people: tuple[PersonSeed, ...] = ()
+    issuers: Annotated[tuple[IssuerSettings, ...], Meta(max_length=64)] = ()
+    federation: Annotated[tuple[FederationSettings, ...], Meta(max_length=64)] = ()
     bearer_keys: Annotated[tuple[BearerKeySeed, ...], Meta(max_length=64)] = ()
     notifiers: Annotated[tuple[NotifierSettings, ...], Meta(max_length=64)] = ()
 
@@ -214,14 +241,15 @@ def _check(document: Document, settings: Settings) -> None:
                 raise document.error(f"`{seed.name}` is declared twice", (table, number), "keep one of them")
             seen.add(name)
     _check_bearer_keys(document, settings, seen)
+    check_service(document, settings.service)
     check_notifiers(document, settings.notifiers)
+    check_issuers(document, settings.trust_domain, settings.issuers, settings.federation)
     check_storage(document, settings.storage)
+    check_risk(document, settings.risk)
     if settings.operator and settings.operator not in {person.name for person in settings.people}:
         raise document.error(
             f"the operator `{settings.operator}` is none of `[[people]]`", ("operator",), "declare them"
         )
-    check_service(document, settings.service)
-    check_risk(document, settings.risk)
     if settings.workload and settings.workload not in {seed.name for seed in settings.workloads}:
         raise document.error(
             f"the workload `{settings.workload}` is none of `[[workloads]]`", ("workload",), "declare it"

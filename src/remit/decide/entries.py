@@ -49,7 +49,7 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
         "mattered": list(case.mattered),
         "micros": int((time.perf_counter() - case.asked) * 1e6) if case.asked else 0,
         "mode": made.mode,
-        "obligations": [{"fields": list(o.fields), "id": o.id} for o in made.obligations],
+        "obligations": [obligation_body(each) for each in made.obligations],
         "pep": ask.caller.id,
         "principal": principal(case.subject) if case.subject is not None else {},
         "reason": reason_body(made.reason),
@@ -110,11 +110,23 @@ def as_decision(body: Mapping[str, Any], refs: Mapping[str, PolicyRef], now: int
         task=body["task"],
         at=now,
         expires=body["expires"],
-        obligations=tuple(Obligation(id=o["id"], fields=tuple(o["fields"])) for o in body.get("obligations", ())),
+        obligations=tuple(msgspec.convert(each, Obligation) for each in body.get("obligations", ())),
         mode=body["mode"],
         would=body.get("would", ""),
         repeated=repeated,
     )
+
+
+def obligation_body(obligation: Obligation) -> dict[str, Any]:
+    """An obligation as records keep it: what it does not use is left out, but for its fields."""
+    body: dict[str, Any] = {"fields": list(obligation.fields), "id": obligation.id}
+    if obligation.items:
+        body["items"] = dict(obligation.items)
+    if obligation.bytes:
+        body["bytes"] = obligation.bytes
+    if obligation.to:
+        body["to"] = obligation.to
+    return body
 
 
 def reason_body(reason: Reason) -> dict[str, Any]:
@@ -159,6 +171,11 @@ def registration(changed: Registration, by: str, reason: str) -> Entry:
     """The entry of a registration or of its change."""
     body = {"by": by, "reason": reason, "registration": msgspec.to_builtins(changed)}
     return Entry(identity_stream(changed.id), "identity", body)
+
+
+def exchange(spiffe_id: str, body: dict[str, Any], *, personal: bool) -> Entry:
+    """The entry of an outside token's exchange; what its issuer calls a person is personal."""
+    return _concealed(identity_stream(spiffe_id), "exchange", body, "", ("subject",) if personal else ())
 
 
 def risk(signal: RiskSignal, by: str) -> Entry:

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from remit.core import bounds
 from remit.core.canonical import request_digest
 from remit.core.decisions import Ask, Decision, Reason
@@ -20,6 +22,7 @@ from remit.core.tasks import TaskRequest, TaskView
 from remit.decide import entries
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
+from remit.decide.exchange_operations import ExchangeOperations
 from remit.decide.identity_operations import IdentityOperations
 from remit.decide.outcome_operations import OutcomeOperations
 from remit.decide.pipeline import Pipeline, needs_of
@@ -29,8 +32,9 @@ from remit.decide.sequence import Entry, Needs, Sequencer, Step
 from remit.decide.sweep import BATCH, Sweep
 from remit.decide.task_operations import TaskOperations
 from remit.decide.world import ADMINISTRATION, EVERYBODY, World, identity_stream
+from remit.identity.arrival import Arrival
 from remit.policy.evaluation import Evaluation
-from remit.policy.questions import Found, Question, What
+from remit.policy.general import Found, Question, What
 
 log = logging.getLogger("remit.decide")
 
@@ -45,7 +49,7 @@ _QUESTIONS_PER_ASK: Final = 10  # general ones in one request: likewise
 _LAST_SWEEPS: Final = 400  # at a stop: 100,000 records
 
 
-class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
+class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOperations):
     """Decides, records and administers; one for each open installation."""
 
     def __init__(self, configuration: Configuration, sequencer: Sequencer, world: World) -> None:
@@ -53,6 +57,7 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
         self._pipeline = Pipeline(configuration, sequencer)
         self._world = world
         self._rates = Rates(configuration.limits.rate_per_second, configuration.limits.rate_burst)
+        self._exchanges = Rates(bounds.EXCHANGES_PER_MINUTE / 60, bounds.EXCHANGES_AT_ONCE)
         self._questions = Questions(configuration, self.registration)
         self._decided: Counter[tuple[str, str, str]] = Counter()  # kind, effect, reason code
         self._sweeper: asyncio.Task[None] | None = None
@@ -113,6 +118,16 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
         self._admit(caller)
         return await super().start_task(caller, request, person)
 
+    async def exchange(self, arrival: Arrival, key: str) -> Registration:
+        """Takes an outside token for an identity here; one that does so too often has to wait (`rate_limited`)."""
+        if not self._exchanges.admit(arrival.id):
+            raise Unavailable(
+                _RATE_LIMITED.code,
+                f"`{arrival.id}` exchanges tokens more than {bounds.EXCHANGES_PER_MINUTE} times a minute",
+                "use the SVID until it is half over, then exchange again",
+            )
+        return await super().exchange(arrival, key)
+
     def _admit(self, caller: Identity, cost: float = 1.0) -> None:
         if not self._rates.admit(caller.id, max(1.0, cost)):
             raise Unavailable(_RATE_LIMITED.code, "you ask more often than you may", _RATE_LIMITED.next_step)
@@ -121,13 +136,20 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations):
         """What is registered of one identity now."""
         return self._world.glance(spiffe_id)
 
-    async def bootstrap(self, registrations: tuple[Registration, ...], by: str) -> list[Registration]:
-        """Registers what the project's own file names and is not yet registered as it says; composition only."""
+    async def bootstrap(
+        self, registrations: tuple[Registration, ...], by: str, made: frozenset[str] = frozenset()
+    ) -> list[Registration]:
+        """Registers what the project's own file names and is not yet registered as it says; composition only.
+
+        The keys of the identities in `made` were made by this process: they are registered only where none is.
+        """
 
         def work(world: World, now: int) -> Step[list[Registration]]:
             changed = []
             for wanted in registrations:
                 existing = world.registration(wanted.id)
+                if existing is not None and wanted.id in made:
+                    wanted = msgspec.structs.replace(wanted, key=existing.key or wanted.key)
                 if existing is None or (existing.state != "retired" and _differs(existing, wanted)):
                     changed.append(_merged(existing, wanted))
             return Step(changed, tuple(entries.registration(each, by, "") for each in changed))
@@ -218,9 +240,10 @@ def _differs(existing: Registration, wanted: Registration) -> bool:
 
 
 def _merged(existing: Registration | None, wanted: Registration) -> Registration:
-    """What the file says, with the state and, where the file gives none, the key that stand in the record."""
+    """What the file says, with the state that stands in the record."""
     if existing is None:
         return wanted
     fields = {name: getattr(wanted, name) for name in wanted.__struct_fields__}
-    fields |= {"state": existing.state, "key": wanted.key or existing.key}
+    # SECURITY: where the file says that no key speaks for an identity, the earlier one must not go on doing so.
+    fields |= {"state": existing.state}
     return Registration(**fields)

@@ -62,6 +62,11 @@ class Bundles:
         """The trust domains that have a bundle, whether or not it has grown old."""
         return tuple(self._bundles)
 
+    def latest(self, trust_domain: str) -> TrustBundle | None:
+        """The bundle of `trust_domain`, however old: to authenticate the endpoint that has a newer one."""
+        found = self._bundles.get(trust_domain)
+        return found[0] if found is not None else None
+
     def bundle(self, trust_domain: str, now: int) -> TrustBundle:
         """The bundle of `trust_domain` at `now` (ms).
 

@@ -30,7 +30,7 @@ from remit.identity.bundles import Bundles
 from remit.identity.foreign_ids import ForeignRule, matches_id, read_foreign_rule
 from remit.identity.outside_token import Opened
 from remit.identity.rules import Match, Rule, groups_of, matches, read_rule
-from remit.identity.spiffe import parse_spiffe_id, parse_trust_domain
+from remit.identity.spiffe import SpiffeId, parse_spiffe_id, parse_trust_domain
 
 _SVID_HEADER: Final = frozenset({"alg", "kid", "typ"})  # JWT-SVID section 2: no other member may be present
 _SPIFFE: Final = "spiffe://"
@@ -115,20 +115,19 @@ class Elsewhere:
             "add it to `[[issuers]]` or `[[federation]]`, exactly as the token names it",
         )
 
-    def foreign(self, spiffe_id: str) -> tuple[str, int]:
-        """The local SPIFFE ID that a proved foreign one stands for, and the number of the rule that says so.
+    def local(self, subject: SpiffeId) -> str:
+        """The SPIFFE ID here that a foreign one stands for, once that one was proved, with an X.509-SVID for instance.
 
-        For identities that were proved otherwise, with an X.509-SVID for instance. Raises
-        `Unauthenticated`: `trust_domain_unknown`, `token_unmapped` or `token_ambiguous`.
+        Raises `Unauthenticated`: `trust_domain_unknown`, `token_unmapped` or `token_ambiguous`.
         """
-        foreign = parse_spiffe_id(spiffe_id)
-        federation = self.federations.get(foreign.trust_domain)
+        federation = self.federations.get(subject.trust_domain)
         if federation is None:
             raise Unauthenticated(
-                "trust_domain_unknown", "the identity is from a trust domain that is not trusted here"
+                "trust_domain_unknown",
+                f"the identity is from `{subject.trust_domain}`, a trust domain that is not trusted here",
+                "federate with that trust domain, or use an identity of this one",
             )
-        rule = _only([each for each in federation.rules if matches_id(each, spiffe_id)])
-        return self._local(rule.identity), rule.number
+        return self._local(_rule_for(federation, subject).identity)
 
     # --- issuers ----------------------------------------------------------------------------------------------
 
@@ -194,18 +193,13 @@ class Elsewhere:
         if federation.audience not in outside_token.audiences_of(opened):
             raise _wrong_audience()
         outside_token.check_party(opened, ())
-        try:
-            if not parse_spiffe_id(opened.subject).path:
-                raise outside_token.invalid("the JWT-SVID names a trust domain, not an identity")
-        except InvalidInput:
-            raise outside_token.invalid("the JWT-SVID's subject is not a SPIFFE ID") from None
-        local, number = self.foreign(opened.subject)
+        rule = _rule_for(federation, _subject(opened))
         return Arrival(
-            id=local,
+            id=self._local(rule.identity),
             source=federation.source,
             issuer=f"{_SPIFFE}{domain}",
             subject=opened.subject,
-            rule=number,
+            rule=rule.number,
             chosen=False,
             token=opened.digest,
             key=outside_token.bound_key(opened),
@@ -259,6 +253,20 @@ def read_federation(settings: FederationSettings, *, audience: str) -> Federatio
             for number, rule in enumerate(settings.rules, 1)
         ),
     )
+
+
+def _subject(opened: Opened) -> SpiffeId:
+    try:
+        subject = parse_spiffe_id(opened.subject)
+    except InvalidInput:
+        raise outside_token.invalid("the JWT-SVID's subject is not a SPIFFE ID") from None
+    if not subject.path:
+        raise outside_token.invalid("the JWT-SVID names a trust domain, not an identity")
+    return subject
+
+
+def _rule_for(federation: Federation, subject: SpiffeId) -> ForeignRule:
+    return _only([rule for rule in federation.rules if matches_id(rule, str(subject))])
 
 
 def _only(found: list[_Found]) -> _Found:

@@ -109,6 +109,17 @@ class Identity(msgspec.Struct, frozen=True):
     registration: Registration
 
 
+class Exchange(msgspec.Struct, frozen=True):
+    """An outside token that was taken for the stream's identity, with the key that it is bound to from then on."""
+
+    issuer: _Spiffe
+    source: _Id
+    rule: Annotated[int, msgspec.Meta(ge=1)]
+    token: _Hex
+    key: _Id
+    until: _Time
+
+
 class Risk(msgspec.Struct, frozen=True):
     """One risk signal."""
 
@@ -136,6 +147,7 @@ BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "outcome": Outcome,
     "resolution": Resolution,
     "identity": Identity,
+    "exchange": Exchange,
     "risk": Risk,
     "configuration": Configuration,
     "mode": Mode,

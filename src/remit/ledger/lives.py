@@ -15,6 +15,7 @@ class Life:
 
     times: list[int] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
+    tokens: dict[str, tuple[str, int]] = field(default_factory=dict)  # outside ones: digest -> key, until
 
 
 @dataclass(slots=True)
@@ -37,6 +38,19 @@ class Lives:
             report.find("identities", stream, n, f"it makes a retired identity {registration.state}")
         life.times.append(max(at, life.times[-1]) if life.times else at)
         life.states.append(registration.state)
+
+    def exchange(self, owner: str, body: bodies.Exchange, at: int, n: int, report: Report) -> None:
+        """Takes an `exchange` record of the stream of `owner`."""
+        report.made("identities")
+        stream = f"identity/{owner}"
+        if refusal := self.refusal(owner, at):
+            report.find("identities", stream, n, f"an outside token is taken, and {refusal}")
+            return
+        tokens = self.identities[owner].tokens
+        key, until = tokens.get(body.token, (body.key, 0))
+        if key != body.key and at < until:
+            report.find("identities", stream, n, f"the token `{body.token[:16]}…` is taken with a second key")
+        tokens[body.token] = (body.key, body.until)
 
     def refusal(self, spiffe_id: str, at: int) -> str:
         """Why nothing may be permitted to this identity at `at`, or "".

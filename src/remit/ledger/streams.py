@@ -18,7 +18,7 @@ from remit.ledger.sessions import Session
 _DECIDING: Final = frozenset({"decision", "denials"})
 _ALLOWED: Final[dict[str, frozenset[str]]] = {
     ADMINISTRATION: frozenset({"configuration", "mode"}) | _DECIDING,
-    "identity": frozenset({"identity", "risk"}) | _DECIDING,
+    "identity": frozenset({"identity", "exchange", "risk"}) | _DECIDING,
     "session": frozenset({"task", "outcome", "resolution"}) | _DECIDING,
 }
 
@@ -131,6 +131,8 @@ class Stream:
                 self._find("denials", record.n, f"there is no denial `{body.decision}` before it")
         elif isinstance(body, bodies.Identity):
             self.lives.enter(self.owner, body, record.t, record.n, self.report)
+        elif isinstance(body, bodies.Exchange):
+            self.lives.exchange(self.owner, body, record.t, record.n, self.report)
         elif isinstance(body, bodies.Risk):
             self.report.made("identities")
             if body.id != self.owner:

@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from remit.core.decisions import Decision, Obligation, PolicyRef, Reason
+from remit.core.decisions import Decision, PolicyRef, Reason
 from remit.core.identities import Mode, Registration
 from remit.core.tasks import StartedTask, TaskEnd, TaskRequest, TaskState, TaskView
+from remit.sdk.negotiation import ACTIONS_MEMBER, TYPES_MEMBER, ObligationBody, bodies_of, obligations_of
 
 
 class ReasonBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -61,7 +62,7 @@ class ResourceBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class EvaluationContext(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The task token, the arguments, and whether this only asks.
+    """The task token, the arguments, which obligations the caller can fulfil, and whether this only asks.
 
     `probe` left out: an authorization with a task and from the enforcement point of that server, else a probe.
     `false`: an authorization, refused when it can't be one. `true`: a probe.
@@ -71,6 +72,8 @@ class EvaluationContext(msgspec.Struct, frozen=True, kw_only=True, rename="camel
     input: dict[str, Any] = {}
     idempotency_key: str = ""
     probe: bool | None = None
+    supported_obligations: tuple[str, ...] | None = msgspec.field(default=None, name=TYPES_MEMBER)
+    remit_obligations: tuple[str, ...] | None = msgspec.field(default=None, name=ACTIONS_MEMBER)
 
 
 class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -92,7 +95,7 @@ class DecisionContext(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
     at: int = 0  # ms
     expires: int = 0  # ms
     requestable: bool = False
-    obligations: tuple[Obligation, ...] = ()
+    obligations: tuple[ObligationBody, ...] = ()
     mode: Mode = "enforce"
     would: Literal["permit", "deny", ""] = ""
     probe: bool = False
@@ -173,6 +176,7 @@ class SvidRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", for
     id: str = ""  # the SPIFFE ID; may be left out by a holder of a live SVID
     bind: str = ""
     task: str = ""  # the token of the open task that a bound key was made for; its renewals need it
+    token: str = ""  # of an OIDC issuer or of another trust domain, to be exchanged
 
 
 class Svid(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -249,7 +253,15 @@ def decision_body(decision: Decision) -> EvaluationAnswer:
             at=decision.at,
             expires=0 if probe else decision.expires,
             requestable=decision.requestable,
-            obligations=tuple(decision.obligations),
+            obligations=bodies_of(
+                decision.obligations,
+                action=decision.action,
+                permitted=decision.permitted,
+                reason=decision.reason,
+                decision="" if probe else decision.id,
+            )
+            if decision.obligations
+            else (),
             mode=decision.mode,
             would=decision.would,
             probe=probe,
@@ -271,7 +283,7 @@ def decision_of(body: EvaluationAnswer, action: str) -> Decision:
         at=context.at,
         expires=context.expires,
         requestable=context.requestable,
-        obligations=context.obligations,
+        obligations=obligations_of(context.obligations),
         mode=context.mode,
         would=context.would,
         probe=context.probe,

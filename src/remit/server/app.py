@@ -21,7 +21,7 @@ from remit.server.authentication import UNIX_ORIGIN, Authentication
 from remit.server.endpoint import Endpoint
 from remit.server.openapi import openapi
 from remit.server.operation import Operation
-from remit.server.port import AuthenticatorPort, AuthorityPort, CertificatesPort, ServicePort
+from remit.server.port import AuthenticatorPort, AuthorityPort, CertificatesPort, ElsewherePort, ServicePort
 from remit.server.problems import problem
 from remit.server.routes import OPERATIONS
 from remit.server.serving import Call, Serving
@@ -50,12 +50,13 @@ def build_app(
     clock: Clock = system_clock,
     version: str = "0.1.0",
     certificates: CertificatesPort | None = None,
+    elsewhere: ElsewherePort | None = None,
 ) -> Starlette:
     """The application. `app.state.serving.attachments` counts who holds the service open.
 
     `bundle` gives the public keys for `/v1/keys`; `not_ready` says why it can't decide now, or "". The listener must
     put its origins into the scope's state (`remit_origins`); without them no proof is accepted. Without `certificates`
-    no client certificate is taken.
+    no client certificate is taken, and without `elsewhere` no outside token.
     """
     serving = Serving(
         service=service,
@@ -69,6 +70,7 @@ def build_app(
         svid_seconds=svid_seconds,
         clock=clock,
         certificates=certificates,
+        elsewhere=elsewhere,
     )
     described = json_answer(openapi(OPERATIONS, version))
     endpoints = [(op, Endpoint(_with_description(op, described), serving)) for op in OPERATIONS]

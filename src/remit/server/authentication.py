@@ -15,7 +15,7 @@ Refused requests are answered here, their bodies unread: nothing below learns of
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -184,6 +184,15 @@ def registered_key(serving: Serving, call: Call, id: str) -> Registration:
     return registration
 
 
+def proved_key(serving: Serving, call: Call, id: str, *, allowed: Callable[[str], bool]) -> str:
+    """The thumbprint of the key that made the proof of this request, for the identity `id`, where it is `allowed`."""
+    proof = call.key_proof
+    if proof is None:
+        raise Unauthenticated("proof_missing", "the request has no proof by a key")
+    _check_certified(proof.certified, id)
+    return serving.authenticator.prove_key(proof.proof, method="POST", url=proof.url, now=call.now, registered=allowed)
+
+
 def _credentials(scope: Scope) -> tuple[str, str]:
     """`Authorization` and `DPoP`, each at most once; "" for what is not there."""
     authorization = proof = b""
@@ -210,6 +219,11 @@ def _url(scope: Scope) -> str:
     origins = _origins(scope)
     if not origins:
         raise Unauthenticated("origin_unknown", "the listener has no origin, so that no proof can be checked")
+    origin = origins[0]
+    if len(origins) > 1:
+        # SECURITY: the Host header chooses among the listener's own names; a proof for another site is no proof here.
+        named = parse_target(f"{urlsplit(origin).scheme}://{_host(scope)}")
+        origin = named.origin if named is not None and named.origin in origins else origin
     path: str = scope["raw_path"].decode("ascii")
     return f"{origin}{path}"
 
@@ -219,11 +233,6 @@ def _check_host(scope: Scope) -> None:
     origins = _origins(scope)
     if origins in ((), (UNIX_ORIGIN,)):
         return
-    origin = origins[0]
-    if len(origins) > 1:
-        # SECURITY: the Host header chooses among the listener's own names; a proof for another site is no proof here.
-        named = parse_target(f"{urlsplit(origin).scheme}://{_host(scope)}")
-        origin = named.origin if named is not None and named.origin in origins else origin
     host = _host(scope)
     named = urlsplit(f"//{host}").hostname if "/" not in host and "@" not in host else None
     # SECURITY: a page in a browser can bind its own name to a loopback address and read what needs no credentials.
@@ -233,11 +242,6 @@ def _check_host(scope: Scope) -> None:
         )
 
 
-def _has_body(scope: Scope) -> bool:
-    return any(
-        (name == b"content-length" and value != b"0") or name == b"transfer-encoding"
-        for name, value in scope["headers"]
-    )
 def _origins(scope: Scope) -> tuple[str, ...]:
     origins: tuple[str, ...] = scope.get("state", {}).get(ORIGINS, ())
     return origins
@@ -247,3 +251,8 @@ def _host(scope: Scope) -> str:
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
 
 
+def _has_body(scope: Scope) -> bool:
+    return any(
+        (name == b"content-length" and value != b"0") or name == b"transfer-encoding"
+        for name, value in scope["headers"]
+    )

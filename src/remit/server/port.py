@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from remit.core.decisions import Ask, Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason, TaskHandle
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.tasks import RiskSignal, TaskEnd, TaskRequest, TaskView
-from remit.identity.certificates import ClientCertificates
 from remit.decide.questions import Answered, Until
-from remit.policy.questions import Found, Question, What
+from remit.identity.arrival import Arrival
+from remit.identity.certificates import ClientCertificates
+from remit.policy.general import Found, Question, What
 
 
 class ServicePort(Protocol):
@@ -66,6 +67,9 @@ class ServicePort(Protocol):
     async def set_risk(self, caller: Identity, signal: RiskSignal, /) -> object:
         """Sets a live risk signal of a workload."""
 
+    async def exchange(self, arrival: Arrival, key: str, /) -> Registration:
+        """Takes a verified outside token for an identity here, with the key that its holder proved."""
+
     def registration(self, id: str, /) -> Registration | None:
         """What is known of one identity now."""
 
@@ -99,6 +103,13 @@ class CertificatesPort(Protocol):
 
     def identify(self, certificates: ClientCertificates, now: int, /) -> Identity:
         """Whose X.509-SVID the client of a TLS connection gave, now."""
+
+
+class ElsewherePort(Protocol):
+    """Verifies and maps outside tokens; raises `Unauthenticated` otherwise."""
+
+    def arrival(self, token: str, now: int, /) -> Arrival:
+        """Who the subject of a token of an outside issuer is here."""
 
 
 class AuthorityPort(Protocol):

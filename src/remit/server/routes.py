@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from remit.core import bounds
 from remit.core.decisions import Outcome, OutcomeReceipt
 from remit.core.identities import Registration
 from remit.core.tasks import RiskSignal
@@ -112,10 +113,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Get or renew a JWT-SVID",
         handler=svids.issue_svid,
         takes=wire.SvidRequest,
-        limit=4096,  # read before the caller is known
+        limit=bounds.TOKEN_BYTES + 4096,  # read before the caller is known
         gives=wire.Svid,
         status=201,
-        refusals=(403,),
+        refusals=(403, 409),
     ),
     Operation(
         method="POST",

@@ -11,7 +11,7 @@ from remit.core.identities import Identity
 from remit.identity.bearer import BearerKeys
 from remit.server.attachments import Attachments
 from remit.server.latency import Histogram
-from remit.server.port import AuthenticatorPort, AuthorityPort, CertificatesPort, ServicePort
+from remit.server.port import AuthenticatorPort, AuthorityPort, CertificatesPort, ElsewherePort, ServicePort
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class Serving:
     svid_seconds: int
     clock: Clock
     certificates: CertificatesPort | None = None  # None: client certificates are not taken
+    elsewhere: ElsewherePort | None = None  # None: outside tokens are not taken
     attachments: Attachments = field(default_factory=Attachments)
     latency: Histogram = field(default_factory=Histogram)
 

@@ -11,6 +11,7 @@ from remit.sdk.wire import Svid, SvidRequest
 from remit.server.answer import Answer, json_answer
 from remit.server.authentication import registered_key
 from remit.server.bodies import decode
+from remit.server.exchange import exchange
 from remit.server.serving import Call, Serving
 
 _decoder = msgspec.json.Decoder(SvidRequest)
@@ -26,9 +27,12 @@ async def issue_svid(serving: Serving, call: Call) -> Answer:
        beyond it.
     4. With a client certificate (X.509-SVID): for its identity, bound to its key or to the key that `bind` names, and
        not beyond the certificate: its authority vouches for the identity again and again, as a registered key would.
-    5. A quarantined or retired identity gets none.
+    5. With an outside token in the body, and a proof by any key: see `remit.server.exchange`.
+    6. A quarantined or retired identity gets none.
     """
     body = decode(call.body, _decoder)
+    if body.token:
+        return await exchange(serving, call, body)
     if body.bind and not THUMBPRINT.fullmatch(body.bind):
         raise InvalidInput("bind_malformed", "`bind` is not an RFC 7638 thumbprint", "send 43 base64url characters")
     registration, key = _proved(serving, call, body)
