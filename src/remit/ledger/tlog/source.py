@@ -1,0 +1,98 @@
+"""Where a published log is read from: a folder, or a URL that serves it. Bounded, and nothing is believed yet."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from remit.core.errors import InvalidInput, NotFound, Unavailable
+
+SECONDS: Final = 30.0
+
+
+class Source(Protocol):
+    """The files of one log."""
+
+    def read(self, path: str, most: int) -> bytes:
+        """The file at `path` below the log's prefix, of at most `most` bytes.
+
+        `NotFound("log_file_missing")` when it is not there, `InvalidInput("log_file_too_large")` when it is longer,
+        `Unavailable("log_unreadable")` when it can't be read.
+        """
+        ...
+
+
+class FolderSource:
+    """A log in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, path: str, most: int) -> bytes:
+        """As `Source.read`."""
+        file = self._folder / path
+        try:
+            # SECURITY: a pipe or a device in a folder from outside would hold up its reader for ever.
+            if file.exists() and not file.is_file():
+                raise _missing(path)
+            with file.open("rb") as opened:
+                return _bounded(opened.read(most + 1), path, most)
+        except FileNotFoundError:
+            raise _missing(path) from None
+        except OSError as error:
+            raise _unreadable(path, error.strerror or "unknown") from None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """SECURITY: what was asked of one host is not fetched from another."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Refuses every redirect; the response is then an error."""
+        return
+
+
+class HttpSource:
+    """A log that is served over HTTP, below a prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        parts = urlsplit(prefix)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise InvalidInput("log_url_invalid", f"`{prefix[:200]}` is no URL of a log", "write `https://host/path`")
+        self._prefix = prefix.rstrip("/")
+        self._opener = urllib.request.build_opener(_NoRedirect)
+
+    def read(self, path: str, most: int) -> bytes:
+        """As `Source.read`."""
+        request = urllib.request.Request(f"{self._prefix}/{path}", headers={"User-Agent": "remit-verify"})  # noqa: S310 - http and https only
+        try:
+            with self._opener.open(request, timeout=SECONDS) as response:
+                return _bounded(response.read(most + 1), path, most)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code in (404, 410):
+                raise _missing(path) from None
+            raise _unreadable(path, f"the server answers {error.code}") from None
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, str(getattr(error, "reason", error))[:200]) from None
+
+
+def source_of(where: str) -> Source:
+    """A URL's source, or a folder's."""
+    return HttpSource(where) if where.startswith(("http://", "https://")) else FolderSource(Path(where))
+
+
+def _bounded(data: bytes, path: str, most: int) -> bytes:
+    if len(data) > most:
+        raise InvalidInput("log_file_too_large", f"`{path}` is over {most} bytes")
+    return data
+
+
+def _missing(path: str) -> NotFound:
+    return NotFound("log_file_missing", f"`{path}` is not there", "fetch the whole log, or ask who publishes it")
+
+
+def _unreadable(path: str, why: str) -> Unavailable:
+    return Unavailable("log_unreadable", f"`{path}` can't be read: {why.lower()}", "try again, or fetch it otherwise")
