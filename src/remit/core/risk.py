@@ -1,4 +1,4 @@
-"""`[risk]`, `[novelty]` and `[denials]`: what is a habit of a workload, and when it is a risk (docs/guides/drift.md)."""
+"""`[risk]`, `[novelty]` and `[denials]`: what is a habit of a workload, and what a risk (docs/guides/drift.md)."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from remit.core.actions import Catalogue
 from remit.core.identities import Mode
@@ -56,5 +56,5 @@ class Configuration:
     digest: str
     parts: Mapping[str, str]  # {"policies": digest, "intents": digest, ...}
     texts: Mapping[str, str]  # digest -> text
-    habits: Terms = Terms()
-    risk: RiskTerms = RiskTerms()
+    habits: Terms = field(default_factory=Terms)
+    risk: RiskTerms = field(default_factory=RiskTerms)

@@ -1,4 +1,4 @@
-"""How unusual an action is for its workload: `context.novelty`, from what the workload has learned (docs/design/drift.md).
+"""`context.novelty`: how unusual an action is for its workload, by what that has learned (docs/design/drift.md).
 
 0 is habitual, 100 was never seen. A workload with little history is said to be learning; its numbers are the same, so
 that a policy decides what they mean then. Computed at the time of the decision, from the records alone.

@@ -30,7 +30,7 @@ from remit.core import bounds, canonical
 from remit.core.clock import Clock, system_clock
 from remit.core.errors import Unavailable
 from remit.decide.sequence import NOTHING_KNOWN, Entry, Needs, Step, Unreadable, Work
-from remit.decide.world import Replayed, World
+from remit.decide.world import LIFE_KINDS, Replayed, World
 from remit.ledger.record import decode_record, encode_record, leaf_hash
 from remit.storage.lock import FolderLock
 from remit.storage.reveal import reveal
@@ -386,9 +386,10 @@ class SqliteStore:
             opened.setdefault(n, []).append((path, value))
         found = []
         sql = "SELECT n, bytes FROM records WHERE stream = ?"
-        if stream.startswith("identity/"):
-            sql += " AND kind IN ('identity', 'risk')"
-        for n, data in self._db.execute(sql + " ORDER BY n", (stream,)):
+        kinds = LIFE_KINDS if stream.startswith("identity/") else ()
+        if kinds:
+            sql += f" AND kind IN ({', '.join('?' * len(kinds))})"
+        for n, data in self._db.execute(sql + " ORDER BY n", (stream, *kinds)):
             record = decode_record(data)
             found.append((record.kind, reveal(record.body, opened.get(n, [])), record.t))
         return found
