@@ -19,6 +19,9 @@ need sqlite3 sqlite3
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 # The tests start servers of their own; Debian keeps the binaries out of the search path.
 [ "$extras" != dev ] || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || need initdb postgresql
+# The tests verify a published log with Go's implementation too.
+[ "$extras" != dev ] || need go golang-go
+[ "$extras" != dev ] || [ -d /usr/share/gocode/src/golang.org/x/mod/sumdb ] || missing+=(golang-golang-x-mod-dev)
 if ((${#missing[@]})); then
     echo "installing: ${missing[*]}"
     sudo=""
