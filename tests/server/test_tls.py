@@ -72,7 +72,7 @@ def test_intermediates_that_the_client_sends_are_used(tmp_path: Path) -> None:
 def test_without_a_certificate_a_proof_is_needed_and_is_enough(tmp_path: Path) -> None:
     async def test(stage: TlsStage) -> None:
         refused = await stage.who()
-        assert (refused.status, refused.json["code"]) == (401, "proof_missing")
+        assert (refused.status, refused.json["code"]) == (401, "credentials_missing")
         assert (await stage.who(holder=stage.holder())).status == 200
         assert stage.callers[-1].possession == "dpop"
         assert (await stage.who(path="/healthz")).status == 200
@@ -155,7 +155,7 @@ def test_headers_about_certificates_are_ignored(tmp_path: Path, name: str) -> No
         pem = svid().certificate.public_bytes(Encoding.PEM).decode().replace("\n", "")
         for value in (pem, f"By=spiffe://{DOMAIN}/proxy;URI={PEP}", f"URI={PEP}"):
             refused = await stage.who(headers={name: value})
-            assert (refused.status, refused.json["code"]) == (401, "proof_missing")
+            assert (refused.status, refused.json["code"]) == (401, "credentials_missing")
         assert (await stage.who(svid(WORKLOAD), headers={name: f"URI={PERSON}"})).status == 200
         assert stage.callers[-1].id == WORKLOAD
 
@@ -249,7 +249,7 @@ def test_without_any_authority_no_certificate_is_asked_for(tmp_path: Path) -> No
         stage.bundles = {}
         assert stage.tls.refresh()
         refused = await stage.who(svid())
-        assert (refused.status, refused.json["code"]) == (401, "proof_missing")
+        assert (refused.status, refused.json["code"]) == (401, "credentials_missing")
         assert (await stage.who(svid(), holder=stage.holder())).status == 200
 
     on_stage(tmp_path, test)

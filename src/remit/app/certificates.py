@@ -14,6 +14,7 @@ from remit.core.errors import DocumentError, Unauthenticated
 from remit.core.settings import Settings
 from remit.identity.bundles import Bundles
 from remit.identity.certificates import CertificateAuthenticator
+from remit.identity.pem_files import state_of
 from remit.identity.spiffe import SpiffeId
 from remit.identity.x509_bundle import read_x509_bundle
 from remit.server.tls import ServerTls
@@ -27,12 +28,12 @@ class OwnAuthorities:
     def __init__(self, path: Path | None) -> None:
         """Raises `DocumentError` for a file that can't be used."""
         self._path = path
-        self._seen = self._state()
+        self._seen = state_of(path)
         self.certificates: tuple[x509.Certificate, ...] = read_x509_bundle(path) if path else ()
 
     def refresh(self) -> None:
         """Takes what changed; what can't be read leaves those that are known, with an alarm."""
-        if self._path is None or (seen := self._state()) == self._seen:
+        if self._path is None or (seen := state_of(self._path)) == self._seen:
             return
         try:
             # The same tuple means the same authorities: an unchanged file must not be read again.
@@ -40,13 +41,6 @@ class OwnAuthorities:
             self._seen = seen
         except DocumentError as error:
             log.critical("ALARM the X.509 authorities were not replaced, it is tried again: %s", error)
-
-    def _state(self) -> object:
-        try:
-            status = self._path.stat() if self._path else None
-        except OSError:
-            return None
-        return status and (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 class Certificates:
