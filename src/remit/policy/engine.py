@@ -13,7 +13,7 @@ from remit.core.errors import InvalidInput
 from remit.core.identities import Registration
 from remit.core.intents import Intent
 from remit.policy import generated, obligations, obliging, reasons, schema, sources, validation
-from remit.policy.entities import NO_ENTITIES, Entities, check_with_engine, load_entities
+from remit.policy.entities import NO_ENTITIES, Entities, load_entities, parse_with_engine
 from remit.policy.evaluation import Evaluation
 from remit.policy.general import General
 from remit.policy.reads import applies
@@ -292,7 +292,7 @@ def load(
     sources.check_ids(policies)
     merged = validation.validate(policies, vocabulary)
     obliging.check(policies, vocabulary, catalogue, notifiers)
-    handle = check_with_engine(entities, merged)
+    handle = parse_with_engine(entities, merged)
     return Policies(texts, policies, vocabulary, converters, catalogue, intents, entities, handle, namespace)
 
 

@@ -110,11 +110,11 @@ def _check_names(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, fr
                 f"there is no {type_.rpartition(':')[2].lower()} `{id_}`{_similar(id_, known[type_])}", word=id_
             )
     exact = policy.scope.action
-    if exact is not None and exact[1] in vocabulary.groups:
+    if exact is not None and _is_group(exact, vocabulary):
         # SECURITY: `==` with a group matches no action at all, so the rule would be off without a word.
         raise policy.error(
             f"`{exact[1]}` is a group of actions, which no action equals",
-            f"write `action in {cedar_text.action(exact[1])}`",
+            f"write `action in {exact[0]}::{cedar_text.quote(exact[1])}`",
             word=exact[1],
         )
     covered = [action for name, action in vocabulary.actions.items() if covers(policy, name, groups)]
@@ -129,6 +129,13 @@ def _check_names(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, fr
                 f"{_similar(path[wrong], names)}",
                 word=path[wrong],
             )
+
+
+def _is_group(uid: Uid, vocabulary: Vocabulary) -> bool:
+    declared = vocabulary.declared.actions.get(uid)
+    if declared is not None:
+        return not declared.principals
+    return uid[0] == f"{NAMESPACE}::Action" and uid[1] in vocabulary.groups
 
 
 def _missing(context: shapes.Shape, path: Path) -> tuple[int | None, Iterable[str]]:
@@ -168,7 +175,7 @@ def _explain(policy: Policy, errors: list[str], vocabulary: Vocabulary) -> Docum
         word = quoted.rpartition('::"')[2].rstrip('"') if '::"' in quoted else quoted.rpartition(".")[2]
         break
     if "unrecognized action" in message:
-        names = [*vocabulary.actions, *vocabulary.groups]
+        names = [*vocabulary.actions, *vocabulary.groups, *(name for _, name in vocabulary.declared.actions)]
         message = f"there is no action `{word}`{_similar(word, names)}"
         step = "import the server's tools with `remit catalogue import`, or correct the name"
     elif "expected Long but saw decimal" in message or "Long and decimal" in message:

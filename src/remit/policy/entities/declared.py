@@ -16,12 +16,13 @@ from cedarpy import _internal as cedar
 
 from remit.core.documents import read_text
 from remit.core.errors import DocumentError
-from remit.policy import schema_text, shapes, strict_json
+from remit.policy import shapes
 from remit.policy import text as cedar_text
+from remit.policy.entities import strict_json, syntax
+from remit.policy.entities.strict_json import StrictJsonError
+from remit.policy.entities.syntax import SchemaSyntaxError
 from remit.policy.reads import Uid
-from remit.policy.schema_text import SchemaSyntaxError
 from remit.policy.shapes import Attribute, Shape
-from remit.policy.strict_json import StrictJsonError
 
 FILES: Final = ("schema.cedarschema", "schema.json")
 MAX_NODES: Final = 20_000  # of a type, all common types written out
@@ -98,7 +99,7 @@ def load_declared(folder: Path) -> Declared:
 
 def _read_text(text: str, path: str) -> Declared:
     try:
-        json = schema_text.parse(text)
+        json = syntax.parse(text)
     except SchemaSyntaxError as error:
         raise _error_at(text, path, error.offset, f"not a Cedar schema: {error.message}") from None
     declared = _interpret(json, text, path)

@@ -16,12 +16,12 @@ from cedarpy import _internal as cedar
 from remit.core import canonical
 from remit.core.documents import read_text
 from remit.core.errors import DocumentError
-from remit.policy import declared, forms, strict_json
 from remit.policy import text as cedar_text
-from remit.policy.declared import Declared, EntityType
-from remit.policy.forms import Convert, Misfit, Missing
+from remit.policy.entities import declared, forms, strict_json
+from remit.policy.entities.declared import Declared, EntityType
+from remit.policy.entities.forms import Convert, Misfit, Missing
+from remit.policy.entities.strict_json import StrictJsonError
 from remit.policy.reads import Uid
-from remit.policy.strict_json import StrictJsonError
 
 MAX_ENTITIES: Final = 100_000
 MAX_ANCESTORS: Final = 1_000  # of one entity
@@ -226,7 +226,7 @@ class _Reader:
         return DocumentError(message, path=path, line=line, column=column, next_step=next_step)
 
 
-def check_with_engine(entities: Entities, schema: Any) -> Any:
+def parse_with_engine(entities: Entities, schema: Any) -> Any:
     """The engine's handle of all entities and actions, parsed against the merged schema; it has the last word."""
     plain = [
         {

@@ -46,7 +46,7 @@ class Misfit(ValueError):
 
     def below(self, name: str) -> Misfit:
         """The same, seen from one level up."""
-        return Misfit(self.problem, f"{name}.{self.path}" if self.path else name)
+        return type(self)(self.problem, f"{name}.{self.path}" if self.path else name)
 
 
 class Missing(Misfit):
@@ -117,7 +117,9 @@ def uid_of(value: Any) -> Uid | None:
 
 
 def check_id(id_: str) -> None:
-    """Refuses an id that is too long or not text."""
+    """Refuses an id that is empty, too long or not text."""
+    if not id_:
+        raise Misfit("is empty")
     try:
         size = len(id_.encode())
     except UnicodeEncodeError:

@@ -11,12 +11,13 @@ from typing import Any, Final
 import msgspec
 
 from remit.core.decisions import Reason
-from remit.policy import forms, reasons
-from remit.policy.declared import Declared, DeclaredAction, EntityType
-from remit.policy.entities import Entities
+from remit.policy import reasons
+from remit.policy.entities import forms
+from remit.policy.entities.declared import Declared, DeclaredAction
+from remit.policy.entities.files import Entities
+from remit.policy.entities.forms import Convert
 from remit.policy.evaluation import Evaluation
-from remit.policy.forms import Convert
-from remit.policy.naming import Names
+from remit.policy.general.naming import Names
 from remit.policy.reads import Uid, applies
 from remit.policy.slices import Slice
 from remit.policy.sources import Policy
@@ -27,6 +28,19 @@ _READING: Final = frozenset({".", "has", "in", "getTag", "hasTag", "is"})
 _encode = msgspec.json.Encoder().encode
 
 
+class EntityReads(msgspec.Struct, frozen=True):
+    """Which attributes of entities conditions mention, by what the entity is in the question."""
+
+    principal: frozenset[str]
+    resource: frozenset[str]
+    others: frozenset[str]  # of entities that values name
+    followed: frozenset[str]  # through which they read on, as through `owner` in `resource.owner.team`
+
+    @property
+    def attributes(self) -> frozenset[str]:
+        return self.principal | self.resource
+
+
 class Kind:
     """One kind of questions."""
 
@@ -35,10 +49,13 @@ class Kind:
         self.action = action.uid
         self.declared = action
         self.slice = Slice(policies, action.groups, (), "", as_written=True)
-        self.context = forms.record_of(action.context.fields, names.type)
+        self.context = {
+            name: (field.required, forms.converter(field.shape, names.type))
+            for name, field in action.context.fields.items()
+        }
         field = action.context.fields.get("action")
         self.has_action_properties = field is not None and field.shape.kind == "record"
-        self.mentioned, self._followed = _mentioned(policies)
+        self.reads = read_by(policies)
         self._literals = frozenset(uid for policy in policies for uid in policy.reads.entities)
         self.action_piece = _encode(
             {"uid": _uid(action.uid), "attrs": {}, "parents": [_uid(uid) for uid in action.groups - {action.uid}]}
@@ -72,7 +89,7 @@ class Kind:
                 continue
             added = said.get(uid)
             if added is not None:
-                pieces[uid], named = self._piece(uid, added)
+                pieces[uid], named = self._piece(uid, added)  # SECURITY: never kept: it is one caller's word
             else:
                 kept = self._pieces.get(uid)
                 if kept is None:
@@ -88,11 +105,11 @@ class Kind:
         """One entity as text, and the entities that policies can reach through it."""
         known = self._entities.by_uid.get(uid)
         attrs = {**added, **known.attrs} if known is not None else dict(added)
-        attrs = {name: value for name, value in attrs.items() if name in self.mentioned}
+        attrs = {name: value for name, value in attrs.items() if name in self.reads.attributes}
         tags = known.tags if known is not None else {}
         parents = self._entities.ancestors.get(uid, ())
         text = _encode({"uid": _uid(uid), "attrs": attrs, "parents": [_uid(each) for each in parents], "tags": tags})
-        reachable = [value for name, value in attrs.items() if name in self._followed]
+        reachable = [value for name, value in attrs.items() if name in self.reads.followed]
         return text, frozenset(references_in([*reachable, *tags.values()]))
 
 
@@ -132,9 +149,9 @@ class Kinds:
         self._kinds[key] = kind
         return kind
 
-    def attributes(self, type_: EntityType) -> Mapping[str, Convert]:
+    def attributes(self, type_: str) -> Mapping[str, Convert]:
         """The conversion of each attribute of a type."""
-        return self._attributes[type_.name]
+        return self._attributes[type_]
 
     def required(self, type_: str) -> frozenset[str]:
         """The attributes that every entity of a type must have."""
@@ -170,10 +187,13 @@ def references_in(value: Any) -> set[Uid]:
     return found
 
 
-def _mentioned(policies: Sequence[Policy]) -> tuple[frozenset[str], frozenset[str]]:
-    """The attributes that conditions mention, and those through which they read on (`owner` in `x.owner.team`)."""
-    mentioned: set[str] = set()
+def read_by(policies: Iterable[Policy]) -> EntityReads:
+    """What the conditions of these policies read of entities; where this is unsure, it says more."""
+    principal: set[str] = set()
+    resource: set[str] = set()
+    others: set[str] = set()
     followed: set[str] = set()
+    read = {"principal": principal, "resource": resource, "context": set[str]()}
     stack = [(condition["body"], False) for policy in policies for condition in policy.json.get("conditions", ())]
     while stack:
         node, is_read = stack.pop()
@@ -182,19 +202,20 @@ def _mentioned(policies: Sequence[Policy]) -> tuple[frozenset[str], frozenset[st
         if not isinstance(node, dict):
             continue
         for op, args in node.items():
-            if op in (".", "has") and args["left"] != {"Var": "context"}:
-                mentioned.add(args["attr"])
-                if is_read and op == ".":
-                    followed.add(args["attr"])
             if op == "Value":
                 continue
+            if op in (".", "has"):
+                read.get(args["left"].get("Var", ""), others).add(args["attr"])
+                if is_read and op == ".":
+                    followed.add(args["attr"])
             if op in _READING and isinstance(args, dict):
-                for side, part in args.items():
-                    if side != "attr":
-                        stack.append((part, is_read or side == "left"))
+                parts = [(part, is_read or side == "left") for side, part in args.items() if side != "attr"]
             else:
-                stack.extend((part, is_read) for part in (args.values() if isinstance(args, dict) else [args]))
-    return frozenset(mentioned), frozenset(followed)
+                parts = [(part, is_read) for part in (args.values() if isinstance(args, dict) else [args])]
+            stack.extend(parts)
+    return EntityReads(
+        frozenset(principal | others), frozenset(resource | others), frozenset(others), frozenset(followed)
+    )
 
 
 def _uid(uid: Uid) -> dict[str, str]:

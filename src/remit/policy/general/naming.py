@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from remit.policy.declared import Declared
+from remit.policy.entities.declared import Declared
 from remit.policy.reads import Uid
 
 RESERVED: Final = "Remit"
