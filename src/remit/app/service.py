@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from remit.app.bearer import bearer_keys
 from remit.app.certificates import Certificates
 from remit.app.folder import Folder
 from remit.app.installation import UNIX_ORIGIN, Installation, audience_of, open_installation
@@ -40,6 +41,7 @@ async def run_service(
             installation.governor,
             installation.authenticator,
             installation.authority,
+            bearer_keys=bearer_keys(settings, folder),
             bundle=installation.keyring.bundle,
             audience=audience_of(settings.trust_domain),
             base_url=next(iter(settings.service.reached_at), UNIX_ORIGIN),
