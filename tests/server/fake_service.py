@@ -14,7 +14,7 @@ from remit.core.ids import new_id
 from remit.core.tasks import RiskSignal, TaskEnd, TaskRequest, TaskView
 from remit.decide.questions import Answered, Until
 from remit.policy.evaluation import Evaluation
-from remit.policy.questions import Found, Named, Question, What
+from remit.policy.general import Found, Named, Question, What
 
 
 def general_answer(question: Question) -> Answered:
