@@ -110,11 +110,15 @@ def test_a_checkpoint_wants_its_log_and_enough_witnesses() -> None:
     assert caught.value.code == "signature_missing"
 
 
-def test_one_witness_twice_is_one_witness() -> None:
-    lines = [LOG.sign(HEAD.text), WITNESS.sign(HEAD.text, 1), WITNESS.sign(HEAD.text, 2)]
+def test_one_witness_is_one_under_however_many_names() -> None:
+    other = signer("example.org/also-a-witness", 2, COSIGNATURE)
+    lines = [LOG.sign(HEAD.text), WITNESS.sign(HEAD.text, 1), other.sign(HEAD.text, 1)]
     with pytest.raises(InvalidInput) as caught:
-        open_checkpoint(signed_note(HEAD.text, lines).encode(), LOG.key, [WITNESS.key, WITNESS.key], quorum=2)
+        open_checkpoint(signed_note(HEAD.text, lines).encode(), LOG.key, [WITNESS.key, other.key], quorum=2)
     assert caught.value.code == "witnesses_missing"
+    lines = [LOG.sign(HEAD.text), WITNESS.sign(HEAD.text, 1), WITNESS.sign(HEAD.text, 2)]
+    with pytest.raises(InvalidInput, match="twice"):
+        open_checkpoint(signed_note(HEAD.text, lines).encode(), LOG.key, [WITNESS.key], quorum=1)
 
 
 def test_a_cosignature_with_its_time_changed_is_refused() -> None:

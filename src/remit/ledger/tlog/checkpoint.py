@@ -73,7 +73,8 @@ def open_checkpoint(data: bytes, log: VerifierKey, witnesses: Sequence[VerifierK
     # SECURITY: a key that signs for two logs must not let one stand in for the other.
     if checkpoint.origin != log.name:
         raise _invalid(f"it is of the log `{checkpoint.origin[:100]}`, not of `{log.name}`")
-    cosigned = {signature.key for signature in note.signatures if signature.key != log}
+    # SECURITY: one key is one witness, under however many names.
+    cosigned = {signature.key.public for signature in note.signatures if signature.key != log}
     if len(cosigned) < quorum:
         raise InvalidInput(
             "witnesses_missing",

@@ -139,8 +139,10 @@ def open_note(data: bytes, keys: Iterable[VerifierKey]) -> Note:
         if len(decoded) < 5:
             raise _invalid("a signature is too short")
         key = known.get((match[1], decoded[:4]))
-        if key is None or (key.name, key.id) in found:
+        if key is None:
             continue
+        if (key.name, key.id) in found:
+            raise _invalid(f"`{key.name}` has signed it twice")
         found[key.name, key.id] = Signature(key, line + "\n", _verify(key, text, decoded[4:]))
     if not found:
         raise InvalidInput("signature_missing", "none of the given keys has signed this", "check the key (vkey)")
