@@ -15,13 +15,18 @@ from remit.sdk.api import Remit
 from remit.sdk.client import Client
 
 
-async def connect(folder: str | os.PathLike[str] = ".", *, identity: str = "") -> Client:
+async def connect(
+    folder: str | os.PathLike[str] = ".", *, identity: str = "", token_file: str | os.PathLike[str] = ""
+) -> Client:
     """A client of the service that has this folder, as `identity` (`pep/orders`, `starter/accounts`).
 
-    Without a name: the only enforcement point that `remit.toml` declares. Raises `Unavailable` when no service runs.
+    Without a name: the only enforcement point that `remit.toml` declares. By its key in `.remit/keys`, or by a token of
+    an outside issuer in `token_file`, which is read again whenever an SVID is due. Raises `Unavailable` when no service
+    runs.
     """
     found = find_folder(Path(folder))
-    return await connect_as(found, _identity(read_settings(found.root), identity))
+    name = _identity(read_settings(found.root), identity)
+    return await connect_as(found, name, token_file=os.fspath(token_file))
 
 
 async def open(folder: str | os.PathLike[str] = ".", *, identity: str = "") -> Remit:

@@ -14,12 +14,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from remit.app.credentials import URL, holder_of, service_of, tokens_for
 from remit.app.folder import Folder
 from remit.app.identities import spiffe_id
-from remit.app.tasks import holder_of
 from remit.core.errors import Conflict, Unavailable
 from remit.core.settings import read_settings
+from remit.identity.holder import Holder
+from remit.identity.keys import generate_key
 from remit.sdk.client import Client
+from remit.sdk.notifiers import Notifiers
 from remit.storage.lock import FolderLock
 
 START_SECONDS: Final = 20.0
@@ -30,7 +33,9 @@ _started: list[subprocess.Popen[bytes]] = []
 
 
 def is_served(folder: Folder) -> bool:
-    """Whether a service answers at the folder's socket."""
+    """Whether a service answers at the folder's socket; one elsewhere is taken to."""
+    if os.environ.get(URL):
+        return True
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         try:
@@ -88,9 +93,8 @@ async def _starting(folder: Folder, until: float) -> AsyncIterator[None]:
 
 async def _let_end(folder: Folder) -> None:
     """Waits for a process that has the folder and does not answer (yet, or any more)."""
-    lock = folder.database.with_suffix(".lock")
     until = time.monotonic() + ENDING_SECONDS
-    while not is_served(folder) and (holder := FolderLock.holder(lock)) is not None:
+    while not is_served(folder) and (holder := FolderLock.holder(folder.lock)) is not None:
         if time.monotonic() > until:
             raise Conflict(
                 "folder_in_use",
@@ -112,7 +116,18 @@ def _start(folder: Folder) -> subprocess.Popen[bytes]:
     return process
 
 
-async def connect_as(folder: Folder, path: str) -> Client:
-    """A client of the folder's running service, as one of its identities (`person/alice`, `pep/gateway`)."""
+async def connect_as(folder: Folder, path: str, *, token_file: str = "") -> Client:
+    """A client of the folder's service, as one of its identities (`person/alice`, `pep/gateway`).
+
+    By its key in `.remit/keys`, or, where there is none, by a token from elsewhere: the one in `token_file`, or what
+    the environment gives.
+    """
     settings = read_settings(folder.root)
-    return await Client.connect(folder.socket, holder_of(folder, spiffe_id(settings.trust_domain, path)))
+    id_ = spiffe_id(settings.trust_domain, path)
+    tokens = tokens_for(folder, settings, id_, token_file=token_file)
+    return await Client.connect(
+        service_of(folder),
+        Holder(generate_key(), "", id_) if tokens else holder_of(folder, id_),
+        notifiers=Notifiers(settings.notifiers, folder.root),
+        tokens=tokens,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from remit.app.elsewhere import elsewhere_of
 from remit.app.folder import Folder
 from remit.catalogue.document import catalogue_text, load_catalogue
 from remit.core import canonical
@@ -22,6 +23,7 @@ _WINDOW = re.compile(r'windows\s*\.\s*contains\(\s*"([^"]+)"')
 def load_project(folder: Folder) -> tuple[Settings, Configuration]:
     """Reads and checks every file of the folder; the first mistake is a `DocumentError` with file, line and fix."""
     settings = read_settings(folder.root)
+    elsewhere_of(folder, settings)  # checks the rules
     catalogue = load_catalogue(folder.root / "catalogue")
     intents = load_intents(folder.root / "intents")
     check_against(catalogue, intents)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+from remit.app.credentials import holder_of, workload_svid
 from remit.app.folder import Folder
-from remit.core.errors import NotFound
 from remit.core.tasks import StartedTask, TaskRequest
-from remit.identity.holder import Holder
-from remit.identity.keys import generate_key, load_key, private_jwk, thumbprint
-from remit.sdk.client import Client
+from remit.identity.keys import generate_key, private_jwk, thumbprint
 from remit.sdk.grant import TaskGrant, save_grant
+
+__all__ = ["Starter", "holder_of", "keep_grant", "start_task"]
 
 
 class Starter(Protocol):
@@ -19,14 +19,6 @@ class Starter(Protocol):
 
     async def start_task(self, request: TaskRequest) -> StartedTask:
         """Starts a task; the caller is its starter."""
-
-
-def holder_of(folder: Folder, spiffe_id: str) -> Holder:
-    """The holder of an identity's key in `.remit/keys`; `NotFound` says where it is missing."""
-    file = folder.key_file(spiffe_id.split("/", 3)[3])
-    if not file.exists():
-        raise NotFound("key_missing", f"there is no key of `{spiffe_id}` here", f"put it at `{file}`, mode 0600")
-    return Holder(load_key(file), "", spiffe_id)
 
 
 async def start_task(
@@ -43,7 +35,8 @@ async def start_task(
 ) -> TaskGrant:
     """A new task of `workload` (SPIFFE ID), and its grant: a fresh key, the task's token, the workload's document.
 
-    The workload's registered key, in this folder, vouches for the fresh one; it never leaves `.remit/keys`.
+    The workload's registered key, in this folder, vouches for the fresh one; it never leaves `.remit/keys`. Where it
+    has none, a token from elsewhere does.
     """
     key = generate_key()
     started = await starter.start_task(
@@ -58,12 +51,11 @@ async def start_task(
             parent=parent,
         )
     )
-    async with await Client.connect(folder.socket, holder_of(folder, workload)) as registered:
-        document = await registered.svid(bind=thumbprint(key))
+    document = await workload_svid(folder, workload, key)
     return TaskGrant(
         task=started.task.id,
         token=started.token,
-        svid=document.svid,
+        svid=document,
         key=private_jwk(key),
         workload=workload,
         intent=intent,

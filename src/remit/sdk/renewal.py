@@ -11,11 +11,13 @@ import msgspec
 from remit.core.clock import Clock
 from remit.core.errors import RemitError, Unauthenticated, Unavailable
 from remit.identity.holder import Holder, expiry_of
+from remit.sdk.tokens import TokenSource
 from remit.sdk.transport import INVALID, Transport, error_of
 from remit.sdk.wire import Svid, SvidRequest
 
 PATH: Final = "/v1/svids"
 RETRY_MS: Final = 10_000
+KEY_UNKNOWN_SECONDS: Final = 3.0  # then the service has looked at the issuer's keys again
 
 _log = logging.getLogger("remit.sdk")
 _svid = msgspec.json.Decoder(Svid)
@@ -25,12 +27,15 @@ _encode = msgspec.json.Encoder().encode
 class HeldSvid:
     """A holder and when its SVID must be renewed. One renewal at a time."""
 
-    def __init__(self, holder: Holder, now: int, until: int = 0, task: str = "") -> None:
+    def __init__(
+        self, holder: Holder, now: int, until: int = 0, task: str = "", tokens: TokenSource | None = None
+    ) -> None:
         """`until` is when it is needed no longer (ms); 0: as long as the client lives. `task` is the token of the task
-        that the key is bound to, if it is."""
+        that the key is bound to, if it is. With `tokens` it is exchanged for one of them, each time."""
         self.holder = holder
         self.until = until
         self.task = task
+        self.tokens = tokens
         self.expires = expiry_of(holder.svid) if holder.svid else 0
         self.renew_at = now + max(0, self.expires - now) // 2
         self._lock = asyncio.Lock()
@@ -60,9 +65,12 @@ class HeldSvid:
 
     async def _renew(self, transport: Transport, clock: Clock) -> None:
         try:
-            answer = await request_svid(transport, self.holder, clock(), task=self.task)
+            if self.tokens is not None:
+                answer = await exchange_token(transport, self.holder, self.tokens, clock)
+            else:
+                answer = await request_svid(transport, self.holder, clock(), task=self.task)
         except Unauthenticated:
-            if not self.holder.svid:
+            if not self.holder.svid or self.tokens is not None:
                 raise
             answer = await request_svid(transport, self.holder, clock(), by_key=True)
         now = clock()
@@ -71,12 +79,36 @@ class HeldSvid:
         self.renew_at = now + max(0, answer.expires - now) // 2
 
 
+async def exchange_token(transport: Transport, holder: Holder, tokens: TokenSource, clock: Clock) -> Svid:
+    """An SVID for the holder's key, in exchange for a token of an outside issuer.
+
+    Where the service does not know the issuer's key yet, it asks once more after a few seconds.
+    """
+    for wait in (KEY_UNKNOWN_SECONDS, 0.0):
+        token = await tokens.token()
+        try:
+            return await request_svid(transport, holder, clock(), by_key=True, token=token)
+        except Unauthenticated as error:
+            if error.code != "token_key_unknown" or not wait:
+                raise
+        await asyncio.sleep(wait)
+    raise Unavailable("answer_invalid", "the service's answer is not an SVID")
+
+
 async def request_svid(
-    transport: Transport, holder: Holder, now: int, *, bind: str = "", by_key: bool = False, task: str = ""
+    transport: Transport,
+    holder: Holder,
+    now: int,
+    *,
+    bind: str = "",
+    by_key: bool = False,
+    task: str = "",
+    token: str = "",
 ) -> Svid:
     """A fresh SVID for the holder, bound to the key that it holds or to the one with thumbprint `bind`.
 
-    With its live SVID, or with its registered key alone: when it has none, or `by_key`.
+    With its live SVID, or with its registered key alone: when it has none, or `by_key`. With an outside `token`, for
+    the key that it holds, whichever that is.
     """
     kept = holder.svid
     if by_key:
@@ -85,7 +117,9 @@ async def request_svid(
         headers = holder.headers("POST", transport.origin + PATH, now)
     finally:
         holder.svid = kept
-    reply = await transport.send("POST", PATH, _encode(SvidRequest(id=holder.id, bind=bind, task=task)), headers)
+    reply = await transport.send(
+        "POST", PATH, _encode(SvidRequest(id=holder.id, bind=bind, task=task, token=token)), headers
+    )
     if reply.status != 201:
         raise error_of(reply)
     try:
