@@ -76,6 +76,7 @@ class LogFolder:
             signed = published(folder, signer.key)
             self.checkpoint = signed.checkpoint if signed else Checkpoint(signer.key.name, 0, EMPTY)
             self._frontier = self._resume()
+            self._is_stale = False
         except OSError as error:
             raise _unavailable(error) from error
 
@@ -105,11 +106,15 @@ class LogFolder:
         if not entries:
             return self.checkpoint
         try:
-            return self._extend(entries)
+            if self._is_stale:
+                self._frontier = self._resume()
+            # What is in memory may be ahead of the folder after a failure: then only the folder is believed.
+            self._is_stale = True
+            extended = self._extend(entries)
         except OSError as error:
-            # What is in memory may be ahead of the folder: only the folder is believed.
-            self._frontier = self._resume()
             raise _unavailable(error) from error
+        self._is_stale = False
+        return extended
 
     def cosign(self, lines: Sequence[str]) -> None:
         """Publishes the present checkpoint with the lines of witnesses, which the caller has verified."""
