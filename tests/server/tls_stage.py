@@ -37,7 +37,7 @@ FOREIGN = authority("authority of partner.example")
 class TlsStage(Stage):
     """A stage whose TCP listener speaks TLS. `bundles` is what its trust domains publish now."""
 
-    def __init__(self, folder: Path, *, origins: tuple[str, ...] = (), **more: Any) -> None:
+    def __init__(self, folder: Path, *, origins: tuple[str, ...] = (), server: Party = SERVER, **more: Any) -> None:
         super().__init__(folder, **more)
         self.folder = folder
         self.bundles: dict[str, tuple[x509.Certificate, ...]] = {
@@ -46,7 +46,7 @@ class TlsStage(Stage):
         }
         self.clock_ahead = 0
         self.callers: list[Identity] = []
-        self.tls = ServerTls(*SERVER.write(folder, "server"), self.every_authority)
+        self.tls = ServerTls(*server.write(folder, "server"), self.every_authority)
         self.tcp.close()
         self.tcp = bind_loopback("127.0.0.1", 0)
         self.url = origin_of(self.tcp, tls=True)

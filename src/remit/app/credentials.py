@@ -1,4 +1,4 @@
-"""As whom a program acts here: by a key in `.remit/keys`, or by a token of an outside issuer."""
+"""As whom a program acts here: by a key in `.remit/keys`, a certificate, or a token of an outside issuer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,43 @@ from remit.core.errors import InvalidInput, NotFound
 from remit.core.settings import Settings, read_settings
 from remit.identity.holder import Holder
 from remit.identity.keys import load_key, thumbprint
+from remit.sdk.certified import CertifiedHolder
 from remit.sdk.client import Client
+from remit.sdk.endpoint import ClientTls, Endpoint
 from remit.sdk.tokens import GITHUB_URL, TokenFile, TokenSource, tokens_of
+from remit.sdk.transport import Target
 
 URL: Final = "REMIT_URL"  # of a service on another machine, or in another container
+CA: Final = "REMIT_CA"  # PEM file: the authorities of that service's certificate
+CERTIFICATE: Final = "REMIT_CERTIFICATE"  # PEM file: the X.509-SVID with which this program connects there
+KEY: Final = "REMIT_KEY"  # PEM file: its key
 AUDIENCE: Final = "REMIT_OIDC_AUDIENCE"  # to ask GitHub for, in place of the one that `remit.toml` names
 
 
-def service_of(folder: Folder) -> Path | str:
-    """Where the folder's service is: at its socket, or elsewhere, as `REMIT_URL` says."""
-    return os.environ.get(URL, "") or folder.socket
+def service_of(folder: Folder) -> Target:
+    """Where the folder's service is: at its socket, or elsewhere, as `REMIT_URL` says (and `REMIT_CA`)."""
+    url = os.environ.get(URL, "")
+    return Endpoint(url=url, ca=_file(CA)) if url.startswith("https://") else url or folder.socket
+
+
+def certified_for(folder: Folder, spiffe_id: str) -> tuple[Endpoint, CertifiedHolder] | None:
+    """The way to the folder's service by a certificate (`REMIT_CERTIFICATE`, `REMIT_KEY`); None where it is none.
+
+    It is for the identity that the certificate names, and for one that has no key here: the service knows to whom it
+    maps a certificate of another trust domain.
+    """
+    url, certificate, key = os.environ.get(URL, ""), _file(CERTIFICATE), _file(KEY)
+    if not url.startswith("https://") or (certificate is None and key is None):
+        return None
+    endpoint = Endpoint(url=url, ca=_file(CA), certificate=certificate, key=key)
+    if ClientTls(endpoint).id != spiffe_id and folder.key_file(spiffe_id.split("/", 3)[3]).exists():
+        return None
+    return endpoint, CertifiedHolder(spiffe_id)
+
+
+def _file(variable: str) -> Path | None:
+    named = os.environ.get(variable, "")
+    return Path(named) if named else None
 
 
 def holder_of(folder: Folder, spiffe_id: str) -> Holder:
@@ -62,8 +89,12 @@ def tokens_for(
 async def workload_svid(folder: Folder, workload: str, key: ECKey) -> str:
     """An SVID of `workload` (SPIFFE ID) for the key of one task.
 
-    The workload's registered key, in this folder, vouches for it; or a token from elsewhere is exchanged for it.
+    The workload's certificate or registered key, in this folder, vouches for it; or a token from elsewhere is exchanged
+    for it.
     """
+    if (certified := certified_for(folder, workload)) is not None:
+        async with await Client.connect(*certified) as connected:
+            return (await connected.svid(bind=thumbprint(key))).svid
     settings = read_settings(folder.root)
     tokens = tokens_for(folder, settings, workload)
     if tokens is None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from remit.app.credentials import URL, holder_of, service_of, tokens_for
+from remit.app.credentials import URL, certified_for, holder_of, service_of, tokens_for
 from remit.app.folder import Folder
 from remit.app.identities import spiffe_id
 from remit.core.errors import Conflict, Unavailable
@@ -119,11 +119,14 @@ def _start(folder: Folder) -> subprocess.Popen[bytes]:
 async def connect_as(folder: Folder, path: str, *, token_file: str = "") -> Client:
     """A client of the folder's service, as one of its identities (`person/alice`, `pep/gateway`).
 
-    By its key in `.remit/keys`, or, where there is none, by a token from elsewhere: the one in `token_file`, or what
-    the environment gives.
+    By the certificate that the environment names, where it is this identity's; by its key in `.remit/keys`; or, where
+    there is none, by a token from elsewhere: the one in `token_file`, or what the environment gives.
     """
     settings = read_settings(folder.root)
     id_ = spiffe_id(settings.trust_domain, path)
+    certified = None if token_file else certified_for(folder, id_)
+    if certified is not None:
+        return await Client.connect(*certified, notifiers=Notifiers(settings.notifiers, folder.root))
     tokens = tokens_for(folder, settings, id_, token_file=token_file)
     return await Client.connect(
         service_of(folder),

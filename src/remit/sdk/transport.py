@@ -1,10 +1,12 @@
-"""One keep-alive HTTP session to the service, over its unix socket or loopback."""
+"""One keep-alive HTTP session to the service, over its unix socket, loopback or TLS."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import os
+import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -23,6 +25,7 @@ from remit.core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from remit.sdk.endpoint import ClientTls, Endpoint
 from remit.sdk.wire import Problem
 
 UNIX_ORIGIN: Final = "http://remit.local"
@@ -30,7 +33,10 @@ ANSWER_BYTES: Final = 16 * 1024 * 1024
 SECONDS: Final = 30.0  # for one request and its answer
 CONNECTIONS: Final = 64
 
+Target = Path | str | Endpoint
+
 _NEXT_STEP: Final = "start it with `remit up`"
+_TLS_NEXT_STEP: Final = "look at the certificates of both sides and at the authorities that each of them trusts"
 _ERRORS: Final[dict[int, type[RemitError]]] = {
     400: InvalidInput,
     401: Unauthenticated,
@@ -60,9 +66,10 @@ class ConnectionLost(Unavailable):
 class Transport:
     """Sends requests to one service. `origin` is what proofs must name."""
 
-    def __init__(self, session: aiohttp.ClientSession, origin: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, origin: str, tls: ClientTls | None = None) -> None:
         self.origin = origin
         self.session = session
+        self.tls = tls
         self._urls: dict[str, URL] = {}
 
     async def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Reply:
@@ -71,12 +78,20 @@ class Transport:
             headers["Content-Type"] = "application/json"
         try:
             async with self.session.request(
-                method, self._url(path), data=body, headers=headers, allow_redirects=False
+                method,
+                self._url(path),
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                ssl=self.ssl_for(headers),
             ) as response:
                 # SECURITY: whatever answers there, it is read within bounds.
                 if response.content_length is None or response.content_length > ANSWER_BYTES:
                     raise Unavailable("answer_invalid", "the service's answer has no length, or is too large")
                 return Reply(response.status, await response.read())
+        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+            words = _tls_words(error)
+            raise Unavailable("tls_refused", f"there is no TLS connection: {words}", _TLS_NEXT_STEP) from None
         except aiohttp.ClientConnectorError as error:
             raise Unavailable(
                 "service_unreachable", f"no service answers: {os.strerror(error.errno or 0)}", _NEXT_STEP
@@ -84,11 +99,18 @@ class Transport:
         except TimeoutError:
             raise Unavailable("service_timeout", f"the service did not answer within {SECONDS:.0f} seconds") from None
         except (aiohttp.ClientError, ConnectionError) as error:
+            if isinstance(error.__cause__, ssl.SSLError):
+                words = _tls_words(error.__cause__)
+                raise Unavailable("tls_refused", f"the service ended TLS: {words}", _TLS_NEXT_STEP) from None
             raise ConnectionLost(
                 "connection_lost", f"the connection to the service ended: {type(error).__name__}", _NEXT_STEP
             ) from None
         except RuntimeError:
             raise Unavailable("client_closed", "the client is closed") from None
+
+    def ssl_for(self, headers: Mapping[str, str]) -> ssl.SSLContext | bool:
+        """What aiohttp needs to know of TLS for a request with these headers."""
+        return True if self.tls is None else self.tls.context_for(headers)
 
     def _url(self, path: str) -> URL:
         url = self._urls.get(path)
@@ -104,13 +126,17 @@ class Transport:
         await asyncio.sleep(0)
 
 
-def open_transport(target: Path | str) -> Transport:
-    """A transport to the unix socket at a `Path`, or to the loopback URL in a string. Needs a running loop."""
+def open_transport(target: Target) -> Transport:
+    """A transport to the unix socket at a `Path`, to a URL, or to an `Endpoint`. Needs a running loop.
+
+    Raises `DocumentError` for files of an endpoint that can't be used.
+    """
+    tls = ClientTls(target) if isinstance(target, Endpoint) else None
     if isinstance(target, Path):
         connector: aiohttp.BaseConnector = aiohttp.UnixConnector(path=str(target), limit=CONNECTIONS)
         origin = UNIX_ORIGIN
     else:
-        origin = _origin(target)
+        origin = _origin(target.url if isinstance(target, Endpoint) else target)
         connector = aiohttp.TCPConnector(limit=CONNECTIONS, use_dns_cache=False)
     session = aiohttp.ClientSession(
         connector=connector,
@@ -120,7 +146,7 @@ def open_transport(target: Path | str) -> Transport:
         auto_decompress=False,
         trust_env=False,  # SECURITY: no proxy from the environment ever sees a token
     )
-    return Transport(session, origin)
+    return Transport(session, origin, tls)
 
 
 def error_of(reply: Reply) -> RemitError:
@@ -143,6 +169,13 @@ def _origin(url: str) -> str:
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise InvalidInput("url_not_loopback", f"`{url}` is http and not on this machine", "use https")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _tls_words(error: BaseException) -> str:
+    """Why, as OpenSSL says it: the alert that came, or what is wrong with the other side's certificate."""
+    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    words = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or type(inner).__name__
+    return str(words).replace("_", " ").lower()
 
 
 def _is_loopback(host: str) -> bool:
