@@ -50,13 +50,16 @@ add`.
 _ENVIRONMENT: Final = """\
 ## Environment
 
-Settings have no names in the environment: what decides stands in files that can be reviewed. Two variables say what a
-command is about.
+Settings have no names in the environment: what decides stands in files that can be reviewed. These variables say what
+a command is about, and how it reaches a service that is not this folder's own.
 
 | variable | what |
 |---|---|
 | `REMIT_PROJECT` | the project folder; `--project` overrides it. `remit run` sets it for the agent |
 | `REMIT_TASK` | the file of a task grant, for gateways, `remit exec` and the SDK. `remit run` sets it |
+| `REMIT_URL` | the service, on another machine or in another container, as `https://remit.example.org`; `--url` overrides it |
+| `REMIT_CA` | a PEM file with the authorities of that service's certificate, where the system does not know them; `--ca` |
+| `REMIT_CERTIFICATE`, `REMIT_KEY` | PEM files: the X.509-SVID with which you connect there, and its key; `--certificate`, `--key` |
 """
 
 _KINDS: Final = {

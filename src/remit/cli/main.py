@@ -76,13 +76,20 @@ class Commands(click.Group):
     envvar="REMIT_PROJECT",
     help="The project folder; by default the one at or above this folder.",
 )
+@click.option("--url", default="", envvar="REMIT_URL", help="The service, where it is not this folder's own.")
+@click.option("--ca", default="", envvar="REMIT_CA", metavar="FILE", help="PEM: the authorities of its certificate.")
+@click.option("--certificate", default="", envvar="REMIT_CERTIFICATE", metavar="FILE", help="PEM: your X.509-SVID.")
+@click.option("--key", default="", envvar="REMIT_KEY", metavar="FILE", help="PEM: its key, mode 0600.")
 @click.pass_context
-def cli(context: click.Context, project: Path | None) -> None:
+def cli(context: click.Context, project: Path | None, url: str, ca: str, certificate: str, key: str) -> None:
     """Decide, at the moment an action is about to happen, whether it lies within the actor's remit.
 
     A first minute: `remit init`, then `remit up` in one terminal and `remit run` in another.
     """
     context.obj = project
+    # For this command, and for the gateways of an agent that it starts.
+    given = {"REMIT_URL": url, "REMIT_CA": ca, "REMIT_CERTIFICATE": certificate, "REMIT_KEY": key}
+    os.environ.update({name: value for name, value in given.items() if value})
 
 
 def main() -> None:

@@ -44,8 +44,7 @@ def serve(folder: Folder, *, while_attached: bool, plain: bool) -> None:
     following: list[asyncio.Task[None]] = []
 
     def ready(installation: Installation, _: Listener) -> None:
-        listen = installation.settings.service.listen
-        where = [str(folder.socket), *([f"http://{listen}"] if listen else [])]
+        where = [str(folder.socket), *installation.settings.service.reached_at]
         show_start(console, where, installation.settings, installation.configuration)
         if not plain:
             following.append(asyncio.get_running_loop().create_task(follow(console, lambda: reader_of(folder))))
