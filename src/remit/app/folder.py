@@ -25,8 +25,13 @@ class Folder:
 
     @property
     def database(self) -> Path:
-        """The records."""
+        """The records, unless they stand in PostgreSQL."""
         return self.state / "remit.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one process that has the folder."""
+        return self.database.with_suffix(".lock")
 
     @property
     def socket(self) -> Path:
@@ -35,7 +40,7 @@ class Folder:
 
     @property
     def trust(self) -> Path:
-        """The trust domain's signing keys."""
+        """The trust domain's signing keys, unless `[identity] trust` names another folder."""
         return self.state / "trust"
 
     @property

@@ -32,8 +32,10 @@ from remit.core.tasks import RiskSignal, TaskRequest
 from remit.decide import entries
 from remit.decide.sequence import Step
 from remit.decide.world import Life, World
+from remit.identity.keyring import KeyRing
 from remit.identity.keys import generate_key, private_jwk, thumbprint
 from remit.sdk.grant import TaskGrant
+from remit.storage.sqlite import SqliteStore
 from remit.storage.sqlite_reader import SqliteReader
 
 _CANDIDATES: Final = 8  # starters that are tried
@@ -63,14 +65,16 @@ async def suppose(
         raise NotFound("intent_unknown", f"there is no intent `{choice.intent[:64]}`", f"known: {known}")
     with tempfile.TemporaryDirectory(prefix="remit-decide-") as temporary:
         copy = Folder(Path(temporary))
-        keyring = make_state(copy, clock())
+        make_state(copy)
+        keyring = KeyRing.create(copy.trust, clock())
         lives = _lives(folder)
         registered = tuple(_registrations(settings, copy, lives))
         starters = [choice.starter] if choice.starter else _starters(settings, intent, registered)[:_CANDIDATES]
         workload = _workload(settings, choice.workload)
         needed = {spiffe_id(settings.trust_domain, path) for path in (workload, point, *starters)}
         registered = tuple(_held(each, copy) if each.id in needed else each for each in registered)
-        installation = await compose(copy, settings, configuration, keyring, registered, clock)
+        store = await SqliteStore.open(copy.database, settings.trust_domain, clock)
+        installation = await compose(copy, settings, configuration, keyring, registered, clock, store)
         try:
             await _repeat_risks(installation, lives)
             starter, grant = await _start(installation, starters, workload, choice)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+import msgspec
+
 from remit.app.folder import Folder
-from remit.app.identities import declared
+from remit.app.identities import declared, without_key
 from remit.app.project import load_project
+from remit.app.records import has_records, open_store
+from remit.app.trust import open_keyring, rotate_when_due
 from remit.core.clock import Clock, system_clock
-from remit.core.errors import DocumentError
 from remit.core.identities import Registration
 from remit.core.settings import Settings
 from remit.decide.configuration import Configuration
@@ -16,10 +21,10 @@ from remit.decide.governor import Governor
 from remit.identity.authenticator import Authenticator
 from remit.identity.authority import Authority
 from remit.identity.keyring import KeyRing
-from remit.storage.sqlite import SqliteStore
+from remit.storage.lock import FolderLock
+from remit.storage.port import Store
 
 UNIX_ORIGIN = "http://remit.local"
-DAY_MS = 24 * 3600 * 1000
 
 
 @dataclass(slots=True)
@@ -29,19 +34,20 @@ class Installation:
     folder: Folder
     settings: Settings
     configuration: Configuration
-    store: SqliteStore
+    store: Store
     keyring: KeyRing
     authority: Authority
     authenticator: Authenticator
     governor: Governor
     clock: Clock
+    held: AsyncExitStack  # what is let go at the end, the store first
 
     async def close(self) -> None:
         """Records what is due, commits, stops the sequencer and releases the folder."""
         try:
             await self.governor.stop()
         finally:
-            await self.store.close()
+            await self.held.aclose()
 
     def refresh_keys(self) -> None:
         """Reads signing keys that another process changed, and replaces the one that signs when it is old enough.
@@ -50,10 +56,7 @@ class Installation:
         """
         now = self.clock()
         changed = self.keyring.refresh()
-        if now - self.keyring.signs_since(now) >= self.settings.identity.rotate_days * DAY_MS:
-            self.keyring.rotate(now)
-            changed = True
-        if changed:
+        if rotate_when_due(self.keyring, self.settings, now) or changed:
             self.authenticator.trust(self.settings.trust_domain, self.keyring.bundle())
 
 
@@ -62,26 +65,39 @@ def audience_of(trust_domain: str) -> str:
     return f"spiffe://{trust_domain}/remit"
 
 
-def make_state(folder: Folder, now: int) -> KeyRing:
-    """Makes `.remit/` with its keys, mode 0700 and 0600, or reads it; records without keys are refused."""
-    for path in (folder.state, folder.trust, folder.keys, folder.run):
+def make_state(folder: Folder) -> None:
+    """Makes `.remit/` with its folders, mode 0700, where they are missing."""
+    for path in (folder.state, folder.keys, folder.run):
         path.mkdir(mode=0o700, exist_ok=True)
-    if any(folder.trust.iterdir()):
-        return KeyRing.load(folder.trust)
-    if folder.database.exists():
-        raise DocumentError(
-            "the records are here but the trust domain's keys are not",
-            path=folder.trust,
-            next_step="restore `.remit/trust` from the backup that goes with `.remit/remit.db`",
-        )
-    return KeyRing.create(folder.trust, now)
 
 
-async def open_installation(folder: Folder, clock: Clock = system_clock) -> Installation:
-    """Opens a folder exclusively; `Conflict("folder_in_use")` when a service has it."""
+async def open_installation(
+    folder: Folder, clock: Clock = system_clock, *, listen: str | None = None
+) -> Installation:
+    """Opens a folder exclusively; `Conflict("folder_in_use")` when a service has it.
+
+    `listen` is in place of what `remit.toml` says: processes that share one file listen at addresses of their own.
+    """
     settings, configuration = load_project(folder)
-    keyring = make_state(folder, clock())
-    return await compose(folder, settings, configuration, keyring, declared(settings, folder), clock)
+    if listen is not None:
+        service = msgspec.structs.replace(settings.service, listen=listen)
+        settings = msgspec.structs.replace(settings, service=service)
+    make_state(folder)
+    recorded = await asyncio.to_thread(has_records, folder)
+    keyring = open_keyring(folder, settings, clock(), has_records=recorded)
+    if not settings.storage.url:
+        store = await open_store(folder, settings, clock)
+        return await compose(folder, settings, configuration, keyring, declared(settings, folder), clock, store)
+    async with AsyncExitStack() as stack:
+        # SECURITY: two processes in one folder would share its socket and its grants.
+        stack.callback(FolderLock(folder.lock).release)
+        store = await open_store(folder, settings, clock)
+        stack.push_async_callback(store.close)
+        registrations = declared(settings, folder, store.world.glance)
+        made = without_key(settings)
+        opened = await compose(folder, settings, configuration, keyring, registrations, clock, store, made=made)
+        opened.held = stack.pop_all()
+    return opened
 
 
 async def compose(
@@ -91,13 +107,20 @@ async def compose(
     keyring: KeyRing,
     registrations: tuple[Registration, ...],
     clock: Clock,
+    store: Store,
+    *,
+    made: frozenset[str] = frozenset(),
 ) -> Installation:
-    """Opens the records of `folder` under a configuration, with these identities registered."""
-    store = await SqliteStore.open(folder.database, settings.trust_domain, clock)
+    """An installation on an open store, with these identities registered; it closes the store, also when it fails.
+
+    `made` are those whose key is only registered where they have none yet.
+    """
+    held = AsyncExitStack()
+    held.push_async_callback(store.close)
     try:
         governor = Governor(configuration, store, store.world)
         await governor.announce()
-        await governor.bootstrap(registrations, "remit.toml")
+        await governor.bootstrap(registrations, "remit.toml", made)
         audience = audience_of(settings.trust_domain)
         authenticator = Authenticator(
             settings.trust_domain,
@@ -108,11 +131,11 @@ async def compose(
         )
         governor.start()
     except BaseException:
-        await store.close()
+        await held.aclose()
         raise
     authority = Authority(settings.trust_domain, keyring)
     installation = Installation(
-        folder, settings, configuration, store, keyring, authority, authenticator, governor, clock
+        folder, settings, configuration, store, keyring, authority, authenticator, governor, clock, held
     )
     installation.refresh_keys()
     return installation

@@ -12,6 +12,8 @@ from pathlib import Path
 from remit.app.folder import Folder
 from remit.app.identities import declared
 from remit.app.installation import make_state
+from remit.app.records import has_records
+from remit.app.trust import open_keyring
 from remit.core.clock import system_clock
 from remit.core.errors import Conflict
 from remit.core.settings import FILE, read_settings
@@ -33,8 +35,10 @@ def make_project(root: Path, *, trust_domain: str = "", operator: str = "") -> l
     written: list[Path] = []
     _copy(resources.files("remit.app") / "template", root, values, written)
     folder = Folder(root.resolve())
-    make_state(folder, system_clock())
-    declared(read_settings(root), folder)
+    settings = read_settings(root)
+    make_state(folder)
+    open_keyring(folder, settings, system_clock(), has_records=has_records(folder))
+    declared(settings, folder)
     return written
 
 

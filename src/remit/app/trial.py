@@ -31,9 +31,11 @@ from remit.core.identities import Registration
 from remit.core.settings import Settings
 from remit.core.tasks import RiskSignal, StartedTask, TaskRequest
 from remit.decide.configuration import Configuration
+from remit.identity.keyring import KeyRing
 from remit.identity.keys import load_key, private_jwk
 from remit.sdk.grant import TaskGrant
 from remit.sdk.obligations import fields_of, select
+from remit.storage.sqlite import SqliteStore
 from remit.storage.sqlite_reader import SqliteReader
 
 ABSENT: Final = "(absent)"
@@ -101,7 +103,7 @@ class Trial:
         self._settings = settings
         self._configuration = configuration
         keys = Folder(root)
-        make_state(keys, 0)
+        make_state(keys)
         self._keys = keys.keys
         self._registrations = tuple(_held(each, keys) for each in declared(settings, keys))
         self._count = 0
@@ -122,9 +124,11 @@ class Trial:
         self._count += 1
         with self._folder(self._count) as folder:
             clock = Clock(case.at)
-            keyring = make_state(folder, clock())
+            make_state(folder)
+            keyring = KeyRing.create(folder.trust, clock())
+            store = await SqliteStore.open(folder.database, self._settings.trust_domain, clock)
             installation = await compose(
-                folder, self._settings, self._configuration, keyring, self._registrations, clock
+                folder, self._settings, self._configuration, keyring, self._registrations, clock, store
             )
             try:
                 return await Play(installation, case, clock).run()

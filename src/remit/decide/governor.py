@@ -149,6 +149,8 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
             for wanted in registrations:
                 existing = world.registration(wanted.id)
                 if existing is not None and wanted.id in made:
+                    wanted = msgspec.structs.replace(wanted, key=existing.key)
+                if existing is not None and wanted.id in made:
                     wanted = msgspec.structs.replace(wanted, key=existing.key or wanted.key)
                 if existing is None or (existing.state != "retired" and _differs(existing, wanted)):
                     changed.append(_merged(existing, wanted))

@@ -97,6 +97,10 @@ class KeyRing:
         """Since when (ms) the key that signs at `now` has been signing; 0 when none does."""
         return max((starts for starts, _ in self._keys if starts <= now), default=0)
 
+    def signs_next(self, now: int) -> SigningKey | None:
+        """The key that was added with a delay and does not sign yet."""
+        return next((signing for starts, signing in self._keys if starts > now), None)
+
     def bundle(self) -> dict[str, Any]:
         """The public keys as a SPIFFE bundle (Trust Domain and Bundle, section 4), those that do not sign yet too."""
         keys = [{**public_jwk(signing.key), "kid": signing.kid, "use": "jwt-svid"} for _, signing in self._keys]

@@ -5,9 +5,8 @@ cursor of the server, in one read-only snapshot that lasts as long as an iterato
 
 **Order.** A record's place (`seq`) is drawn after its transaction has locked its streams, so that places grow along
 every stream, and along what was answered before something else was asked. Transactions that overlap may commit in
-another order than they drew places. `PostgresTail` knows when no place below some number can come up any more: a
-transaction draws places only after it has a number itself, so once every transaction that had a number when the
-sequence stood at L has ended, all places up to L are known or will never be used.
+another order than they drew places. `PostgresTail` knows up to which place nothing can come up any more: transactions
+draw places only once they have a number of their own, and those that have one and have not ended can be listed.
 """
 
 from __future__ import annotations
@@ -30,7 +29,11 @@ CONNECT_SECONDS: Final = 10.0
 PAGE: Final = 256  # rows that are fetched at once; a record is at most 64 KiB
 LATE: Final = 10_000  # places behind the last one that are looked for in records that become visible late
 
-_DRAWN: Final = "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('records', 'seq')), 0)"
+_DRAWN: Final = (
+    "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('records', 'seq')), 0), pg_is_in_recovery()"
+)
+# Each transaction that has a number holds this lock until it has ended.
+_RUNNING: Final = "SELECT transactionid::text FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock'"
 _MISSING: Final = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 _FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError)
 
@@ -121,7 +124,7 @@ class PostgresReader:
 
     def count(self) -> int:
         """How many records there are."""
-        row = self._row("SELECT count(*) FROM records")
+        row = self._row("SELECT coalesce(sum(n), 0) FROM streams")  # a stream's numbers have no gap
         return int(row[0]) if row else 0
 
     def damage(self) -> list[str]:
@@ -207,40 +210,39 @@ class PostgresTail:
     def __init__(self, reader: PostgresReader, kinds: tuple[str, ...]) -> None:
         self._reader = reader
         self._kinds = list(kinds)
-        self._drawn, self._ending = 0, 0  # the last place drawn, and the first transaction that had no number then
-        self._settled = 0  # no other record can come up at this place or below
-        self._seen: set[int] = set()  # above it
-        found = reader._wait(self._look("SELECT seq FROM records WHERE seq > $1 AND kind = ANY($2::text[])", LATE))
-        self._seen = {row[0] for row in found}
+        self._settled = 0  # no record can come up any more at this place or below
+        self._drawn = 0  # the last place that was drawn at some moment,
+        self._running: frozenset[str] = frozenset()  # and the transactions that ran then and have not ended
+        self._seen: set[int] = set()  # places above `_settled`
+        self._seen = {row[0] for row in reader._wait(self._look("SELECT seq", begin=True))}
 
     def fresh(self) -> list[Stored]:
         """The records that could not be seen yet when this was last asked."""
-        sql = (
-            "SELECT seq, stream, n, bytes FROM records "
-            "WHERE seq > $1 AND kind = ANY($2::text[]) AND seq <> ALL($3::bigint[]) ORDER BY seq"
-        )
-        before = self._settled
-        found = [Stored(*row) for row in self._reader._wait(self._look(sql, 0, sorted(self._seen)))]
+        found = [Stored(*row) for row in self._reader._wait(self._look("SELECT seq, stream, n, bytes"))]
         self._seen.update(stored.seq for stored in found)
-        if self._settled > before:
-            self._seen = {seq for seq in self._seen if seq > self._settled}
+        self._seen = {seq for seq in self._seen if seq > self._settled}
         return found
 
-    async def _look(self, sql: str, late: int, *values: Any) -> list[Any]:
-        """Rows of a new snapshot, and what is settled since the last one."""
+    async def _look(self, what: str, *, begin: bool = False) -> list[asyncpg.Record]:
+        """The rows above what is settled that were not seen; then more is settled.
+
+        In this order: how many places were drawn; who is writing; what can be seen. Who drew one of these places and is
+        not writing any more has ended, so that its records can be seen, or never will be.
+        """
         db = await self._reader._connected()
-        drawn = await db.fetchval(_DRAWN)
-        async with db.transaction(isolation="repeatable_read", readonly=True):
-            snapshot = str(await db.fetchval("SELECT pg_current_snapshot()::text")).split(":")
-            first, next_ = int(snapshot[0]), int(snapshot[1])  # the oldest under way, and the next to come
-            if late:
-                self._settled = max(0, drawn - late)
-            found = await db.fetch(sql, self._settled, self._kinds, *values)
-        if first >= self._ending:
-            # Every transaction that had a number when the sequence stood at `_drawn` has ended, and is in `found`.
-            self._settled = max(self._settled, self._drawn)
-            self._drawn, self._ending = drawn, next_
-        return list(found)
+        drawn, standby = (await db.fetch(_DRAWN))[0]
+        if begin:
+            self._settled = max(0, drawn - LATE)
+        running = frozenset(str(row[0]) for row in await db.fetch(_RUNNING))
+        sql = f"{what} FROM records WHERE seq > $1 AND kind = ANY($2::text[]) AND seq <> ALL($3::bigint[]) ORDER BY seq"
+        found = await db.fetch(sql, self._settled, self._kinds, list(self._seen))
+        if standby:
+            self._settled = max(self._settled, drawn - LATE)  # who is writing is known to the primary alone
+        elif not running:
+            self._settled, self._drawn, self._running = drawn, drawn, running
+        elif self._running.isdisjoint(running):
+            self._settled, self._drawn, self._running = max(self._settled, self._drawn), drawn, running
+        return found
 
 
 async def _close(db: asyncpg.Connection[asyncpg.Record]) -> None:
