@@ -43,9 +43,7 @@ class Sweep:
         unread = []
         for what, id_ in self._due:
             try:
-                found.extend(
-                    _unknown(world, id_, self._service) if what == "permit" else _expired(world, id_, self._service)
-                )
+                found.extend(_KINDS[what](world, id_, self._service, now))
             except Unreadable:
                 raise
             except Exception:
@@ -64,13 +62,24 @@ class Sweep:
     def _streams(self, world: World) -> list[str]:
         streams = {counted.stream for counted in self._counted}
         for what, id_ in self._due or ():
-            root = id_ if what == "task" else world.open_permits.get(id_)
+            root = world.open_permits.get(id_) if what == "permit" else id_
             if root:
                 streams.add(session_stream(root))
         return sorted(streams)
 
 
-def _unknown(world: World, decision: str, service: str) -> list[Entry]:
+def _session(world: World, root: str, service: str, now: int) -> list[Entry]:
+    """All that is due in a session, as far as one sweep goes."""
+    session = world.session(root)
+    if session is None:
+        return []
+    permits = [p.decision for p in session.permits.values() if p.state == PERMIT_OPEN and p.deadline <= now]
+    tasks = [task.id for task in session.tasks.values() if task.expires <= now]
+    found = [entry for decision in permits[:BATCH] for entry in _unknown(world, decision, service, now)]
+    return found + [entry for task in tasks for entry in _expired(world, task, service, now)]
+
+
+def _unknown(world: World, decision: str, service: str, now: int) -> list[Entry]:
     root = world.open_permits.get(decision)
     session = world.session(root) if root else None
     permit = session.permits.get(decision) if session else None
@@ -90,9 +99,12 @@ def _unknown(world: World, decision: str, service: str) -> list[Entry]:
     return [Entry(session_stream(session.root), "outcome", body)]
 
 
-def _expired(world: World, task_id: str, service: str) -> list[Entry]:
+def _expired(world: World, task_id: str, service: str, now: int) -> list[Entry]:
     session = world.session(task_id)
     task = session.tasks.get(task_id) if session else None
     if task is None or task.state not in ("open", "suspended"):
         return []
     return [entries.task_change(task.id, task.root, "expired", service, "its time is over")]
+
+
+_KINDS: Final = {"permit": _unknown, "task": _expired, "session": _session}

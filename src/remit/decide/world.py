@@ -51,7 +51,7 @@ def identity_stream(spiffe_id: str) -> str:
 class Access(Protocol):
     """Is told which streams a work uses, where other processes append to them too.
 
-    Both raise `Unreadable` when a stream is not locked or not up to date: then the work is run again once it is.
+    All but `postpone` raise `Unreadable` when something is not at hand: then the work is run again once it is.
     """
 
     def read(self, stream: str) -> None:
@@ -60,6 +60,18 @@ class Access(Protocol):
 
     def append(self, streams: Iterable[str]) -> None:
         """The work is about to use these streams, and may append to them."""
+        ...
+
+    def count(self) -> None:
+        """The work is about to count what is no entry, so that it must not be run again afterwards."""
+        ...
+
+    def due(self, most: int) -> list[str]:
+        """At most `most` roots of sessions in which something may be due; no other process is given them for now."""
+        ...
+
+    def postpone(self, roots: Iterable[str]) -> None:
+        """These were not done; they will be given again."""
         ...
 
 
@@ -149,7 +161,7 @@ class World:
         self.open_permits: dict[str, str] = {}  # without an outcome: decision -> root
         self.unknown_permits: dict[str, str] = {}  # likewise, of sessions in memory
         self._settled: OrderedDict[str, str] = OrderedDict()
-        self.denials = Denials()
+        self._denials = Denials()
         self.lessons = Lessons()
         self.refusals = Refusals()
 
@@ -166,6 +178,13 @@ class World:
         if self._access is not None:
             self._access.read(ADMINISTRATION)
         return self._modes
+
+    @property
+    def denials(self) -> Denials:
+        """The denials that identical ones are folded into."""
+        if self._access is not None:
+            self._access.count()
+        return self._denials
 
     def life(self, spiffe_id: str) -> Life | None:
         """The life of a registered identity, or None."""
@@ -207,11 +226,17 @@ class World:
 
     def locate(self, decision_id: str) -> str | None:
         """The root of the session in which a decision was recorded, or None."""
+        if root := self.remembered(decision_id):
+            return root
+        stream = self._find(decision_id)
+        return stream.removeprefix("session/") if stream and stream.startswith("session/") else None
+
+    def remembered(self, decision_id: str) -> str | None:
+        """The same without asking storage: only if its permit is in memory or was of late."""
         for known in (self.open_permits, self.unknown_permits, self._settled):
             if root := known.get(decision_id):
                 return root
-        stream = self._find(decision_id)
-        return stream.removeprefix("session/") if stream and stream.startswith("session/") else None
+        return None
 
     def apply(self, stream: str, kind: str, body: dict[str, Any], at: int) -> None:
         """Takes one new record into the state of its stream."""
@@ -230,7 +255,7 @@ class World:
             self._modes = body
         self._latest = max(self._latest, at)
         if kind == "decision" and body["effect"] == "deny":
-            self.denials.note(stream, body, at)
+            self._denials.note(stream, body, at)
 
     def forget(self, streams: Iterable[str]) -> None:
         """Puts the state of these streams back to what their records say, after a failed commit.
@@ -238,7 +263,14 @@ class World:
         Raises what reading raises; then it must be called again, with the same streams, before anything is decided.
         """
         streams = tuple(streams)
-        self.denials.forget(streams)
+        self.drop(streams)
+        for stream in streams:
+            self.load(stream)
+
+    def drop(self, streams: Iterable[str]) -> None:
+        """Forgets these streams: nothing is known of them until they are loaded."""
+        streams = tuple(streams)
+        self._denials.forget(streams)
         self.lessons.forget(streams)
         roots = {stream.removeprefix("session/") for stream in streams if stream.startswith("session/")}
         for permits in (self.open_permits, self.unknown_permits, self._settled):
@@ -247,7 +279,10 @@ class World:
         for root in roots:
             self._drop(root)
         for stream in streams:
-            self.load(stream)
+            if stream.startswith("identity/"):
+                self._lives.pop(stream[len("identity/") :], None)
+            elif stream == ADMINISTRATION:
+                self._configuration, self._modes = {}, {}
 
     def load(self, stream: str) -> None:
         """Replays one stream's records into the state, in place of what was known of it."""
@@ -268,13 +303,31 @@ class World:
         for kind, body, at in self._replay(stream):
             self.apply(stream, kind, body, at)
 
-    def trim(self) -> None:
-        """Forgets the sessions used longest ago while there are too many permits; only when all is durable."""
-        while self._permits > PERMITS_IN_MEMORY and len(self._sessions) > 1:
-            self._forget_oldest()
+    def trim(self) -> list[str]:
+        """Forgets the sessions used longest ago while there are too many; their streams. Only when all is durable."""
+        gone = []
+        while len(self._sessions) > SESSIONS_IN_MEMORY or (
+            self._permits > PERMITS_IN_MEMORY and len(self._sessions) > 1
+        ):
+            gone.append(session_stream(self._forget_oldest()))
+        return gone
+
+    def next_due(self, root: str) -> int | None:
+        """When (ms) time alone may next change a session in memory; None: never."""
+        session = self._sessions.get(root)
+        if session is None or not session.is_pending():
+            return None
+        permits = (permit.deadline for permit in session.permits.values() if permit.state == PERMIT_OPEN)
+        tasks = (task.expires for task in session.tasks.values() if task.state in ("open", "suspended"))
+        return min((*permits, *tasks))
 
     def due(self, now: int, most: int) -> list[tuple[str, str]]:
-        """At most `most` of what is due by `now`, no longer scheduled then: ("permit" | "task", id)."""
+        """At most `most` of what is due by `now`, no longer scheduled then: ("permit" | "task", id).
+
+        Where other processes append too: ("session", root) for sessions in which something may be due.
+        """
+        if self._access is not None:
+            return [("session", root) for root in self._access.due(most)]
         found: dict[tuple[str, str], None] = {}  # what was replayed twice is scheduled twice
         for _ in range(most + SKIPPED):
             if not self._due or self._due[0][0] > now or len(found) >= most:
@@ -286,6 +339,9 @@ class World:
 
     def postpone(self, due: Iterable[tuple[str, str]], until: int) -> None:
         """Schedules again what could not be done."""
+        if self._access is not None:
+            self._access.postpone(id_ for _, id_ in due)
+            return
         for what, id_ in due:
             heapq.heappush(self._due, (until, what, id_))
 
@@ -295,7 +351,7 @@ class World:
             session = session or Session(root)
             session.apply(kind, body, at)
             if kind == "decision" and body["effect"] == "deny" and at > self._latest - FOLDED_AGAIN_MS:
-                self.denials.note("session/" + root, body, at)
+                self._denials.note("session/" + root, body, at)
         if session is None:
             return None
         for permit in session.permits.values():
@@ -305,22 +361,25 @@ class World:
                 self.unknown_permits[permit.decision] = root
         for task in session.tasks.values():
             if task.state in ("open", "suspended"):
-                heapq.heappush(self._due, (task.expires, "task", task.id))
+                self._schedule(task.expires, "task", task.id)
         return self._keep(session)
 
     def _keep(self, session: Session) -> Session:
         self._drop(session.root)
         self._sessions[session.root] = session
         self._permits += len(session.permits)
-        if len(self._sessions) > SESSIONS_IN_MEMORY:
+        if self._access is None and len(self._sessions) > SESSIONS_IN_MEMORY:
             self._forget_oldest()
         return session
 
-    def _forget_oldest(self) -> None:
+    def _forget_oldest(self) -> str:
         root, session = next(iter(self._sessions.items()))
         self._drop(root)
         for decision in session.permits:
             self.unknown_permits.pop(decision, None)
+            if self._access is not None:
+                self.open_permits.pop(decision, None)
+        return root
 
     def _drop(self, root: str) -> None:
         session = self._sessions.pop(root, None)
@@ -328,8 +387,13 @@ class World:
             self._permits -= len(session.permits)
 
     def _expect(self, decision: str, root: str, deadline: int) -> None:
-        heapq.heappush(self._due, (deadline, "permit", decision))
+        self._schedule(deadline, "permit", decision)
         self.open_permits[decision] = root
+
+    def _schedule(self, at: int, what: str, id_: str) -> None:
+        """Where other processes append too, storage says what is due."""
+        if self._access is None:
+            heapq.heappush(self._due, (at, what, id_))
 
     def _follow(self, session: Session, kind: str, body: dict[str, Any]) -> None:
         """Keeps up with one new record: what is due, and which permits wait for an outcome."""
@@ -347,7 +411,7 @@ class World:
                 else:
                     self._settle(decision, session.root)
         elif kind == "task" and body["state"] == "open" and "expires" in body:
-            heapq.heappush(self._due, (body["expires"], "task", body["task"]))
+            self._schedule(body["expires"], "task", body["task"])
 
     def _settle(self, decision: str, root: str) -> None:
         self._settled[decision] = root
