@@ -25,13 +25,16 @@ async def run_service(
     folder: Folder,
     *,
     while_attached: bool = False,
+    listen: str | None = None,
     on_ready: Callable[[Installation, Listener], None] = lambda _installation, _listener: None,
 ) -> None:
     """Serves until SIGINT or SIGTERM; with `while_attached`, until nobody is attached any more.
 
+    `listen` is in place of what `remit.toml` says.
+
     Raises `Conflict("folder_in_use")` when another process has the folder, and `DocumentError` for its files.
     """
-    installation = await open_installation(folder)
+    installation = await open_installation(folder, listen=listen)
     tasks: list[asyncio.Task[None]] = []
     try:
         settings = installation.settings

@@ -23,22 +23,33 @@ from remit.server.listener import Listener
 
 @click.command()
 @options.project
+@click.option(
+    "--listen",
+    default=None,
+    metavar="ADDRESS:PORT",
+    help="Listen there and not where remit.toml says; processes that share it need a port each. '' for none.",
+)
 @click.option("--while-attached", is_flag=True, help="Stop when nothing started by `remit run` is attached any more.")
 @click.option("--plain", is_flag=True, help="No live table; log lines only.")
 @click.pass_context
 @reported
-def up(context: click.Context, project: Path | None, while_attached: bool, plain: bool) -> None:
+def up(context: click.Context, project: Path | None, listen: str | None, while_attached: bool, plain: bool) -> None:
     """Start the service: it decides, records, and shows what it decides.
 
     It listens on `.remit/remit.sock` (this user only) and on the address that `remit.toml` names. Stop it with Ctrl-C.
+
+    \b
+    Examples:
+      remit up
+      remit up --plain --listen 127.0.0.1:8182     one of several that share a PostgreSQL database
     """
     folder = options.folder_of(context, project)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    serve(folder, while_attached=while_attached, plain=plain or not sys.stdout.isatty())
+    serve(folder, listen, while_attached=while_attached, plain=plain or not sys.stdout.isatty())
 
 
-def serve(folder: Folder, *, while_attached: bool, plain: bool) -> None:
+def serve(folder: Folder, listen: str | None, *, while_attached: bool, plain: bool) -> None:
     """Runs the service until it is stopped."""
     console = Console(highlight=False)
     following: list[asyncio.Task[None]] = []
@@ -49,4 +60,4 @@ def serve(folder: Folder, *, while_attached: bool, plain: bool) -> None:
         if not plain:
             following.append(asyncio.get_running_loop().create_task(follow(console, lambda: reader_of(folder))))
 
-    uvloop.run(run_service(folder, while_attached=while_attached, on_ready=ready))
+    uvloop.run(run_service(folder, while_attached=while_attached, listen=listen, on_ready=ready))
