@@ -16,6 +16,8 @@ need git git
 need node nodejs
 need npm npm
 need sqlite3 sqlite3
+need curl curl
+need openssl openssl
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 # The tests start servers of their own; Debian keeps the binaries out of the search path.
 [ "$extras" != dev ] || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || need initdb postgresql
