@@ -59,9 +59,9 @@ class Story:
     def configure(self) -> None:
         self.append("administration", "configuration", {"config": CONFIG, **PARTS})
 
-    def identity(self, who: str, state: str = "active") -> None:
+    def identity(self, who: str, state: str = "active", **more: Any) -> None:
         registration = {"id": who, "kind": "agent", "roles": ["workload"], "owner": "", "key": "", "state": state}
-        self.append(f"identity/{who}", "identity", {"registration": registration, "by": STARTER, "reason": ""})
+        self.append(f"identity/{who}", "identity", {"registration": registration, "by": STARTER, "reason": ""} | more)
 
     def task(self, task: str = ROOT, state: str = "open", **more: Any) -> None:
         root = task.partition(".")[0]
@@ -188,9 +188,22 @@ def full() -> Story:
     body = {**story.body_of(denied), **outside, "id": "d_outside"}
     story.append(f"identity/{STARTER}", "decision", body)
     story.append(f"identity/{STARTER}", "denials", {"decision": "d_outside", "count": 1})
-    story.identity(OTHER, "quarantined")
+    day = NOON // 86_400_000
+    pay, steps = {"payments/pay": 1}, {"": {"payments/pay": 1}}
+    story.append(f"identity/{AGENT}", "practice", practice(day, tools=pay, steps=steps))
+    forgotten = {"id": AGENT, "everything": True, "tools": [], "destinations": [], "by": STARTER, "reason": "new owner"}
+    story.append(f"identity/{AGENT}", "forgotten", forgotten)
+    raised = {"id": OTHER, "signal": "denials", "value": 90, "source": "", "expires": story.now + 1000, "by": SERVICE}
+    story.append(f"identity/{OTHER}", "decision", {**body, "id": "d_other", "subject": OTHER})
+    story.append(f"identity/{OTHER}", "risk", raised | {"decision": "d_other"})
+    story.identity(OTHER, "quarantined", by=SERVICE, signal="denials")
     story.identity(OTHER, "retired")
     return story
+
+
+def practice(day: int, who: str = AGENT, **items: Any) -> dict[str, Any]:
+    """The body of a `practice` record."""
+    return {"id": who, "day": day, "tools": {}, "steps": {}, "destinations": {}} | items
 
 
 def lines_of(folder: Path, stream: str = SESSION) -> list[bytes]:

@@ -45,6 +45,16 @@ class Task(msgspec.Struct, frozen=True, rename="camel"):
     on_behalf_of: Any = ""
     params: dict[str, Any] = {}
     limits: tuple[Limit, ...] = ()
+    emergency: bool = False
+    by: str = ""
+    decision: str = ""
+
+
+class Adds(msgspec.Struct, frozen=True):
+    """What a permit adds to its session."""
+
+    untrusted: bool = False
+    destination: str = ""
 
 
 class Decision(msgspec.Struct, frozen=True, rename="camel"):
@@ -67,6 +77,7 @@ class Decision(msgspec.Struct, frozen=True, rename="camel"):
     server_effect: str = ""
     usage: dict[str, str] = {}
     context: dict[str, Any] = {}
+    adds: Adds = Adds()
 
 
 class Denials(msgspec.Struct, frozen=True):
@@ -107,6 +118,8 @@ class Identity(msgspec.Struct, frozen=True):
     """A registration or its change."""
 
     registration: Registration
+    by: str = ""
+    signal: str = ""
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -126,6 +139,33 @@ class Risk(msgspec.Struct, frozen=True):
     id: _Spiffe
     signal: _Id
     value: Annotated[int, msgspec.Meta(ge=0, le=100)]
+    expires: _Time = 0
+    by: str = ""
+    decision: str = ""
+
+
+_Trees = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+_Day = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+
+
+class Practice(msgspec.Struct, frozen=True):
+    """What a workload completed on one day: in how many task trees, by tool, step and destination."""
+
+    id: _Spiffe
+    day: _Day
+    tools: dict[str, _Trees]
+    steps: dict[str, dict[str, _Trees]]
+    destinations: dict[str, _Trees]
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """What a person had forgotten of a workload's habits."""
+
+    id: _Spiffe
+    everything: bool
+    tools: tuple[str, ...]
+    destinations: tuple[str, ...]
+    by: _Spiffe
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -149,6 +189,8 @@ BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "identity": Identity,
     "exchange": Exchange,
     "risk": Risk,
+    "practice": Practice,
+    "forgotten": Forgotten,
     "configuration": Configuration,
     "mode": Mode,
 }

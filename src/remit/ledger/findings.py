@@ -34,6 +34,8 @@ CHECKS: Final[dict[str, str]] = {
     "outcomes": "every outcome has its permit, and only its enforcement point is believed",
     "resolutions": "operators resolve unknown outcomes only, and once",
     "denials": "counted denials repeat one that is recorded",
+    "practice": "what a workload is said to have practised was completed",
+    "causes": "what the service did by itself names what it follows from",
 }
 
 

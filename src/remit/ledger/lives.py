@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from remit.ledger import bodies
 from remit.ledger.findings import Report
+from remit.ledger.practice import Practised
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class Lives:
 
     configurations: dict[str, int] = field(default_factory=dict)
     identities: dict[str, Life] = field(default_factory=dict)
+    practised: Practised = field(default_factory=Practised)
 
     def enter(self, owner: str, body: bodies.Identity, at: int, n: int, report: Report) -> None:
         """Takes an `identity` record of the stream of `owner`."""

@@ -14,7 +14,11 @@ from remit.core.errors import InvalidInput, RemitError, TooLarge
 
 VERSION: Final = 1
 KINDS: Final = frozenset(
-    {"task", "decision", "denials", "outcome", "resolution", "identity", "exchange", "risk", "configuration", "mode"}
+    {
+        *("task", "decision", "denials", "outcome", "resolution"),
+        *("identity", "exchange", "risk", "practice", "forgotten"),
+        *("configuration", "mode"),
+    }
 )
 ADMINISTRATION: Final = "administration"
 INTEGER_MAX: Final = 2**53 - 1  # RFC 8785, 3.2.2.3: what every JSON reader keeps exactly

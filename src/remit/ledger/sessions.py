@@ -15,6 +15,7 @@ from remit.ledger import bodies
 from remit.ledger.findings import Report
 from remit.ledger.limits import Bound, Spending, read_bounds
 from remit.ledger.lives import Lives
+from remit.ledger.practice import Item
 
 _FINAL: Final = frozenset({"completed", "cancelled", "expired"})
 _RELEASED_FOR_READS: Final = frozenset({"error", "unknown"})
@@ -31,6 +32,7 @@ class Task:
     chain: tuple[Task, ...]  # the tasks above it, nearest first
     self_started: bool
     bounds: tuple[Bound, ...]
+    emergency: bool = False
     state: str = "open"
 
 
@@ -45,6 +47,8 @@ class Permit:
     deadline: int
     reads: bool
     usage: dict[str, int]
+    items: tuple[Item, ...] = ()  # what its completion may teach
+    action: str = ""
     result: str = ""  # "" while open
     by_pep: bool = False
     resolved: bool = False
@@ -64,6 +68,9 @@ class Session:
     permits: dict[str, Permit] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
     keys: dict[str, str] = field(default_factory=dict)
+    last: dict[str, str] = field(default_factory=dict)  # by workload: the action that it completed last
+    practised: set[tuple[str, Item]] = field(default_factory=set)
+    untrusted: bool = False
     n: int = 0
     t: int = 0
     spending: Spending = field(init=False)
@@ -97,6 +104,10 @@ class Session:
         else:
             if body.state == "expired" and self.t < known.expires:
                 self.find("tasks", f"the task `{body.task}` expires {known.expires - self.t} ms before its time")
+            if body.state == "suspended" and body.by == f"spiffe://{self.report.td}/remit":
+                self.report.made("causes")
+                if body.decision not in self.denied:
+                    self.find("causes", f"the service suspends `{body.task}`, and no denial before it says why")
             known.state = body.state
 
     def _open(self, body: bodies.Task) -> None:
@@ -121,6 +132,7 @@ class Session:
             chain=above,
             self_started=parent.self_started if parent else body.starter == body.workload,
             bounds=read_bounds(body, self.find) + (() if parent is None else parent.bounds),
+            emergency=body.emergency,
         )
 
     def _child(self, body: bodies.Task, parent: Task | None) -> None:
@@ -149,6 +161,8 @@ class Session:
         task = self.tasks.get(body.task)
         if task is None:
             self.find("decisions", f"there is no task `{body.task}` in this session")
+        self.lives.practised.decided(body.id, body.subject, self.t, self.report)
+        self._novelty(body)
         if body.effect == "deny":
             self.denied.add(body.id)
             return
@@ -163,7 +177,32 @@ class Session:
             deadline=body.deadline,
             reads=body.server_effect == "read",
             usage=usage,
+            items=self._teaches(body, task),
+            action=body.action,
         )
+        self.untrusted = self.untrusted or body.adds.untrusted
+
+    def _novelty(self, body: bodies.Decision) -> None:
+        """Compares the novelty that a decision states with what was practised before it."""
+        facts = body.context.get("novelty")
+        if not isinstance(facts, dict):
+            return
+        self.report.made("practice")
+        destination = body.context.get("destination")
+        host = destination.get("host") if isinstance(destination, dict) else None
+        items: list[Item] = [("tool", "", body.action), ("step", self.last.get(body.subject, ""), body.action)]
+        items += [("destination", "", host)] if isinstance(host, str) and "destination" in facts else []
+        if refusal := self.lives.practised.unlearned(body.subject, self.t, facts, items):
+            self.find("practice", refusal)
+
+    def _teaches(self, body: bodies.Decision, task: Task | None) -> tuple[Item, ...]:
+        """What the completion of a permit may teach: nothing in emergencies, and where its root started itself."""
+        if task is None or task.emergency or task.self_started or body.would == "deny":
+            return ()
+        items: list[Item] = [("tool", "", body.action), ("step", self.last.get(body.subject, ""), body.action)]
+        if body.adds.destination and not self.untrusted:
+            items.append(("destination", "", body.adds.destination))
+        return tuple(items)
 
     def _permit(self, body: bodies.Decision, task: Task | None) -> None:
         self.report.made("permits")
@@ -226,7 +265,7 @@ class Session:
         if body.result == "unknown":
             self._unknown(body, permit)
         elif body.standing == "believed":
-            self._believed(body, permit)
+            self._believed(body, permit, late)
         else:
             permit.claimed = True
             if body.by == permit.pep != permit.subject:
@@ -244,7 +283,7 @@ class Session:
             )
         self._close(permit, "unknown")
 
-    def _believed(self, body: bodies.Outcome, permit: Permit) -> None:
+    def _believed(self, body: bodies.Outcome, permit: Permit, late: bool) -> None:
         # SECURITY: nobody but the enforcement point that asked is believed, and never the workload itself.
         if body.by != permit.pep or body.by == permit.subject:
             who = "the workload itself" if body.by == permit.subject else "not the enforcement point that asked"
@@ -255,7 +294,17 @@ class Session:
             self.find("outcomes", f"the outcome of `{body.decision}` was told by {by} before; it is {permit.result}")
             return
         permit.by_pep = True
+        if body.result == "response":
+            self._completed(permit, late)
         self._close(permit, body.result)
+
+    def _completed(self, permit: Permit, late: bool) -> None:
+        """What a believed response shows, unless the workload was stopped by then."""
+        items = [] if late else [item for item in permit.items if (permit.subject, item) not in self.practised]
+        self.practised.update((permit.subject, item) for item in items)
+        if not self.lives.refusal(permit.subject, self.t):
+            self.lives.practised.show(permit.subject, self.t, items)
+        self.last[permit.subject] = permit.action
 
     def resolution(self, body: bodies.Resolution) -> None:
         """Takes a `resolution` record."""

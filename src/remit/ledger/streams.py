@@ -12,13 +12,14 @@ from remit.ledger import bodies
 from remit.ledger.export import DIGEST, Export, StreamEntry
 from remit.ledger.findings import Report
 from remit.ledger.lives import Lives
+from remit.ledger.practice import Caused
 from remit.ledger.record import ADMINISTRATION, KINDS, VERSION, Record, check_stream, decode_record, is_canonical
 from remit.ledger.sessions import Session
 
 _DECIDING: Final = frozenset({"decision", "denials"})
 _ALLOWED: Final[dict[str, frozenset[str]]] = {
     ADMINISTRATION: frozenset({"configuration", "mode"}) | _DECIDING,
-    "identity": frozenset({"identity", "exchange", "risk"}) | _DECIDING,
+    "identity": frozenset({"identity", "exchange", "risk", "practice", "forgotten"}) | _DECIDING,
     "session": frozenset({"task", "outcome", "resolution"}) | _DECIDING,
 }
 
@@ -37,6 +38,8 @@ class Stream:
         self._time = 0
         self.space, _, self.owner = entry.name.partition("/")
         self._denied: set[str] = set()
+        self._signals: dict[str, bodies.Risk] = {}
+        self._service = f"spiffe://{self.td}/remit"
         self._session: Session | None = None
         try:
             check_stream(entry.name)
@@ -131,14 +134,50 @@ class Stream:
                 self._find("denials", record.n, f"there is no denial `{body.decision}` before it")
         elif isinstance(body, bodies.Identity):
             self.lives.enter(self.owner, body, record.t, record.n, self.report)
+            self._follows(body, record)
         elif isinstance(body, bodies.Exchange):
             self.lives.exchange(self.owner, body, record.t, record.n, self.report)
         elif isinstance(body, bodies.Risk):
+            self._risk(body, record)
+        elif isinstance(body, bodies.Practice):
+            self._practice(body, record)
+        elif isinstance(body, bodies.Forgotten):
             self.report.made("identities")
             if body.id != self.owner:
-                self._find("identities", record.n, f"the signal is about `{body.id}`, whose stream this is not")
+                self._find("identities", record.n, f"it is about `{body.id}`, whose stream this is not")
         elif isinstance(body, bodies.Configuration):
             self._configuration(record)
+
+    def _risk(self, body: bodies.Risk, record: Record) -> None:
+        self.report.made("identities")
+        if body.id != self.owner:
+            self._find("identities", record.n, f"the signal is about `{body.id}`, whose stream this is not")
+        if body.by == self._service:
+            self.report.made("causes")
+            if not body.decision:
+                self._find("causes", record.n, f"the service raises `{body.signal[:64]}` and names no decision")
+            elif body.decision not in self._denied:
+                caused = Caused(self.name, record.n, record.t, self.owner)
+                self.lives.practised.cause(body.decision, caused)
+        self._signals[body.signal] = body
+
+    def _follows(self, body: bodies.Identity, record: Record) -> None:
+        """A quarantine by the service follows from a signal that lives."""
+        if body.by != self._service:
+            return
+        self.report.made("causes")
+        signal = self._signals.get(body.signal)
+        if signal is None or not signal.value or signal.expires <= record.t:
+            state, named = body.registration.state, f"`{body.signal[:64]}`"
+            self._find("causes", record.n, f"the service makes it {state}, and no signal {named} lives")
+
+    def _practice(self, body: bodies.Practice, record: Record) -> None:
+        self.report.made("practice")
+        refusal = self.lives.practised.claim(self.owner, body, record.t, record.n)
+        if not refusal and (stopped := self.lives.refusal(self.owner, record.t)):
+            refusal = f"something is learned, and {stopped}"
+        if refusal:
+            self._find("practice", record.n, refusal)
 
     def _configuration(self, record: Record) -> None:
         parts = {name: value for name, value in record.body.items() if name != "config"}

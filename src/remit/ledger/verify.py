@@ -32,7 +32,8 @@ def verify(folder: Path, progress: Progress | None = None, *, known: Manifest | 
     """Checks the export in `folder`: bytes, numbers, links, and what they mean.
 
     `known` is the manifest of an earlier export, kept elsewhere: each of its streams must still hold the record that
-    was its head. Memory is bounded by the largest session, the number of identities and that of streams. Raises
+    was its head. Memory is bounded by the largest session, by the number of
+    identities with what they practised, and by that of streams. Raises
     `NotFound` or `InvalidInput` when there is no readable `export.json`; anything else that is wrong is a finding.
     """
     return _Verification(open_export(folder), progress, known).run()
@@ -54,6 +55,7 @@ class _Verification:
         self._texts()
         for entry in sorted({entry.name: entry for entry in self.export.manifest.streams}.values(), key=_order):
             self._stream(entry)
+        self.lives.practised.finish(self.report)
         for name in self._known:
             self.report.find("history", name, 0, "the stream was in the earlier export and is not in this one")
         if self._progress:
