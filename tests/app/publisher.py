@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 Made = web.StreamResponse | Awaitable[web.StreamResponse]
-Answer = Callable[[web.Request], Made] | web.StreamResponse | bytes
+Answer = Callable[[web.Request], Made] | int | bytes  # made for each request, or a status, or a body
 
 _START: Final = datetime.now(UTC) - timedelta(hours=1)
 
@@ -37,7 +37,7 @@ class LocalAuthority:
         self,
         folder: Path,
         *names: x509.GeneralName,
-        days: int = 30,
+        days: int = 400,
         usages: tuple[x509.ObjectIdentifier, ...] = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH),
     ) -> ssl.SSLContext:
         """TLS for a server with these names."""
@@ -64,7 +64,7 @@ class LocalAuthority:
         names: list[x509.GeneralName],
         *,
         ca: bool = False,
-        days: int = 30,
+        days: int = 400,
         usages: tuple[x509.ObjectIdentifier, ...] = (),
     ) -> x509.Certificate:
         issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "local authority")])
@@ -112,24 +112,26 @@ class Publisher:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)
-        answer = self.answers.get(request.path, web.Response(status=404))
+        answer = self.answers.get(request.path, 404)
         if isinstance(answer, bytes):
             return web.Response(body=answer, content_type="application/json")
-        if isinstance(answer, web.StreamResponse):
-            return answer
+        if isinstance(answer, int):
+            return web.Response(status=answer)
         made = answer(request)
         return await made if inspect.isawaitable(made) else made
 
 
 @asynccontextmanager
-async def publishing(context: ssl.SSLContext | None, host: str = "127.0.0.1") -> AsyncIterator[Publisher]:
-    """Such a server, on a free port of loopback; without a context it speaks http."""
+async def publishing(
+    context: ssl.SSLContext | None, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Publisher]:
+    """Such a server, on a free port of loopback (or on that one); without a context it speaks http."""
     publisher = Publisher()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", publisher.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, host, 0, ssl_context=context)
+    site = web.TCPSite(runner, host, port, ssl_context=context)
     await site.start()
     port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
     publisher.url = f"{'https' if context else 'http'}://{'localhost' if context else host}:{port}"

@@ -24,6 +24,7 @@ from remit.sdk.renewal import request_svid
 from remit.sdk.tokens import TokenFile
 from remit.sdk.transport import open_transport
 from remit.sdk.wire import Svid
+from remit.storage.sqlite_reader import SqliteReader
 from tests.identity.issuers import COMPANY, GITHUB, OURS, LocalIssuer, github, rsa, staff
 from tests.server.real import FINANCE
 
@@ -95,9 +96,7 @@ class Place:
         return await connect_as(self.folder, "person/controller")
 
     def records(self, kind: str = "exchange") -> list[dict[str, Any]]:
-        from remit.storage.reader import Reader
-
-        with Reader(self.folder.database) as reader:
+        with SqliteReader(self.folder.database) as reader:
             return [each.record.body for each in reader.records() if each.record.kind == kind]
 
 

@@ -76,7 +76,7 @@ def test_answers_that_are_no_document(tmp_path: Path, monkeypatch: pytest.Monkey
 
     async def work(publisher: Publisher, context: Any) -> None:
         url = publisher.url + "/k"
-        publisher.answers["/k"] = web.Response(status=500)
+        publisher.answers["/k"] = 500
         assert "answered 500" in await refused(fetch(url, context, allow_http=False))
         publisher.answers["/k"] = lambda _: web.Response(body=b"x" * (key_fetching.DOCUMENT_BYTES + 1))
         assert "larger" in await refused(fetch(url, context, allow_http=False))

@@ -109,7 +109,7 @@ def spiffe_context(
             try:
                 svid = verify_x509_svid(sent.chain if sent else (), lambda _domain, _now: authorities, clock())
             except Unauthenticated as error:
-                raise ssl.SSLCertVerificationError(1, error.message) from None
+                raise ssl.SSLCertVerificationError(1, error.message.replace("the client certificate", "it")) from None
             # SECURITY: any workload of that trust domain has a certificate; one alone hands out bundles.
             if str(svid.subject) != endpoint_id:
                 raise ssl.SSLCertVerificationError(1, "the endpoint has another SPIFFE ID than `endpoint_id`")

@@ -150,13 +150,9 @@ class FileSource(KeySource):
             return
         if self.state.error and seen == self._seen and clock() - self.state.tried < AGAIN_MS:
             return
-        self._seen, was_well = seen, not self.state.error
-        try:
-            await self.refresh(clock)
-        except RemitError:
-            if was_well:
-                self.take(self.state.document.encode(), self.state.read + self.stale_ms)
-            raise
+        self._seen = seen
+        self.take(self.state.document.encode(), self.state.read + self.stale_ms)
+        await self.refresh(clock)
         self.take(self.state.document.encode(), FOREVER)
 
     def _data(self) -> bytes:

@@ -91,6 +91,9 @@ class TaskOperations(Operations):
         if refusal is None and workload.state != "active":
             refusal = Reason(code=f"identity_{workload.state}", message=f"`{workload.id}` is {workload.state}")
         behalf = world.registration(parent.on_behalf_of if parent is not None else person.id if person else "")
+        if refusal is None and behalf is None and person is not None:
+            # SECURITY: an outside issuer names persons who are nobody here.
+            refusal = Reason(code="identity_unknown", message=f"`{person.id}` is not registered")
         if refusal is None and behalf is not None and behalf.state != "active":
             # SECURITY: a person's token outlives the person's quarantine.
             refusal = Reason(code=f"identity_{behalf.state}", message=f"`{behalf.id}` is {behalf.state}")
@@ -208,7 +211,7 @@ class TaskOperations(Operations):
         task = existing_task(world, task_id)
         context = {
             "isStarter": caller.id == task.starter,
-            "isSuspender": task.state != "suspended" or caller.id == task.moved_by,
+            "isSuspender": task.state != "suspended" or caller.id == self._suspender(task),
             "starter": task.starter,
             "state": state,
             "workload": {"__entity": {"type": "Remit::Workload", "id": task.workload}},
@@ -218,6 +221,8 @@ class TaskOperations(Operations):
             raise self._refused(caller, "task.end", refusal, {"target": task_id}, world, now)
         if task.state == state:
             return Step(task.view())
+        if state == "open" and (refusal := self._too_risky(task, world, now)) is not None:
+            raise self._refused(caller, "task.end", refusal, {"target": task_id}, world, now)
         if state not in MOVES.get(task.state, frozenset()):
             raise Conflict("task_ended", f"the task is {task.state}; it can't become {state}", "start another task")
         session = world.session(task_id)
@@ -228,6 +233,27 @@ class TaskOperations(Operations):
             if state in MOVES.get(each.state, frozenset())
         ]
         return Step(msgspec.structs.replace(task.view(), state=state), tuple(moved))
+
+    def _suspender(self, task: Task) -> str:
+        """Who may resume a suspended task besides administrators: who suspended it; its starter where Remit did."""
+        if task.moved_by != self.configuration.service:
+            return task.moved_by
+        # SECURITY: a workload that started its own task must not go on by itself with what its risk has stopped.
+        return task.starter if task.starter != task.workload else ""
+
+    def _too_risky(self, task: Task, world: World, now: int) -> Reason | None:
+        """Why a task is not resumed: its intent, or that of a task above it, does not bear the workload's risk."""
+        life, session = world.life(task.workload), world.session(task.id)
+        level = life.risk_at(now, self.configuration.risk.signals) if life is not None else 0
+        for each in session.chain(task) if session is not None else ():
+            intent = self.configuration.intents.get(each.intent)
+            if intent is not None and level > intent.risk_at_most:
+                return Reason(
+                    code="risk_too_high",
+                    message=f"the risk is {level}, and the intent `{each.intent}` allows {intent.risk_at_most}",
+                    next_step="wait until the risk signals expire, or have an administrator look at them",
+                )
+        return None
 
 
 def _check_request(request: TaskRequest, intent: Intent) -> None:
