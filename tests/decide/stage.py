@@ -21,6 +21,7 @@ from remit.app.folder import Folder
 from remit.app.installation import Installation, open_installation
 from remit.core.decisions import Ask, Decision, Outcome, OutcomeReceipt, OutcomeResult, TaskHandle
 from remit.core.identities import Identity, Lifecycle, Registration
+from remit.core.obligations import KNOWN
 from remit.core.tasks import RiskSignal, TaskEnd, TaskRequest, TaskView
 from remit.decide.governor import Governor
 from remit.decide.world import World
@@ -341,6 +342,7 @@ class Stage:
             subject=spiffe("workload/finance"),
             action=action,
             input=dict(INVOICE) if input is None else input,
+            supports=KNOWN,
         )
         if grant is not None:
             proof = Identity(id=grant.workload, key=grant.key, expires=FAR)

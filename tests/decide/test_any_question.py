@@ -89,6 +89,7 @@ def test_any_question(played: Any, caplog: Any, data: st.DataObject) -> None:
         definition=data.draw(st.sampled_from(["", ""]) | text),
         idempotency_key=data.draw(st.sampled_from(["", "a", "b"]) | text),
         request_id=data.draw(text),
+        supports=data.draw(st.frozensets(st.sampled_from(sorted(KNOWN))) | st.just(KNOWN)),
     )
     for asked in (stage.governor.probe, stage.governor.authorize, stage.governor.authorize):
         decision = answer(run, asked(ask))

@@ -14,7 +14,9 @@ import msgspec
 from remit.core.canonical import request_digest
 from remit.core.decisions import Decision, Obligation, Outcome, Reason
 from remit.core.errors import Unavailable
+from remit.core.obligations import KNOWN
 from remit.sdk.grant import TaskGrant
+from remit.sdk.permit import Refused
 
 PERMITTED = Reason(code="permitted", message="the fake permits")
 DENIED = Reason(code="policy_forbids", message="the fake forbids this", next_step="ask for something else")
@@ -32,6 +34,10 @@ class Rules(msgspec.Struct, kw_only=True):
     redact: dict[str, tuple[str, ...]] = {}
     select: dict[str, tuple[str, ...]] = {}
     oblige: dict[str, str] = {}  # an obligation that nobody knows
+    limit: dict[str, dict[str, int]] = {}
+    most_bytes: dict[str, int] = {}
+    notify: dict[str, str] = {}  # whom; "away" can't be told
+    slow_notifier: float = 0.0  # seconds until somebody is told
     unavailable: tuple[str, ...] = ()  # authorize fails
     no_reports: bool = False  # report fails
     slow_reports: float = 0.0  # seconds before a report is taken
@@ -48,11 +54,21 @@ class FakeDecider:
         self.asked: list[tuple[str, dict[str, Any], str]] = []
         self.told: list[Outcome] = []
         self.decisions = 0
+        self.supports: list[frozenset[str]] = []
+        self.notified: list[tuple[str, str]] = []
 
     async def authorize(
-        self, grant: TaskGrant, action: str, input: dict[str, Any], *, definition: str = "", idempotency_key: str = ""
+        self,
+        grant: TaskGrant,
+        action: str,
+        input: dict[str, Any],
+        *,
+        definition: str = "",
+        idempotency_key: str = "",
+        supports: frozenset[str] = KNOWN,
     ) -> Decision:
         self.asked.append((action, input, definition))
+        self.supports.append(supports)
         self._log({"ask": action, "input": input, "definition": definition})
         if self.rules.delay:
             await asyncio.sleep(self.rules.delay)
@@ -61,13 +77,18 @@ class FakeDecider:
         self.decisions += 1
         denied = action in self.rules.deny or (definition == "unlisted" and not self.rules.unlisted_passes)
         now = time.time_ns() // 1_000_000
-        obligations = tuple(
+        obligations: tuple[Obligation, ...] = tuple(
             Obligation(id=name, fields=table[action])
             for name, table in (("redact", self.rules.redact), ("select", self.rules.select))
             if action in table
         )
         if action in self.rules.oblige:
             obligations += (Obligation(id=self.rules.oblige[action]),)
+        if action in self.rules.limit or action in self.rules.most_bytes:
+            items, size = self.rules.limit.get(action, {}), self.rules.most_bytes.get(action, 0)
+            obligations += (Obligation(id="limit", items=items, bytes=size),)
+        if action in self.rules.notify:
+            obligations += (Obligation(id="notify", to=self.rules.notify[action]),)
         return Decision(
             id=f"d_{self.decisions}",
             effect="deny" if denied else "permit",
@@ -76,8 +97,18 @@ class FakeDecider:
             digest=request_digest(action, input),
             at=now,
             expires=0 if denied else now + 5000,
-            obligations=() if denied else obligations,
+            obligations=tuple(each for each in obligations if each.id == "notify") if denied else obligations,
         )
+
+    async def tell(self, grant: TaskGrant, decision: Decision) -> None:
+        names = [each.to for each in decision.obligations if each.id == "notify"]
+        self.notified += [(decision.id, name) for name in names]
+        if names:
+            self._log({"notified": names})
+        if names and self.rules.slow_notifier:
+            await asyncio.sleep(self.rules.slow_notifier)
+        if "away" in names and decision.permitted:
+            raise Refused("obligation_failed", "`away` could not be told", "", decision)
 
     async def listing(
         self, grant: TaskGrant | None, server: str, tools: Mapping[str, str]

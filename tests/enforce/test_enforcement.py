@@ -11,6 +11,7 @@ import pytest
 
 from remit.core.canonical import request_digest
 from remit.core.decisions import Decision, Reason
+from remit.core.obligations import KNOWN
 from remit.enforce import permits, relay, tools
 
 from .fake import FakeDecider, Rules
@@ -229,6 +230,112 @@ def test_attack_unknown_obligation() -> None:
     assert stage.to_server == []
     assert "obligation_unknown" in str(stage.to_client[0])
     assert stage.decider.told[0].result == "not_executed"
+
+
+def test_it_says_what_it_can_fulfil() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "pay", PAY_INPUT)
+        await stage.settle()
+        stage.server({"jsonrpc": "2.0", "id": 5, "method": "sampling/createMessage", "params": {"messages": []}})
+        await stage.settle()
+
+    stage = run(scene)
+    # What goes from the client to the server is passed on as it is: no obligation to change it could be met.
+    assert stage.decider.supports == [KNOWN, KNOWN - {"redact", "limit"}]
+
+
+def test_who_must_be_told_is_told_before_the_call_is_passed_on() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "pay", PAY_INPUT)
+        await stage.settle()
+        assert (stage.decider.notified, stage.to_server) == ([("d_1", "security")], [])
+        await asyncio.sleep(0.06)
+        assert len(stage.to_server) == 1
+
+    run(scene, Rules(notify={"s/pay": "security"}, slow_notifier=0.05))
+
+
+def test_a_denial_is_told_and_stays_one() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "pay", PAY_INPUT)
+        await stage.settle()
+
+    stage = run(scene, Rules(notify={"s/pay": "away"}, deny=("s/pay",)))
+    assert (stage.decider.notified, stage.to_server, stage.decider.told) == ([("d_1", "away")], [], [])
+    assert "policy_forbids" in str(stage.to_client[0])
+
+
+def test_attack_nobody_could_be_told_and_the_call_is_passed_on() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "pay", PAY_INPUT)
+        await stage.settle()
+
+    stage = run(scene, Rules(notify={"s/pay": "away"}))
+    assert stage.to_server == []
+    assert "obligation_failed" in str(stage.to_client[0])
+    assert [outcome.result for outcome in stage.decider.told] == ["not_executed"]
+
+
+def test_an_unknown_obligation_is_refused_and_the_known_ones_are_told() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "pay", PAY_INPUT)
+        await stage.settle()
+
+    stage = run(scene, Rules(notify={"s/pay": "security"}, oblige={"s/pay": "watermark"}))
+    assert stage.to_server == []
+    assert "obligation_unknown" in str(stage.to_client[0])
+    assert stage.decider.notified == [("d_1", "security")]
+
+
+def test_attack_a_notifier_that_hangs_holds_the_call_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(permits, "TELL_SECONDS", 0.02)
+
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "pay", PAY_INPUT)
+        await asyncio.sleep(0.1)
+
+    stage = run(scene, Rules(notify={"s/pay": "security"}, slow_notifier=30))
+    assert stage.to_server == []
+    assert "obligation_failed" in str(stage.to_client[0])
+
+
+def test_a_result_is_cut_to_its_limits() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "read")
+        await stage.settle()
+        stage.answer(1, text('{"rows": [1, 2, 3]}', structuredContent={"rows": [1, 2, 3]}))
+        await stage.settle()
+
+    [frame] = run(scene, Rules(limit={"s/read": {"rows": 2}})).to_client
+    assert frame["result"]["structuredContent"] == {"rows": [1, 2]}
+    assert frame["result"]["content"] == [{"type": "text", "text": '{"rows":[1,2]}'}]
+    assert frame["result"]["_meta"] == {"remit/limited": {"rows": 2}}
+
+
+@pytest.mark.parametrize("answer", ["result", "error"])
+def test_attack_a_result_larger_than_its_limit(answer: str) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "read")
+        await stage.settle()
+        long = "x" * 200
+        body = text(long) if answer == "result" else {"code": -32000, "message": long}
+        stage.server({"jsonrpc": "2.0", "id": 1, answer: body})
+        await stage.settle()
+
+    stage = run(scene, Rules(most_bytes={"s/read": 100}))
+    assert "result_too_large" in str(stage.to_client[0])
+    assert "xxx" not in str(stage.to_client[0])
+    assert [outcome.result for outcome in stage.decider.told] == ["response" if answer == "result" else "error"]
+
+
+def test_attack_what_is_limited_leaves_in_an_error() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.call(1, "read")
+        await stage.settle()
+        stage.server({"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "rows 1 2 3"}})
+        await stage.settle()
+
+    assert "result_not_json" in str(run(scene, Rules(limit={"s/read": {"rows": 2}})).to_client[0])
 
 
 def test_attack_id_in_use() -> None:

@@ -110,6 +110,37 @@ def test_a_permit_that_demands_redaction_is_refused(tmp_path: Path) -> None:
     assert entries(log)[-1]["told"] == "not_executed"
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"oblige": {"pipeline/deploy": "watermark"}},
+        {"limit": {"pipeline/deploy": {"rows": 1}}},
+        {"most_bytes": {"pipeline/deploy": 5}},
+    ],
+)
+def test_attack_an_obligation_that_a_command_can_t_be_held_to(tmp_path: Path, rules: dict[str, Any]) -> None:
+    log = tmp_path / "log"
+    code, out, err = run(["echo", "secret"], {**rules, "log": str(log)})
+    assert (code, out) == (REFUSED, b"")
+    assert b"obligation_unknown" in err
+    assert entries(log)[-1]["told"] == "not_executed"
+
+
+def test_who_must_be_told_is_told_before_the_command_runs(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    rules = {"notify": {"pipeline/deploy": "security"}, "log": str(log)}
+    assert run(["cat", str(log)], rules)[:2] == (0, log.read_bytes()[: log.read_bytes().index(b'{"told')])
+    assert b'"notified": ["security"]' in log.read_bytes()
+
+
+def test_attack_nobody_could_be_told_and_the_command_runs(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    code, out, err = run(["echo", "ran"], {"notify": {"pipeline/deploy": "away"}, "log": str(log)})
+    assert (code, out) == (REFUSED, b"")
+    assert b"obligation_failed" in err
+    assert entries(log)[-1]["told"] == "not_executed"
+
+
 def test_the_decision_names_the_digest_of_the_bytes_that_the_command_reads(tmp_path: Path) -> None:
     artifact, log = tmp_path / "app.tar", tmp_path / "log"
     artifact.write_bytes(os.urandom(3_000_000))

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.enforce.results import Unreadable, ending, read_result, redact, select, url_elicitations
+from remit.enforce.results import Unreadable, ending, read_result, select, shape, url_elicitations
+from remit.sdk.obligations import Shaping
 
 SECRET = "hunter2"
 
@@ -46,6 +47,10 @@ def test_a_redacted_value_is_nowhere(value: Any, wrapped: bool) -> None:
         return
     for path in paths:
         assert SECRET not in json.dumps(values(json.loads(left)["structuredContent"], path.split(".")))
+
+
+def redact(raw: bytes, paths: tuple[str, ...]) -> dict[str, Any]:
+    return shape(raw, Shaping(fields=paths)) or {}
 
 
 def plant(value: Any) -> Any:
@@ -107,3 +112,132 @@ def test_how_a_result_ended() -> None:
         assert ending(read_result(json.dumps(result).encode())) == end
     with pytest.raises(Unreadable):
         read_result(b'{"isError":"no"}')
+
+
+# --- limits ---------------------------------------------------------------------------------------------------
+
+
+def text(value: Any) -> dict[str, Any]:
+    return {"type": "text", "text": value if isinstance(value, str) else json.dumps(value)}
+
+
+def limited(result: dict[str, Any], **items: int) -> dict[str, Any]:
+    shaping = Shaping(items={path.replace("__", "."): most for path, most in items.items()})
+    return shape(json.dumps(result).encode(), shaping) or {}
+
+
+ROWS = {"rows": [1, 2, 3], "total": 3}
+
+
+def test_a_list_is_cut_wherever_it_stands() -> None:
+    left = limited({"content": [text(ROWS)], "structuredContent": ROWS}, rows=2)
+    assert left["structuredContent"] == {"rows": [1, 2], "total": 3}
+    assert json.loads(left["content"][0]["text"]) == left["structuredContent"]
+    assert left["_meta"] == {"remit/limited": {"rows": 2}}
+
+
+def test_a_limit_goes_through_lists_and_wrapped_values() -> None:
+    document = {"result": [{"lines": [1, 2]}, {"lines": [3]}, {"lines": None}, {}]}
+    left = limited({"content": [text(document)], "structuredContent": document}, lines=1)
+    assert left["structuredContent"] == {"result": [{"lines": [1]}, {"lines": [3]}, {"lines": None}, {}]}
+    assert json.loads(left["content"][0]["text"]) == left["structuredContent"]
+    assert limited({"structuredContent": document}, result__lines=1)["structuredContent"] == left["structuredContent"]
+
+
+@pytest.mark.parametrize(
+    ("result", "structured", "blocks"),
+    [
+        # As MCP SDKs send a list: wrapped, and each element in a block of its own.
+        ({"structuredContent": {"result": [1, 2, 3]}, "content": [text(1), text(2), text(3)]}, [1, 2], ["1", "2"]),
+        (
+            {"structuredContent": {"result": ["a", "b", "c"]}, "content": [text("a"), text("b"), text("c")]},
+            ["a", "b"],
+            ["a", "b"],
+        ),
+        ({"structuredContent": {"result": ["only"]}, "content": [text("only")]}, ["only"], ["only"]),
+        ({"structuredContent": {"result": []}, "content": []}, [], []),
+        # As others do: all of it in one block.
+        ({"structuredContent": {"result": [1, 2, 3]}, "content": [text([1, 2, 3])]}, [1, 2], ["[1,2]"]),
+        ({"content": [text([1, 2, 3])]}, None, ["[1,2]"]),
+        ({"content": [text({"result": [1, 2, 3]})]}, None, ['{"result":[1,2]}']),
+        ({"content": [text({"n": 1}), text({"n": 2}), text({"n": 3})]}, None, ['{"n": 1}', '{"n": 2}']),
+    ],
+)
+def test_a_result_that_is_a_list_is_cut(result: dict[str, Any], structured: Any, blocks: list[str]) -> None:
+    left = shape(json.dumps(result).encode(), Shaping(items={"": 2}))
+    assert left is not None
+    assert left.get("structuredContent", {}).get("result") == structured
+    assert [block["text"] for block in left["content"]] == blocks
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"content": [text("1, 2, 3")]},
+        {"content": [text("1, 2"), text("3, 4")]},
+        {"content": [text({"rows": [1, 2, 3]})]},
+        {"content": [text([1, 2]), text([3, 4])]},
+        {"content": [{"type": "image", "data": "", "mimeType": "image/png"}]},
+        {"structuredContent": {"result": [1, 2, 3]}, "content": [text("1, 2, 3")]},
+        {"structuredContent": {"result": [1, 2, 3]}, "content": [text("1"), text("2, 3")]},
+        {"structuredContent": {"rows": [1, 2, 3]}, "content": []},
+        {"content": "no blocks"},
+        {"content": [text([1])], "rows": [1, 2, 3]},
+    ],
+)
+def test_attack_more_elements_than_the_limit_in_another_shape(result: dict[str, Any]) -> None:
+    with pytest.raises(Unreadable):
+        shape(json.dumps(result).encode(), Shaping(items={"": 2}))
+
+
+@pytest.mark.parametrize("document", ["rows 1 2 3", {"rows": "1, 2, 3"}, {"rows": {"0": 1, "1": 2}}, 5])
+def test_attack_a_limited_list_in_another_shape(document: Any) -> None:
+    with pytest.raises(Unreadable):
+        limited({"content": [text(document)]}, rows=2)
+
+
+def test_a_result_that_is_too_large_is_withheld() -> None:
+    raw = json.dumps({"content": [text("x" * 50)]}).encode()
+    assert shape(raw, Shaping(bytes=len(raw))) is None
+    with pytest.raises(Unreadable) as caught:
+        shape(raw, Shaping(bytes=len(raw) - 1))
+    assert caught.value.code == "result_too_large"
+
+
+def test_bytes_are_counted_after_the_result_was_shaped() -> None:
+    raw = json.dumps({"structuredContent": {"rows": ["x" * 50] * 9}}).encode()
+    assert shape(raw, Shaping(items={"rows": 1}, bytes=200)) is not None
+    with pytest.raises(Unreadable):
+        shape(raw, Shaping(items={"rows": 5}, bytes=200))
+
+
+def test_attack_a_redacted_element_of_a_wrapped_list_stands_in_a_text() -> None:
+    document = {"result": [{"email": SECRET}, {"email": SECRET}]}
+    result = {"structuredContent": document, "content": [text({"email": SECRET}), text({"email": SECRET})]}
+    assert SECRET not in json.dumps(redact(json.dumps(result).encode(), ("result.email",)))
+    with pytest.raises(Unreadable):
+        redact(json.dumps(result).encode(), ("result",))
+
+
+@given(_json, st.sampled_from(["a", "a.b", "", "result"]), st.integers(1, 2))
+def test_no_list_is_longer_than_its_limit(value: Any, path: str, most: int) -> None:
+    result = {"content": [text(value)], "structuredContent": value}
+    try:
+        left = shape(json.dumps(result).encode(), Shaping(items={path: most}))
+    except Unreadable:
+        return
+    assert left is not None
+    documents = [left.get("structuredContent"), *(json.loads(block["text"]) for block in left["content"])]
+    for document in documents:
+        for root in (document, document.get("result") if isinstance(document, dict) else None):
+            for found in at(root, path.split(".") if path else []):
+                assert not isinstance(found, list) or len(found) <= most
+
+
+def at(value: Any, path: list[str]) -> list[Any]:
+    """What stands at the path, through the lists on its way, but not through the one at its end."""
+    if not path:
+        return [value]
+    if isinstance(value, list):
+        return [found for item in value for found in at(item, path)]
+    return at(value[path[0]], path[1:]) if isinstance(value, dict) and path[0] in value else []

@@ -110,7 +110,7 @@ def test_does_not_run_without_a_service(tmp_path: Path) -> None:
 def test_an_unknown_obligation_is_refused_and_reported_as_not_executed(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path) as stage, await stage.client() as client:
-            stage.service.obligations = (Obligation(id="notify"),)
+            stage.service.obligations = (Obligation(id="watermark"),)
             ran: list[str] = []
 
             @governed(action="payments/pay", client=client, grant=stage.grant())
@@ -277,7 +277,7 @@ def test_blocking_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
         with pytest.raises(KeyError):
             fails()
-        stage.service.obligations = (Obligation(id="notify"),)
+        stage.service.obligations = (Obligation(id="watermark"),)
         with pytest.raises(Refused):
             pay("INV-2")
         assert [outcome.result for _, outcome, _ in stage.service.reports] == ["response", "error", "not_executed"]

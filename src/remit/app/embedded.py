@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
@@ -11,12 +10,15 @@ from remit.app.installation import UNIX_ORIGIN, Installation, audience_of
 from remit.core.decisions import Ask, Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason, TaskHandle
 from remit.core.errors import NotFound, Unavailable
 from remit.core.identities import Identity, Lifecycle, Registration
+from remit.core.obligations import KNOWN
 from remit.core.tasks import RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.identity.holder import Holder
 from remit.identity.keys import load_key
 from remit.sdk.api import Enforcement
 from remit.sdk.arguments import check_arguments
+from remit.sdk.asking import ask_for_permit, supported
 from remit.sdk.grant import TaskGrant
+from remit.sdk.notifiers import Notifiers
 from remit.sdk.permit import HandedOut, Permit
 
 _PATH: Final = "/access/v1/evaluation"
@@ -40,6 +42,7 @@ class Embedded:
         self._holder = Holder(load_key(file), "", self.id)
         self._caller = self._prove(installation)
         self._handed_out = HandedOut()
+        self._notifiers = Notifiers(installation.settings.notifiers, installation.folder.root)
         self._grants: dict[str, tuple[Identity, TaskHandle, int]] = {}
 
     def acting_as(self, path: str) -> Embedded:
@@ -70,10 +73,12 @@ class Embedded:
         *,
         definition: str = "",
         idempotency_key: str = "",
+        supports: frozenset[str] = KNOWN,
     ) -> Decision:
         """Decides and records. A permit is durable, holds for five seconds, for exactly this, once."""
         check_arguments(input)
-        return await self._open.governor.authorize(self._ask(grant, "", action, input, definition, idempotency_key))
+        ask = self._ask(grant, "", action, input, definition, idempotency_key, supports)
+        return await self._open.governor.authorize(ask)
 
     async def permit(
         self,
@@ -84,23 +89,28 @@ class Embedded:
         definition: str = "",
         idempotency_key: str = "",
     ) -> Permit:
-        """`authorize`, with its permit as an object that can be used once; `Refused` on a deny."""
-        asked_at = time.monotonic()
-        decision = await self.authorize(grant, action, input, definition=definition, idempotency_key=idempotency_key)
-        return self._handed_out.permit(decision, asked_at)
+        """`authorize` and `tell`, with the permit as an object that can be used once; `Refused` on a deny."""
+        return await ask_for_permit(self, self._handed_out, grant, action, input, definition, idempotency_key)
+
+    async def tell(self, grant: TaskGrant | None, decision: Decision) -> None:
+        """Tells whom the decision obliges to tell, within three seconds; nobody for a probe.
+
+        Raises `Refused("obligation_failed")` when it is a permit and somebody could not be told: it is worth nothing.
+        """
+        await self._notifiers.tell(decision, workload=grant.workload if grant else self.id, point=self.id)
 
     async def probe(
         self, grant: TaskGrant | None, action: str, input: dict[str, Any], *, definition: str = "", subject: str = ""
     ) -> Decision:
         """Decides only. Without a grant the subject is `subject`, or the caller itself."""
         check_arguments(input)
-        return await self._open.governor.probe(self._ask(grant, subject, action, input, definition, ""))
+        return await self._open.governor.probe(self._ask(grant, subject, action, input, definition, "", KNOWN))
 
     async def listing(
         self, grant: TaskGrant | None, server: str, tools: Mapping[str, str], *, subject: str = ""
     ) -> dict[str, Reason | None]:
         """For each tool (name to definition digest) None when it could be permitted, else why not. A probe."""
-        return await self._open.governor.listing(self._ask(grant, subject, "", {}, "", ""), server, tools)
+        return await self._open.governor.listing(self._ask(grant, subject, "", {}, "", "", KNOWN), server, tools)
 
     async def report(self, outcome: Outcome, wait: bool = True) -> OutcomeReceipt:
         """Reports what happened. `wait=False` is answered once it is in order, before it is durable."""
@@ -156,6 +166,7 @@ class Embedded:
 
     async def close(self) -> None:
         """Gives the folder back, if this view opened it; afterwards every method raises `Unavailable`."""
+        await self._notifiers.close()
         installation, self._installation = self._installation, None
         if installation is not None and self._owns:
             await installation.close()
@@ -204,10 +215,19 @@ class Embedded:
         input: dict[str, Any],
         definition: str,
         idempotency_key: str,
+        supports: frozenset[str],
     ) -> Ask:
         caller = self._identity
+        supports = supported(supports, self._notifiers.names)
         if grant is None:
-            return Ask(caller=caller, subject=subject or self.id, action=action, input=input, definition=definition)
+            return Ask(
+                caller=caller,
+                subject=subject or self.id,
+                action=action,
+                input=input,
+                definition=definition,
+                supports=supports,
+            )
         proof, handle = self._proved(grant)
         return Ask(
             caller=caller,
@@ -218,6 +238,7 @@ class Embedded:
             input=input,
             definition=definition,
             idempotency_key=idempotency_key,
+            supports=supports,
         )
 
     def _proved(self, grant: TaskGrant) -> tuple[Identity, TaskHandle]:

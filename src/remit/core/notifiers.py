@@ -12,6 +12,8 @@ from msgspec import Meta
 
 from remit.core.documents import Document, Path_
 
+TELL_SECONDS: Final = 3.0  # for all notifiers of one decision; a permit lives for 5
+
 _HOW: Final = "write `url` and `secret_file`, or `file`"
 
 

@@ -32,6 +32,7 @@ class Case:
     destination: Destination | None = None
     mode: Mode = "enforce"
     would: Literal["permit", "deny", ""] = ""
+    demanded: tuple[Obligation, ...] = ()  # what the deciding policies oblige to
     obligations: tuple[Obligation, ...] = ()
     asked: float = 0.0  # `time.perf_counter` when the question came in; shown, never decided on
 

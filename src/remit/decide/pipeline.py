@@ -11,7 +11,8 @@
 6. facts: the context is computed from records, configuration and time.
 7. policy: Cedar decides, for the task and for every task above it. A policy that errs denies.
 8. mode: in `observe` a policy's deny of a tool action becomes a permit that says so; nothing else does.
-9. obligations: what the enforcement point must do with a permit.
+9. obligations: what the enforcement point must do beside the decision; a permit that it did not say it can fulfil is
+   a deny.
 10. record: the decision's entry; the answer is given after it is durable.
 
 `judge` is a plain function of the question, the state and the time. It runs in the sequencer, so that deciding and
@@ -32,6 +33,7 @@ from remit.core.decisions import OBSERVED, PERMITTED, Ask, Decision, Obligation,
 from remit.core.errors import Conflict, InvalidInput, TooLarge, Unavailable
 from remit.core.identities import Registration
 from remit.core.ids import new_id
+from remit.core.obligations import REDACT, REPORT_FIRST, SELECT, join
 from remit.decide import entries, facts
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
@@ -157,8 +159,7 @@ class Pipeline:
         self._facts(case, world)
         reason = self._policy(case, world)
         reason = self._mode(case, reason)
-        self._obligations(case)
-        return reason
+        return self._obligations(case, reason)
 
     def _identity(self, case: Case, world: World) -> Reason | None:
         """1. Who asks and who will act are registered, active, and proved."""
@@ -317,6 +318,7 @@ class Pipeline:
         action, subject = _established(case.action), _established(case.subject)
         permitted: Reason | None = None
         denied: Reason | None = None
+        demanded: list[Obligation] = []
         for task, context in zip(case.tasks, case.contexts, strict=True):
             resource = ("Remit::Server", action.server)
             evaluation = self.configuration.policies.evaluate(
@@ -327,13 +329,18 @@ class Pipeline:
             # SECURITY: a task above is asked even after a deny: an error there denies, whatever observing would do.
             if evaluation.permitted:
                 permitted = permitted or evaluation.reason
+                demanded += evaluation.obligations
             elif denied is None or evaluation.reason.code in NEVER_OBSERVED:
                 denied = evaluation.reason
                 case.mattered = evaluation.facts
+                case.demanded = evaluation.obligations
             if denied is None:
                 case.mattered = evaluation.facts
             elif denied.code in NEVER_OBSERVED:
                 break
+        if denied is None:
+            # SECURITY: a task above obliges too; of two limits the lower one holds.
+            case.demanded = join(demanded) if demanded else ()
         return denied or _established(permitted)
 
     def _mode(self, case: Case, reason: Reason) -> Reason:
@@ -356,17 +363,31 @@ class Pipeline:
             )
         return reason
 
-    def _obligations(self, case: Case) -> None:
-        """9. Obligations: result fields to remove and to report, and whether the outcome must be reported first.
+    def _obligations(self, case: Case, reason: Reason) -> Reason:
+        """9. Obligations: of the policies that decided and, for a permit, of the catalogue.
 
-        It must where a prerequisite waits for it: its result may be used at another enforcement point at once.
+        The outcome must be reported first where a prerequisite waits for it: its result may be used at another
+        enforcement point at once. What observing lets through carries the catalogue's obligations only.
         """
+        if reason.code not in (PERMITTED, OBSERVED):
+            case.obligations = case.demanded
+            return reason
         action = _established(case.action)
-        redact = (Obligation(id="redact", fields=action.redact),) if action.redact else ()
-        select = (Obligation(id="select", fields=tuple(f.path for f in action.select)),) if action.select else ()
+        redact = (Obligation(id=REDACT, fields=action.redact),) if action.redact else ()
+        select = (Obligation(id=SELECT, fields=tuple(f.path for f in action.select)),) if action.select else ()
         orders = (step.done for task in case.tasks for step in self.configuration.intents[task.intent].order)
-        first = (Obligation(id="report_first"),) if action.name in orders else ()
-        case.obligations = redact + select + first
+        first = (Obligation(id=REPORT_FIRST),) if action.name in orders else ()
+        obligations = redact + select + first
+        if case.demanded and reason.code == PERMITTED:
+            obligations = join(obligations + case.demanded)
+        unsupported = {each.id for each in obligations} - case.ask.supports if obligations else ()
+        if unsupported:
+            # SECURITY: an obligation is never dropped: whoever did not say that it can fulfil it gets no permit.
+            if case.would:
+                case.would = "deny"
+            return _unsupported(sorted(unsupported), reason)
+        case.obligations = obligations
+        return reason
 
     def _record(self, case: Case, reason: Reason, world: World) -> Step[Decision]:
         """10. Record: the entry of the decision; an identical denial is folded into the first one."""
@@ -389,8 +410,8 @@ class Pipeline:
         if earlier is not None:
             refs = self.configuration.policies.refs
             folded = entries.as_decision(earlier.answer, refs, case.now, earlier.total)
-            # It may be of other arguments; the answer is to this question.
-            return Step(msgspec.structs.replace(folded, action=case.ask.action, digest=case.digest))
+            # It may be of other arguments; the answer is to this question. Who must be told was told of the first.
+            return Step(msgspec.structs.replace(folded, action=case.ask.action, digest=case.digest, obligations=()))
         return Step(decision, (entries.decision(self.configuration, case, decision, 0),))
 
     def _record_fault(self, case: Case, world: World) -> Step[Decision]:
@@ -416,6 +437,17 @@ def needs_of(ask: Ask, *, consume: bool) -> Needs:
     who = (identity_stream(ask.subject[: bounds.NAME_BYTES]), identity_stream(ask.caller.id))
     session = (session_stream(ask.task.task),) if ask.task is not None else ()
     return Needs(reads=who, appends=session) if consume else Needs(reads=(*who, *session))
+
+
+def _unsupported(ids: list[str], permitted: Reason) -> Reason:
+    """The denial of a permit that the enforcement point could not honour."""
+    named = ", ".join(f"`{id_}`" for id_ in ids)
+    return Reason(
+        code="obligation_unsupported",
+        message=f"a permit would oblige to {named}, which this enforcement point did not say it can do",
+        next_step="use one that can; it says so with each question, in `supported_obligations`",
+        policies=permitted.policies,
+    )
 
 
 def _bounds(case: Case) -> Reason | None:
@@ -459,7 +491,15 @@ def _earlier(case: Case, world: World, refs: Mapping[str, PolicyRef]) -> Decisio
             "this idempotency key was used for another action, other arguments or another task",
             "use a new key for a new request",
         )
-    return entries.as_decision(answer, refs, case.now)
+    decision = entries.as_decision(answer, refs, case.now)
+    if decision.permitted and not ask.supports.issuperset(each.id for each in decision.obligations):
+        # SECURITY: a permit is not answered again to who no longer says that it can fulfil its obligations.
+        raise Conflict(
+            "idempotency_conflict",
+            "this idempotency key was permitted with obligations that are not supported now",
+            "use a new key for a new request",
+        )
+    return decision
 
 
 def _decision(case: Case, reason: Reason, *, probe: bool) -> Decision:
@@ -473,7 +513,7 @@ def _decision(case: Case, reason: Reason, *, probe: bool) -> Decision:
         task=case.tasks[0].id if case.tasks else "",
         at=case.now,
         expires=case.now + bounds.PERMIT_MS if permit and not probe else 0,
-        obligations=case.obligations if permit else (),
+        obligations=case.obligations,
         mode=case.mode,
         would=case.would,
         probe=probe,

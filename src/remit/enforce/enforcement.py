@@ -2,12 +2,13 @@
 
 1. Read the params strictly: what could be read in two ways is refused (`frames.read_params`).
 2. Know the tool's definition as the server lists it now (`definitions`), or fetch the list.
-3. Ask. A denial, an error and an unknown obligation refuse.
+3. Ask, and tell whom the decision obliges to tell. A denial, an error and an unknown obligation refuse.
 4. The call must still be wanted, and its permit younger than 5 s. It is passed on once.
 5. Wait for the answer; a server that ends or hangs leaves the outcome unknown.
 6. Report the outcome with the selected fields: before the result leaves where a later decision can depend on it, else
    while it is on its way.
-7. Redact, then release. What can't be redacted, or can't be reported where that comes first, is withheld.
+7. Redact and cut to its limits, then release. What can't be, is too large, or can't be reported where that comes
+   first, is withheld.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from remit.core import bounds
 from remit.core.canonical import request_digest
 from remit.core.decisions import OutcomeResult, Reason
 from remit.core.errors import RemitError, Unavailable
+from remit.core.obligations import KNOWN, LIMIT, REDACT
 from remit.enforce.calls import Call, Gone, Hung, Side
 from remit.enforce.continuations import Continuations
 from remit.enforce.definitions import filtered, read_page, usable_name
@@ -38,10 +40,11 @@ from remit.enforce.permits import Held, Question, ask, could_permit, report, rep
 from remit.enforce.port import Decider
 from remit.enforce.refusals import Refusal, method_refusal, tool_refusal
 from remit.enforce.relay import Relay
-from remit.enforce.results import Unreadable, ending, read_result, redact, select, url_elicitations
+from remit.enforce.results import Unreadable, check_size, ending, read_result, select, shape, url_elicitations
 from remit.enforce.tools import Tools
 from remit.sdk.grant import TaskGrant
 
+UNSHAPED: Final = KNOWN - {REDACT, LIMIT}  # where what comes back is passed on as it is
 LATE_SECONDS: Final = 600.0  # an answer after the time limit is still reported until then
 VERSION_META: Final = "io.modelcontextprotocol/protocolVersion"  # on every request since MCP 2026-07-28
 
@@ -102,7 +105,9 @@ class Enforcement:
         question = self._method_question(call.method, params)
         if call.method in CONTINUED:
             self._continuations.check(params, request_digest(question.action, question.input), question.action)
-        held = await ask(self._decider, self._grant, question)
+        # What goes to the server, and what may be asked of the user meanwhile, is not changed on its way.
+        supports = KNOWN if side is self._relay.client else UNSHAPED
+        held = await ask(self._decider, self._grant, question, supports)
         answer = await self._carry_out(side, call, [held])
         if answer is not None:
             await self._conclude(side, call, held, answer)
@@ -177,7 +182,7 @@ class Enforcement:
         permits: list[Held] = []
         try:
             for question in questions:
-                permits.append(await ask(self._decider, self._grant, question))
+                permits.append(await ask(self._decider, self._grant, question, UNSHAPED))
         except Refusal:
             await self._give_back(permits)
             raise
@@ -245,10 +250,13 @@ class Enforcement:
                 await self._ask_client(side, call, held, answer, elicitations)
                 return
             await self._tell(held, "error", size=len(answer.part("error")))
-            if held.redactions:
-                # SECURITY: an error's text can hold what must not leave.
-                error = Unreadable("result_not_json", "the answer is an error, where fields must be redacted")
-                raise Refusal.of(error, held.question.action, held.decision, executed=True)
+            try:
+                if held.shaping.changes:
+                    # SECURITY: an error's text can hold what must not leave.
+                    raise Unreadable("result_not_json", "the answer is an error, where fields must be redacted")
+                check_size(len(answer.part("error")), held.shaping)
+            except Unreadable as error:
+                raise Refusal.of(error, held.question.action, held.decision, executed=True) from None
             _reply(side, call, answer.frame())
             return
         if side is self._relay.server:
@@ -268,14 +276,15 @@ class Enforcement:
                 raise Unreadable("result_type_unknown", f"the result is of the type `{result.resultType[:64]}`")
             output = select(result, held.selections) if held.selections and end == "response" else {}
             await self._tell(held, "error" if end == "error" else "response", output, len(raw))
-            frame = result_frame(call.id, redact(raw, held.redactions)) if held.redactions else answer.frame()
+            shaped = shape(raw, held.shaping)
+            frame = answer.frame() if shaped is None else result_frame(call.id, shaped)
         except Unreadable as error:
             raise Refusal.of(error, held.question.action, held.decision, executed=True) from None
         _reply(side, call, frame)
 
     async def _ask_client(self, side: Side, call: Call, held: Held, answer: Message, requests: bytes) -> None:
         """An answer that asks the client for input: each of its requests is decided like one that is sent."""
-        if held.redactions:
+        if held.shaping.changes:
             # SECURITY: a question to the user can quote what must not leave.
             await self._tell(held, "not_executed")
             error = Unreadable("result_not_json", "the answer asks for input, where fields must be redacted")

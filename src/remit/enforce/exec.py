@@ -1,7 +1,8 @@
 """`remit exec ACTION --param k=v -- COMMAND`: the enforcement point of pipelines.
 
 1. Type the parameters by the action's schema; read and seal the files that the action names.
-2. Ask. Refused: the reason on stderr and exit code 77; the command does not run.
+2. Ask, and tell whom the decision obliges to tell. Refused: the reason on stderr and exit code 77; the command does
+   not run.
 3. Use the permit: start the command, without a shell, on this process's stdin, stdout and stderr.
 4. Forward signals, wait, report how it ended, and end with its exit code.
 """
@@ -17,8 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from remit.core.decisions import Outcome, OutcomeResult, Reason
+from remit.core.decisions import Outcome, OutcomeResult
 from remit.core.errors import InvalidInput, RemitError
+from remit.core.obligations import KNOWN, LIMIT, REDACT
 from remit.enforce.artifact import Artifact, place, seal
 from remit.enforce.environment import child_environment
 from remit.enforce.permits import Held, Question, ask
@@ -29,6 +31,7 @@ from remit.sdk.grant import TaskGrant
 REFUSED: Final = 77  # EX_NOPERM of sysexits.h
 CANNOT_EXECUTE: Final = 126  # as a shell answers
 NOT_FOUND: Final = 127
+SUPPORTED: Final = KNOWN - {LIMIT, REDACT}  # obligations that a command's output can be held to
 REPORT_PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 4.0)  # seconds before each attempt to report
 
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -69,7 +72,8 @@ async def execute(
         placed = place(command, artifacts)
         question = Question(action, {**arguments, **{name: item.digest for name, item in artifacts.items()}})
         try:
-            held = await _permitted(decider, grant, question)
+            # SECURITY: the command writes to stdout itself: nothing of it can be held back, so no permit may demand it.
+            held = await ask(decider, grant, question, SUPPORTED)
             return await _carry_out(decider, held, placed, environment, log)
         except Refusal as refusal:
             log(refusal.text())
@@ -77,16 +81,6 @@ async def execute(
     finally:
         for artifact in artifacts.values():
             artifact.close()
-
-
-async def _permitted(decider: Decider, grant: TaskGrant | None, question: Question) -> Held:
-    held = await ask(decider, grant, question)
-    if held.redactions:
-        # SECURITY: the command writes to stdout itself; fields of it can't be held back.
-        await _report(decider, held.outcome("not_executed"), lambda _: None)
-        message = "the permit demands that fields of the result are redacted, which a command's output can't be"
-        raise Refusal(Reason(code="obligation_unknown", message=message), question.action, held.decision)
-    return held
 
 
 async def _carry_out(

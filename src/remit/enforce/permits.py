@@ -10,11 +10,12 @@ from typing import Any, Final
 import msgspec
 
 from remit.core.decisions import Decision, Outcome, OutcomeResult, Reason
-from remit.core.errors import RemitError
+from remit.core.errors import RemitError, Unavailable
+from remit.core.notifiers import TELL_SECONDS
 from remit.enforce.port import Decider
 from remit.enforce.refusals import Refusal
 from remit.sdk.grant import TaskGrant
-from remit.sdk.obligations import KNOWN, REPORT_FIRST, fields_of
+from remit.sdk.obligations import KNOWN, REPORT_FIRST, SELECT, fields_of, shaping_of
 from remit.sdk.permit import Permit
 
 DECIDE_SECONDS: Final = 10.0
@@ -46,8 +47,8 @@ class Held:
     def __init__(self, question: Question, decision: Decision, asked_at: float) -> None:
         self.question = question
         self.decision = decision
-        self.redactions = fields_of(decision, "redact")
-        self.selections = fields_of(decision, "select")
+        self.shaping = shaping_of(decision)
+        self.selections = fields_of(decision, SELECT)
         self.reports_first = any(item.id == REPORT_FIRST for item in decision.obligations)
         self._permit = Permit(decision, asked_at)
         self._started = 0
@@ -74,29 +75,51 @@ class Held:
         )
 
 
-async def ask(decider: Decider, grant: TaskGrant | None, question: Question) -> Held:
-    """The permit for `question`; a `Refusal` for all else: a denial, an error, silence, an obligation unknown here."""
+async def ask(decider: Decider, grant: TaskGrant | None, question: Question, supports: frozenset[str] = KNOWN) -> Held:
+    """The permit for `question`, after who must be told was told.
+
+    A `Refusal` for all else: a denial, an error, silence, an obligation that is not among `supports` or was not
+    fulfilled. Who must be told is told in each of these cases.
+    """
     if grant is None:
         raise Refusal(NO_TASK, question.action)
     asked_at = time.monotonic()
     try:
         async with asyncio.timeout(DECIDE_SECONDS):
-            decision = await decider.authorize(grant, question.action, question.input, definition=question.definition)
+            decision = await decider.authorize(
+                grant, question.action, question.input, definition=question.definition, supports=supports
+            )
         held = Held(question, decision, asked_at) if decision.permitted else None
     except RemitError as error:
         raise Refusal.of(error, question.action) from None
     except TimeoutError:
         raise Refusal(LATE, question.action) from None
+    untold = await _tell(decider, grant, decision)
     if held is None:
         raise Refusal(decision.reason, question.action, decision)
-    unknown = {item.id for item in decision.obligations} - KNOWN
-    if unknown:
+    unknown = {item.id for item in decision.obligations} - supports
+    if unknown or untold:
         # SECURITY: a permit with an obligation that can't be met is a denial.
         await report(decider, held.outcome("not_executed"))
+    if untold:
+        raise Refusal.of(untold, question.action, decision)
+    if unknown:
         message = f"the permit demands `{min(unknown)[:64]}`, which this enforcement point can't do"
         reason = Reason(code="obligation_unknown", message=message, next_step="update the enforcement point")
         raise Refusal(reason, question.action, decision)
     return held
+
+
+async def _tell(decider: Decider, grant: TaskGrant, decision: Decision) -> RemitError | None:
+    """Tells whom the decision obliges to tell; why a permit's is worth nothing when somebody could not be told."""
+    try:
+        async with asyncio.timeout(2 * TELL_SECONDS):
+            await decider.tell(grant, decision)
+    except RemitError as error:
+        return error
+    except TimeoutError:
+        return Unavailable("obligation_failed", "who must be told of this action could not be told in time")
+    return None
 
 
 async def could_permit(

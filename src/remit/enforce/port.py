@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from remit.core.decisions import Decision, Outcome, Reason
+from remit.core.obligations import KNOWN
 from remit.sdk.grant import TaskGrant
 
 
@@ -13,9 +14,22 @@ class Decider(Protocol):
     """Decides and records. Every method raises `RemitError` when it can't; the caller treats that as a refusal."""
 
     async def authorize(
-        self, grant: TaskGrant, action: str, input: dict[str, Any], *, definition: str = "", idempotency_key: str = ""
+        self,
+        grant: TaskGrant,
+        action: str,
+        input: dict[str, Any],
+        *,
+        definition: str = "",
+        idempotency_key: str = "",
+        supports: frozenset[str] = KNOWN,
     ) -> Decision:
-        """The decision for exactly this action and input; a permit's record is durable when this returns."""
+        """The decision for exactly this action and input; a permit's record is durable when this returns.
+
+        `supports` are the obligations that will be fulfilled: a permit that would oblige to another is denied.
+        """
+
+    async def tell(self, grant: TaskGrant, decision: Decision) -> None:
+        """Tells whom the decision obliges to tell; `Refused` when it is a permit and somebody could not be told."""
 
     async def listing(
         self, grant: TaskGrant | None, server: str, tools: Mapping[str, str]

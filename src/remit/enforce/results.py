@@ -1,4 +1,4 @@
-"""What a permitted call brought back: how it ended, the fields to remember, the fields that must not leave.
+"""What a permitted call brought back: how it ended, the fields to remember, and what of it must not leave.
 
 Paths are dotted ("invoice.account"). A path is looked up at the root of the structured content, and, where a server
 wraps its value as `{"result": …}` (MCP SDKs do this for values that are not objects), under `result` too. Lists on
@@ -13,13 +13,16 @@ from typing import Any, Final, Literal
 import msgspec
 
 from remit.core.errors import InvalidInput
+from remit.sdk.obligations import Shaping
 
 URL_ELICITATION_REQUIRED: Final = -32042  # MCP 2025-11-25, client/elicitation
 REDACTED: Final = "[redacted]"
 REDACTED_META: Final = "remit/redacted"
+LIMITED_META: Final = "remit/limited"
 
 _KNOWN: Final = frozenset({"content", "structuredContent", "isError", "resultType", "_meta"})
 _PROTOCOL: Final = "io.modelcontextprotocol/"
+_WRAPPER: Final = "result"
 
 Ending = Literal["response", "error", "input_required", "unknown_type"]
 
@@ -92,12 +95,50 @@ def select(result: CallResult, paths: Iterable[str]) -> dict[str, Any]:
     return selected
 
 
-def redact(raw: bytes, paths: tuple[str, ...]) -> dict[str, Any]:
-    """The result without the values at `paths`, in structured content and in every text block.
+def shape(raw: bytes, shaping: Shaping) -> dict[str, Any] | None:
+    """The result as it may leave: without fields, with lists cut, not too large. None where it may leave as it came.
 
-    A string becomes `[redacted]`, so that it still fits the tool's output schema; any other value is removed. Raises
-    `Unreadable` where a value could hide: a content block that is not JSON text, or JSON that is a bare scalar.
+    Raises `Unreadable` where that can't be made: a value could hide, or the result is larger than it may be.
     """
+    if not shaping.changes:
+        check_size(len(raw), shaping)
+        return None
+    result, blocks = _parts(raw)
+    steps = [path.split(".") for path in shaping.fields]
+    limits = [(path.split(".") if path else [], most) for path, most in shaping.items.items()]
+    structured = result.get("structuredContent")
+    if "" in shaping.items:
+        blocks = _few(blocks, shaping.items[""], structured)
+    if structured is not None:
+        result["structuredContent"] = _limited(_without(structured, steps), limits)
+    named = [(path, most) for path, most in limits if path]
+    if steps or named:
+        blocks = [_shape_block(block, steps, named) for block in blocks]
+    result["content"] = blocks
+    meta = result.get("_meta")
+    kept = {k: v for k, v in meta.items() if k.startswith(_PROTOCOL)} if isinstance(meta, dict) else {}
+    if shaping.fields:
+        kept[REDACTED_META] = list(shaping.fields)
+    if shaping.items:
+        kept[LIMITED_META] = dict(shaping.items)
+    result["_meta"] = kept
+    if shaping.bytes:
+        check_size(len(msgspec.json.encode(result)), shaping)
+    return result
+
+
+def check_size(size: int, shaping: Shaping) -> None:
+    """`Unreadable` where a result of this size may not leave."""
+    if shaping.bytes and size > shaping.bytes:
+        raise Unreadable(
+            "result_too_large",
+            f"the result has {size} bytes, and at most {shaping.bytes} may leave",
+            "ask for less of it",
+        )
+
+
+def _parts(raw: bytes) -> tuple[dict[str, Any], list[Any]]:
+    """A result that can be changed, and its content blocks."""
     try:
         result = _decode(raw)
     except (msgspec.MsgspecError, RecursionError):
@@ -106,40 +147,105 @@ def redact(raw: bytes, paths: tuple[str, ...]) -> dict[str, Any]:
         raise Unreadable("result_malformed", "the server's result has an unknown shape")
     if not result.keys() <= _KNOWN:
         # SECURITY: a value could leave in a member that the gateway does not know.
-        raise Unreadable("result_unknown_member", "the result has members of unknown shape where fields are redacted")
-    steps = [path.split(".") for path in paths]
-    if result.get("structuredContent") is not None:
-        result["structuredContent"] = _without(result["structuredContent"], steps)
+        raise Unreadable("result_unknown_member", "the result has members of unknown shape where it must be changed")
     blocks = result.get("content", [])
     if not isinstance(blocks, list):
         raise Unreadable("result_malformed", "the server's result has an unknown shape")
-    result["content"] = [_redact_block(block, steps) for block in blocks]
-    meta = result.get("_meta")
-    kept = {k: v for k, v in meta.items() if k.startswith(_PROTOCOL)} if isinstance(meta, dict) else {}
-    result["_meta"] = {**kept, REDACTED_META: list(paths)}
-    return result
+    return result, blocks
 
 
-def _redact_block(block: Any, steps: list[list[str]]) -> dict[str, Any]:
+def _few(blocks: list[Any], most: int, structured: Any) -> list[Any]:
+    """The blocks of a result that is a list itself, at most `most` of its elements.
+
+    Servers send such a list as JSON in one block, or each element in a block of its own.
+    """
+    elements = structured.get(_WRAPPER) if isinstance(structured, dict) else structured
+    lists = [block for block in blocks if _is_list(block)]
+    if len(blocks) == 1 and lists:
+        return [_shape_block(blocks[0], [], [([], most)])]
+    # SECURITY: a block that is not one element may hold them all.
+    told_apart = len(blocks) == len(elements) if isinstance(elements, list) else len(blocks) > 1
+    if lists or not (told_apart or not blocks):
+        raise Unreadable("result_not_json", "the elements of the result can't be told apart, and are limited")
+    if not isinstance(elements, list):
+        for block in blocks:
+            _json_of(block)
+    return blocks[:most]
+
+
+def _is_list(block: Any) -> bool:
+    try:
+        value = _json_of(block)
+    except Unreadable:
+        return False
+    return isinstance(value, list) or (isinstance(value, dict) and isinstance(value.get(_WRAPPER), list))
+
+
+def _json_of(block: Any) -> Any:
     text = block.get("text") if isinstance(block, dict) and block.get("type") == "text" else None
     if not isinstance(text, str):
-        raise Unreadable("result_not_json", "a part of the result is not JSON, where fields must be redacted")
+        raise Unreadable("result_not_json", "a part of the result is not JSON, where it must be changed")
     try:
-        value = _decode(text)
+        return _decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        raise Unreadable("result_not_json", "a text of the result is not JSON, where fields must be redacted") from None
+        raise Unreadable("result_not_json", "a text of the result is not JSON, where it must be changed") from None
+
+
+def _shape_block(block: Any, steps: list[list[str]], limits: list[tuple[list[str], int]]) -> dict[str, Any]:
+    value = _json_of(block)
+    if not (isinstance(value, dict) and _WRAPPER in value):
+        # SECURITY: a text may hold the elements of what the structured content wraps.
+        steps = [_unwrapped(path) for path in steps]
+        limits = [(_unwrapped(path), most) for path, most in limits]
     # SECURITY: written anew even when no field was there: of two equal keys the text could keep the hidden one.
-    return {**block, "text": msgspec.json.encode(_without(value, steps)).decode()}
+    return {**block, "text": msgspec.json.encode(_limited(_without(value, steps), limits)).decode()}
+
+
+def _unwrapped(path: list[str]) -> list[str]:
+    return path[1:] if path[:1] == [_WRAPPER] else path
 
 
 def _without(value: Any, steps: list[list[str]]) -> Any:
+    if not steps:
+        return value
     if not isinstance(value, dict | list):
         # SECURITY: a bare scalar may be the very value; it has no path that says so.
         raise Unreadable("result_not_json", "a part of the result is a bare value, where fields must be redacted")
     for path in steps:
+        if not path:
+            raise Unreadable("result_not_json", "a part of the result is the value that must be redacted")
         _remove(value, path)
-        if isinstance(value, dict) and "result" in value:
-            _remove(value["result"], path)
+        if isinstance(value, dict) and _WRAPPER in value:
+            _remove(value[_WRAPPER], path)
+    return value
+
+
+def _limited(value: Any, limits: list[tuple[list[str], int]]) -> Any:
+    """`value` with at most so many elements in the lists at these paths; the path without steps is `value` itself."""
+    for path, most in limits:
+        wrapped = isinstance(value, dict) and isinstance(value.get(_WRAPPER), dict | list)
+        if path and not isinstance(value, dict | list):
+            raise Unreadable("result_not_json", "a part of the result is a bare value, where lists are limited")
+        if wrapped and path[:1] != [_WRAPPER]:
+            value[_WRAPPER] = _cut(value[_WRAPPER], path, most)
+        if path or not wrapped:
+            value = _cut(value, path, most)
+    return value
+
+
+def _cut(value: Any, path: list[str], most: int) -> Any:
+    if value is None:
+        return None
+    if not path:
+        if not isinstance(value, list):
+            raise Unreadable("result_not_json", "no list stands where the result's elements are limited")
+        return value[:most]
+    if isinstance(value, list):
+        return [_cut(item, path, most) for item in value]
+    if not isinstance(value, dict):
+        raise Unreadable("result_not_json", "a value stands where an object with a limited list was expected")
+    if path[0] in value:
+        value[path[0]] = _cut(value[path[0]], path[1:], most)
     return value
 
 

@@ -19,8 +19,9 @@ from remit.core import bounds
 from remit.core.decisions import Obligation, PolicyRef
 from remit.core.documents import read_text
 from remit.core.errors import DocumentError
-from remit.policy import obligations
 from remit.policy import text as cedar_text
+from remit.policy.obligations import Mistake
+from remit.policy.obligations import read as read_obligations
 from remit.policy.reads import Reads, Scope, reads_of, scope_of
 from remit.policy.text import Token
 
@@ -59,7 +60,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     reads: Reads
     obligations: tuple[Obligation, ...] = ()
 
-    def mistaken(self, mistake: obligations.Mistake) -> DocumentError:
+    def mistaken(self, mistake: Mistake) -> DocumentError:
         """The error of an annotation."""
         piece = list(cedar_text.tokens(self.source.text[self.start : self.end]))
         offset = self.start + _annotation(piece, mistake.annotation)
@@ -177,8 +178,8 @@ def _policy(source: Source, piece: list[Token], default_id: str) -> Policy:
     id_ = annotations.get("id") or default_id
     _check_annotations(source, piece, annotations)
     try:
-        obliged = obligations.read(est["effect"], annotations)
-    except obligations.Mistake as mistake:
+        obliged = read_obligations(est["effect"], annotations)
+    except Mistake as mistake:
         raise error_at(source, _annotation(piece, mistake.annotation), mistake.message, mistake.next_step) from None
     path, line = source.at or (source.path, cedar_text.position(source.text, start)[0])
     return Policy(

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, Self
 
 from remit.core.decisions import Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason
 from remit.core.identities import Lifecycle, Registration
+from remit.core.obligations import KNOWN
 from remit.core.tasks import RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.sdk.grant import TaskGrant
 from remit.sdk.permit import Permit
@@ -40,8 +41,13 @@ class Remit(Protocol):
         *,
         definition: str = "",
         idempotency_key: str = "",
+        supports: frozenset[str] = KNOWN,
     ) -> Decision:
-        """Decides and records. A permit is durable, holds for five seconds, for exactly this, once."""
+        """Decides and records. A permit is durable, holds for five seconds, for exactly this, once.
+
+        `supports` are the obligations that the caller will fulfil (`remit.core.obligations`): a permit that would
+        oblige to another is denied. Telling is left out by itself where no notifier is declared.
+        """
 
     async def permit(
         self,
@@ -52,7 +58,13 @@ class Remit(Protocol):
         definition: str = "",
         idempotency_key: str = "",
     ) -> Permit:
-        """`authorize`, with its permit as an object that can be used once; `Refused` on a deny."""
+        """`authorize` and `tell`, with the permit as an object that can be used once; `Refused` on a deny."""
+
+    async def tell(self, grant: TaskGrant | None, decision: Decision) -> None:
+        """Tells whom the decision obliges to tell, within three seconds; nobody for a probe.
+
+        Raises `Refused("obligation_failed")` when it is a permit and somebody could not be told: it is worth nothing.
+        """
 
     async def probe(
         self, grant: TaskGrant | None, action: str, input: dict[str, Any], *, definition: str = "", subject: str = ""

@@ -13,11 +13,13 @@ from typing import Any, Self, TypeVar
 from remit.core.decisions import Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason
 from remit.core.errors import Unavailable
 from remit.core.identities import Lifecycle, Registration
+from remit.core.obligations import KNOWN
 from remit.core.tasks import RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.identity.holder import Holder
 from remit.sdk.api import Enforcement, Remit
 from remit.sdk.client import Client
 from remit.sdk.grant import TaskGrant
+from remit.sdk.notifiers import NO_NOTIFIERS, Notifiers
 from remit.sdk.permit import Permit
 
 T = TypeVar("T")
@@ -42,9 +44,9 @@ class Blocking:
             raise
 
     @classmethod
-    def connect(cls, target: Path | str, holder: Holder) -> Self:
+    def connect(cls, target: Path | str, holder: Holder, *, notifiers: Notifiers = NO_NOTIFIERS) -> Self:
         """A blocking client of the service at a unix socket's `Path` or a loopback URL."""
-        return cls(lambda: Client.connect(target, holder))
+        return cls(lambda: Client.connect(target, holder, notifiers=notifiers))
 
     def __enter__(self) -> Self:
         return self
@@ -72,10 +74,13 @@ class Blocking:
         *,
         definition: str = "",
         idempotency_key: str = "",
+        supports: frozenset[str] = KNOWN,
     ) -> Decision:
         """See `Remit.authorize`."""
         return self._wait(
-            self._remit.authorize(grant, action, input, definition=definition, idempotency_key=idempotency_key)
+            self._remit.authorize(
+                grant, action, input, definition=definition, idempotency_key=idempotency_key, supports=supports
+            )
         )
 
     def permit(
@@ -91,6 +96,10 @@ class Blocking:
         return self._wait(
             self._remit.permit(grant, action, input, definition=definition, idempotency_key=idempotency_key)
         )
+
+    def tell(self, grant: TaskGrant | None, decision: Decision) -> None:
+        """See `Remit.tell`."""
+        self._wait(self._remit.tell(grant, decision))
 
     def probe(
         self, grant: TaskGrant | None, action: str, input: dict[str, Any], *, definition: str = "", subject: str = ""

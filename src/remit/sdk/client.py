@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
@@ -21,17 +19,23 @@ from remit.core.clock import Clock, system_clock
 from remit.core.decisions import Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason
 from remit.core.errors import RemitError, TooLarge, Unauthenticated, Unavailable
 from remit.core.identities import Lifecycle, Registration
+from remit.core.obligations import KNOWN
 from remit.core.tasks import RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.identity.holder import Holder
 from remit.identity.spiffe import parse_spiffe_id
 from remit.sdk import wire
 from remit.sdk.api import Enforcement
 from remit.sdk.arguments import check_arguments
+from remit.sdk.asking import ask_for_permit, supported
+from remit.sdk.certified import CertifiedHolder, HeldCertificate
 from remit.sdk.grant import TaskGrant
+from remit.sdk.negotiation import declared
+from remit.sdk.notifiers import NO_NOTIFIERS, Notifiers
 from remit.sdk.permit import HandedOut, Permit
 from remit.sdk.proofs import ReadyProofs
 from remit.sdk.renewal import HeldSvid, request_svid
-from remit.sdk.transport import INVALID, ConnectionLost, Transport, error_of, open_transport
+from remit.sdk.tokens import TokenSource
+from remit.sdk.transport import INVALID, ConnectionLost, Target, Transport, error_of, open_transport
 
 EVALUATION: Final = "/access/v1/evaluation"
 OUTCOMES: Final = "/v1/outcomes"
@@ -64,24 +68,47 @@ class Client:
     workload (`self`) nothing keeps the workload from acting without asking, and its outcomes are stored as `claimed`.
     """
 
-    def __init__(self, transport: Transport, holder: Holder, clock: Clock = system_clock) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        holder: Holder,
+        clock: Clock = system_clock,
+        notifiers: Notifiers = NO_NOTIFIERS,
+        tokens: TokenSource | None = None,
+    ) -> None:
         """Use `connect`."""
+        self._notifiers = notifiers
         self._transport = transport
         self._clock = clock
         self._holder = holder
-        self._own = HeldSvid(holder, clock())
+        self._own = (
+            HeldCertificate(holder, clock())
+            if isinstance(holder, CertifiedHolder)
+            else HeldSvid(holder, clock(), tokens=tokens)
+        )
         self._proofs = ReadyProofs(holder, transport.origin, clock, (EVALUATION, OUTCOMES))
         self._subjects: OrderedDict[str, HeldSvid] = OrderedDict()
         self._handed_out = HandedOut()
         self._keeper = asyncio.create_task(self._keep())
 
     @classmethod
-    async def connect(cls, target: Path | str, holder: Holder, clock: Clock = system_clock) -> Self:
-        """Connects to the unix socket at a `Path` or to a loopback URL, and gets an SVID if the holder has none.
+    async def connect(
+        cls,
+        target: Target,
+        holder: Holder,
+        clock: Clock = system_clock,
+        *,
+        notifiers: Notifiers = NO_NOTIFIERS,
+        tokens: TokenSource | None = None,
+    ) -> Self:
+        """Connects to the unix socket at a `Path`, to a URL or to an `Endpoint`; gets an SVID if the holder has none.
 
-        Raises `Unavailable("service_unreachable")` or the service's refusal.
+        A `CertifiedHolder` proves itself with the certificate of the `Endpoint`, and needs none.
+        With `tokens` its SVIDs are exchanged for tokens of an outside issuer, and the holder's key may be any.
+        `notifiers` are whom it can tell of an action: without any, what obliges to tell somebody is denied. Raises
+        `Unavailable("service_unreachable")` or the service's refusal.
         """
-        client = cls(open_transport(target), holder, clock)
+        client = cls(open_transport(target), holder, clock, notifiers, tokens)
         try:
             await client._own.fresh(client._transport, clock)
         except BaseException:
@@ -114,14 +141,14 @@ class Client:
         *,
         definition: str = "",
         idempotency_key: str = "",
+        supports: frozenset[str] = KNOWN,
     ) -> Decision:
         """Decides and records. A permit is durable, holds for five seconds, for exactly this, once.
 
         A lost connection is retried once: the idempotency key makes the service answer the same decision again.
         """
-        return await self._evaluate(
-            grant, "", action, input, definition, idempotency_key or secrets.token_hex(12), probe=False
-        )
+        key = idempotency_key or secrets.token_hex(12)
+        return await self._evaluate(grant, "", action, input, definition, key, supports, probe=False)
 
     async def permit(
         self,
@@ -132,16 +159,22 @@ class Client:
         definition: str = "",
         idempotency_key: str = "",
     ) -> Permit:
-        """`authorize`, with its permit as an object that can be used once; `Refused` on a deny."""
-        asked_at = time.monotonic()
-        decision = await self.authorize(grant, action, input, definition=definition, idempotency_key=idempotency_key)
-        return self._handed_out.permit(decision, asked_at)
+        """`authorize` and `tell`, with the permit as an object that can be used once; `Refused` on a deny."""
+        return await ask_for_permit(self, self._handed_out, grant, action, input, definition, idempotency_key)
+
+    async def tell(self, grant: TaskGrant | None, decision: Decision) -> None:
+        """Tells whom the decision obliges to tell, within three seconds; nobody for a probe.
+
+        Raises `Refused("obligation_failed")` when it is a permit and somebody could not be told: it is worth nothing.
+        """
+        workload = grant.workload if grant else self._holder.id
+        await self._notifiers.tell(decision, workload=workload, point=self._holder.id)
 
     async def probe(
         self, grant: TaskGrant | None, action: str, input: dict[str, Any], *, definition: str = "", subject: str = ""
     ) -> Decision:
         """Decides only. Without a grant the subject is `subject`, or the caller itself."""
-        return await self._evaluate(grant, subject, action, input, definition, "", probe=True)
+        return await self._evaluate(grant, subject, action, input, definition, "", KNOWN, probe=True)
 
     async def listing(
         self, grant: TaskGrant | None, server: str, tools: Mapping[str, str], *, subject: str = ""
@@ -209,7 +242,8 @@ class Client:
         forever = aiohttp.ClientTimeout(total=None)
         ended = Ended()
         try:
-            async with self._transport.session.get(url, headers=headers, timeout=forever) as response:
+            secure = self._transport.ssl_for(headers)
+            async with self._transport.session.get(url, headers=headers, timeout=forever, ssl=secure) as response:
                 await response.content.readline()
                 if response.status != 200:
                     raise Unavailable("attach_refused", f"the service answered {response.status} to `/v1/attach`")
@@ -224,6 +258,7 @@ class Client:
 
     async def close(self) -> None:
         """Closes the connections."""
+        await self._notifiers.close()
         self._keeper.cancel()
         with suppress(asyncio.CancelledError):
             await self._keeper
@@ -237,17 +272,24 @@ class Client:
         input: dict[str, Any],
         definition: str,
         idempotency_key: str,
+        supports: frozenset[str],
         *,
         probe: bool,
     ) -> Decision:
         check_arguments(input)
         digest = request_digest(action, input)
+        types, actions = declared(supported(supports, self._notifiers.names))
         body = wire.EvaluationRequest(
             subject=await self._subject(grant, subject),
             action=wire.ActionBody(name=action, properties=wire.ActionProperties(definition=definition)),
             resource=wire.ResourceBody(type="server", id=action.partition("/")[0]),
             context=wire.EvaluationContext(
-                task=grant.token if grant else "", input=input, idempotency_key=idempotency_key, probe=probe
+                task=grant.token if grant else "",
+                input=input,
+                idempotency_key=idempotency_key,
+                probe=probe,
+                supported_obligations=types,
+                remit_obligations=actions,
             ),
         )
         answer = await self._call("POST", EVALUATION, body, _evaluation, again=True)

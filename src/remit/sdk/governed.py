@@ -19,7 +19,7 @@ from remit.core.errors import InvalidInput, RemitError
 from remit.sdk.api import Remit
 from remit.sdk.blocking import Blocking
 from remit.sdk.grant import TaskGrant, grant_of_environment
-from remit.sdk.obligations import REDACT, SELECT, check_known, fields_of, redact, select
+from remit.sdk.obligations import SELECT, check_known, fields_of, select, shape, shaping_of
 from remit.sdk.permit import Permit
 
 P = ParamSpec("P")
@@ -38,14 +38,14 @@ def governed(
     Coroutine functions need a `Remit`, others a `Blocking`. `grant` is a task grant, a function that gives one, or
     None for the one that `REMIT_TASK` names at the time of the call.
 
-    1. Asks. Raises `Refused` with the reason when it may not run, any other `RemitError` when nothing could be
-       decided; the function does not run then.
+    1. Asks, and tells whom the decision obliges to tell. Raises `Refused` with the reason when it may not run, any
+       other `RemitError` when nothing could be decided; the function does not run then.
     2. Refuses a permit with an obligation that it does not know, and reports `not_executed`.
     3. Spends the permit and runs the function.
     4. Reports `response` with the selected fields, or `error` when the function raised; a report that fails is
        logged, and the outcome stays unknown until someone resolves it.
-    5. Returns the result without the fields that must be removed; raises `Refused("result_withheld")` when the
-       result has a shape in which they can't be found.
+    5. Returns the result without the fields that must be removed, with at most as many elements as its lists may
+       have; raises `Refused("result_withheld")` when it has a shape in which they can't be found, or is too large.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -161,7 +161,7 @@ def _outcome(permit: Permit, result: OutcomeResult, value: Any = None) -> Outcom
 
 
 def _left(permit: Permit, result: Any) -> Any:
-    return redact(result, fields_of(permit.decision, REDACT))
+    return shape(result, shaping_of(permit.decision))
 
 
 def _size(value: Any) -> int:

@@ -14,6 +14,7 @@ from remit.core.decisions import Ask, TaskHandle
 from remit.core.errors import Forbidden, InvalidInput, RemitError, Unauthenticated
 from remit.core.identities import Identity
 from remit.sdk.authzen import QuestionBody
+from remit.sdk.negotiation import supported
 from remit.sdk.wire import EvaluationAnswer, EvaluationRequest, SubjectBody, decision_body
 from remit.server.answer import Answer, json_answer
 from remit.server.bodies import check_names, check_shape, decode
@@ -74,6 +75,7 @@ async def decide(serving: Serving, call: Call, body: EvaluationRequest) -> Evalu
         definition=body.action.properties.definition,
         idempotency_key=context.idempotency_key,
         request_id=call.request_id,
+        supports=supported(context.supported_obligations, context.remit_obligations),
     )
     probe = context.probe
     if probe is None:

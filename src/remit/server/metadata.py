@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from remit.core.errors import Unavailable
+from remit.sdk.negotiation import ACTIONS, TYPES
 from remit.server.answer import Answer, json_answer
 from remit.server.serving import Call, Serving
 
@@ -24,7 +25,9 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     search_subject_endpoint: str
     search_resource_endpoint: str
     search_action_endpoint: str
-    capabilities: tuple[str, ...] = ()  # URNs; left out when there are none
+    capabilities: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # URNs; left out when there are none
+    supported_obligations: tuple[str, ...] = TYPES  # of the profile for obligations, draft 1
+    remit_obligations: tuple[str, ...] = ACTIONS  # what its type `custom` stands for here
 
 
 async def healthz(_: Serving, __: Call) -> Answer:
