@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from remit.app.elsewhere import elsewhere_of
 from remit.app.folder import Folder
 from remit.app.identities import declared, without_key
+from remit.app.key_sources import KeySource, sources_of
 from remit.app.project import load_project
 from remit.app.records import has_records, open_store
 from remit.app.trust import open_keyring, rotate_when_due
@@ -20,6 +22,7 @@ from remit.decide.configuration import Configuration
 from remit.decide.governor import Governor
 from remit.identity.authenticator import Authenticator
 from remit.identity.authority import Authority
+from remit.identity.elsewhere import Elsewhere
 from remit.identity.keyring import KeyRing
 from remit.storage.lock import FolderLock
 from remit.storage.port import Store
@@ -41,6 +44,8 @@ class Installation:
     governor: Governor
     clock: Clock
     held: AsyncExitStack  # what is let go at the end, the store first
+    elsewhere: Elsewhere  # who vouches from elsewhere, with the keys that are known of them
+    sources: tuple[KeySource, ...] = ()  # where those keys come from
 
     async def close(self) -> None:
         """Records what is due, commits, stops the sequencer and releases the folder."""
@@ -71,9 +76,7 @@ def make_state(folder: Folder) -> None:
         path.mkdir(mode=0o700, exist_ok=True)
 
 
-async def open_installation(
-    folder: Folder, clock: Clock = system_clock, *, listen: str | None = None
-) -> Installation:
+async def open_installation(folder: Folder, clock: Clock = system_clock, *, listen: str | None = None) -> Installation:
     """Opens a folder exclusively; `Conflict("folder_in_use")` when a service has it.
 
     `listen` is in place of what `remit.toml` says: processes that share one file listen at addresses of their own.
@@ -83,11 +86,18 @@ async def open_installation(
         service = msgspec.structs.replace(settings.service, listen=listen)
         settings = msgspec.structs.replace(settings, service=service)
     make_state(folder)
+    elsewhere = elsewhere_of(folder, settings)
+    sources = sources_of(elsewhere, folder, clock)
     recorded = await asyncio.to_thread(has_records, folder)
     keyring = open_keyring(folder, settings, clock(), has_records=recorded)
     if not settings.storage.url:
         store = await open_store(folder, settings, clock)
-        return await compose(folder, settings, configuration, keyring, declared(settings, folder), clock, store)
+        registrations = declared(settings, folder)
+        opened = await compose(
+            folder, settings, configuration, keyring, registrations, clock, store, elsewhere=elsewhere
+        )
+        opened.sources = sources
+        return opened
     async with AsyncExitStack() as stack:
         # SECURITY: two processes in one folder would share its socket and its grants.
         stack.callback(FolderLock(folder.lock).release)
@@ -95,7 +105,10 @@ async def open_installation(
         stack.push_async_callback(store.close)
         registrations = declared(settings, folder, store.world.glance)
         made = without_key(settings)
-        opened = await compose(folder, settings, configuration, keyring, registrations, clock, store, made=made)
+        opened = await compose(
+            folder, settings, configuration, keyring, registrations, clock, store, made=made, elsewhere=elsewhere
+        )
+        opened.sources = sources
         opened.held = stack.pop_all()
     return opened
 
@@ -110,6 +123,7 @@ async def compose(
     store: Store,
     *,
     made: frozenset[str] = frozenset(),
+    elsewhere: Elsewhere | None = None,
 ) -> Installation:
     """An installation on an open store, with these identities registered; it closes the store, also when it fails.
 
@@ -118,6 +132,7 @@ async def compose(
     held = AsyncExitStack()
     held.push_async_callback(store.close)
     try:
+        elsewhere = elsewhere or elsewhere_of(folder, settings)
         governor = Governor(configuration, store, store.world)
         await governor.announce()
         await governor.bootstrap(registrations, "remit.toml", made)
@@ -128,6 +143,7 @@ async def compose(
             audience,
             [UNIX_ORIGIN, *settings.service.reached_at],
             started=clock(),
+            elsewhere=elsewhere,
         )
         governor.start()
     except BaseException:
@@ -135,7 +151,7 @@ async def compose(
         raise
     authority = Authority(settings.trust_domain, keyring)
     installation = Installation(
-        folder, settings, configuration, store, keyring, authority, authenticator, governor, clock, held
+        folder, settings, configuration, store, keyring, authority, authenticator, governor, clock, held, elsewhere
     )
     installation.refresh_keys()
     return installation

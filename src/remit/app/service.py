@@ -10,9 +10,8 @@ from remit.app.bearer import bearer_keys
 from remit.app.certificates import Certificates
 from remit.app.folder import Folder
 from remit.app.installation import UNIX_ORIGIN, Installation, audience_of, open_installation
+from remit.app.refreshing import Refresher
 from remit.core.errors import InvalidInput
-from remit.identity.bundles import Bundles
-from remit.identity.certificates import unmapped
 from remit.server.app import build_app
 from remit.server.listener import Listener, serve
 
@@ -36,9 +35,11 @@ async def run_service(
     """
     installation = await open_installation(folder, listen=listen)
     tasks: list[asyncio.Task[None]] = []
+    refresher: Refresher | None = None
     try:
         settings = installation.settings
-        certificates = Certificates(folder, settings, Bundles(), unmapped, installation.clock())
+        elsewhere = installation.elsewhere
+        certificates = Certificates(folder, settings, elsewhere.bundles, elsewhere.local, installation.clock())
         host, port = listen_address(settings.service.listen)
         app = build_app(
             installation.governor,
@@ -51,10 +52,14 @@ async def run_service(
             svid_seconds=settings.identity.svid_seconds,
             clock=installation.clock,
             certificates=certificates.authenticator,
+            elsewhere=elsewhere,
         )
+        refresher = Refresher(installation.sources, installation.clock)
+        elsewhere.on_unknown_key = refresher.wake
 
         def listening(listener: Listener) -> None:
             tasks.append(asyncio.create_task(_keep_keys(installation, certificates)))
+            refresher.start()
             if while_attached:
                 tasks.append(asyncio.create_task(_stop_when_alone(listener)))
             on_ready(installation, listener)
@@ -71,6 +76,8 @@ async def run_service(
     finally:
         for task in tasks:
             task.cancel()
+        if refresher is not None:
+            await refresher.stop()
         await installation.close()
 
 
