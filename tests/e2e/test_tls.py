@@ -7,13 +7,14 @@ import json
 import os
 import socket
 import subprocess
-from base64 import urlsafe_b64decode
+from base64 import b64encode, urlsafe_b64decode
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import remit
 from remit.app import service as service_module
@@ -221,6 +222,46 @@ def test_a_certificate_of_nobody_who_is_registered(served: Site) -> None:
             refused = await client.probe(None, "orders/get", {"order": "7"})
             assert refused.reason.code == "identity_unknown"
 
+    asyncio.run(main())
+
+
+def test_a_partner_of_another_trust_domain(served: Site) -> None:
+    """A federated domain's authority vouches for its own identities, which are whom the rules say, and for no other."""
+
+    partner = authority("root of partner.example")
+    der = b64encode(partner.certificate.public_bytes(Encoding.DER)).decode()
+    bundle = {"keys": [{"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43, "use": "x509-svid", "x5c": [der]}]}
+    (served.tls / "partner.json").write_text(json.dumps(bundle))
+    with (served.folder.root / "remit.toml").open("a") as file:
+        file.write(
+            '[[federation]]\ntrust_domain = "partner.example"\nbundle_file = "tls/partner.json"\n'
+            '[[federation.rules]]\nspiffe_id = "spiffe://partner.example/ns/prod/agent"\nidentity = "workload/agent"\n'
+        )
+
+    async def main() -> None:
+        async with Running(served):
+            certificate, key, ca = served.client("spiffe://partner.example/ns/prod/agent", partner_agent)
+            async with await until_trusted(certificate, key, ca) as client:
+                asked = await client.probe(None, "orders/get", {"order": "7"}, subject=AGENT)
+                assert asked.reason.code == "no_task"
+            for other in (
+                make(by=partner, uris=["spiffe://partner.example/ns/prod/other"]),
+                make(by=partner, uris=[AGENT]),
+                make(by=partner, uris=[ALICE]),
+            ):
+                async with await served.connect(ALICE, other) as client:
+                    with pytest.raises(Unauthenticated):
+                        await client.identities()
+
+    async def until_trusted(certificate: str, key: str, ca: str) -> Client:
+        for _ in range(200):
+            try:
+                return await remit.connect(served.url, identity=AGENT, certificate=certificate, key=key, ca=ca)
+            except Unavailable:
+                await asyncio.sleep(0.02)
+        raise AssertionError("the partner's authority was not taken within four seconds")
+
+    partner_agent = make(by=partner, uris=["spiffe://partner.example/ns/prod/agent"])
     asyncio.run(main())
 
 
