@@ -16,7 +16,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
-class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     """AuthZEN 1.0 PDP metadata (section 9); its names are the specification's, in snake case."""
 
     policy_decision_point: str
