@@ -74,10 +74,11 @@ class KeySource(ABC):
             kept = msgspec.json.decode(read_private(self._file), type=SourceState)
         except (DocumentError, msgspec.MsgspecError, UnicodeDecodeError):
             return
-        if (kept.source, kept.place) != (self.state.source, self.state.place) or not kept.document:
+        if (kept.source, kept.place) != (self.state.source, self.state.place):
             return
         try:
-            self.take(kept.document.encode(), kept.read + self.stale_ms)
+            if kept.document:
+                self.take(kept.document.encode(), min(kept.read, now) + self.stale_ms)
         except RemitError as error:
             log.warning("%s: what was kept is not used: %s", kept.source, error.message)
             return
@@ -96,14 +97,15 @@ class KeySource(ABC):
         except RemitError as error:
             self.state.failures += 1
             self.state.error = error.message
-            await self._keep()
+            await self.keep()
             raise
         self.state.read, self.state.failures, self.state.error = now, 0, ""
         self.state.document = fetched.data.decode()
-        await self._keep()
+        await self.keep()
         return fetched.max_age if hint is None else hint
 
-    async def _keep(self) -> None:
+    async def keep(self) -> None:
+        """Writes down how it stands, for a restart and for `remit issuers`."""
         data = msgspec.json.encode(self.state)
         try:
             await asyncio.to_thread(write_private, self._file, data, replace=True)

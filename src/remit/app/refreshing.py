@@ -72,6 +72,7 @@ class Refresher:
                 continue
 
     async def _watch(self, source: FileSource) -> None:
+        await source.keep()
         while True:
             error = source.state.error
             try:

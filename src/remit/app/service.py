@@ -10,6 +10,7 @@ from remit.app.bearer import bearer_keys
 from remit.app.certificates import Certificates
 from remit.app.folder import Folder
 from remit.app.installation import UNIX_ORIGIN, Installation, audience_of, open_installation
+from remit.app.issuers import gauges
 from remit.app.refreshing import Refresher
 from remit.core.errors import InvalidInput
 from remit.server.app import build_app
@@ -53,6 +54,7 @@ async def run_service(
             clock=installation.clock,
             certificates=certificates.authenticator,
             elsewhere=elsewhere,
+            key_sources=lambda: gauges(installation.sources, installation.clock()),
         )
         refresher = Refresher(installation.sources, installation.clock)
         elsewhere.on_unknown_key = refresher.wake

@@ -28,6 +28,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("remit.cli.doctor", "doctor"),
     "catalogue": ("remit.cli.catalogue", "catalogue"),
     "trust": ("remit.cli.trust", "trust"),
+    "issuers": ("remit.cli.issuers", "issuers"),
     "workload": ("remit.cli.identity", "workload"),
     "starter": ("remit.cli.identity", "starter"),
     "pep": ("remit.cli.identity", "pep"),
@@ -38,7 +39,7 @@ SECTIONS: Final = {
     "Begin": ("init", "check", "test", "up", "doctor"),
     "Govern": ("run", "exec", "gateway", "task"),
     "Look": ("decide", "log", "verify"),
-    "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust"),
+    "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust", "issuers"),
 }
 
 

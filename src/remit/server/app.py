@@ -25,6 +25,7 @@ from remit.server.port import AuthenticatorPort, AuthorityPort, CertificatesPort
 from remit.server.problems import problem
 from remit.server.routes import OPERATIONS
 from remit.server.serving import Call, Serving
+from remit.server.tls import ServerTls
 
 SVID_SECONDS = 3600
 NO_BEARER_KEYS = BearerKeys()
@@ -51,6 +52,8 @@ def build_app(
     version: str = "0.1.0",
     certificates: CertificatesPort | None = None,
     elsewhere: ElsewherePort | None = None,
+    tls: ServerTls | None = None,
+    key_sources: Callable[[], Mapping[str, Mapping[str, float]]] = dict,
 ) -> Starlette:
     """The application. `app.state.serving.attachments` counts who holds the service open.
 
@@ -71,6 +74,8 @@ def build_app(
         clock=clock,
         certificates=certificates,
         elsewhere=elsewhere,
+        tls=tls,
+        key_sources=key_sources,
     )
     described = json_answer(openapi(OPERATIONS, version))
     endpoints = [(op, Endpoint(_with_description(op, described), serving)) for op in OPERATIONS]

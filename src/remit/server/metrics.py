@@ -16,10 +16,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from remit.server.answer import Answer, text_answer
+from remit.server.handshake import refused
 from remit.server.serving import Call, Serving
 
 _TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _NAME = re.compile(r"[a-z][A-Za-z0-9_]*")
+_SOURCES: Final = {
+    "age": "remit_issuer_keys_age_seconds",
+    "keys": "remit_issuer_keys",
+    "failures": "remit_issuer_failures",
+    "stale": "remit_issuer_stale",
+}
 _CAPITAL = re.compile(r"[A-Z]")
 
 
@@ -27,7 +34,11 @@ async def metrics(serving: Serving, _: Call) -> Answer:
     """All metrics, without labels that name a workload or a task."""
     lines = metric_lines(serving.service.metrics())
     lines += serving.latency.lines("remit_evaluation_seconds")
+    lines += source_lines(serving.key_sources())
     lines += ["# TYPE remit_attached gauge", f"remit_attached {serving.attachments.count}"]
+    expires = serving.tls.expires // 1000 if serving.tls else 0
+    lines += ["# TYPE remit_certificate_expires_seconds gauge", f"remit_certificate_expires_seconds {expires}"]
+    lines += ["# TYPE remit_certificates_refused_total counter", f"remit_certificates_refused_total {refused.count}"]
     return text_answer("\n".join(lines) + "\n", _TYPE)
 
 
@@ -46,6 +57,17 @@ def metric_lines(values: Mapping[str, Any]) -> list[str]:
         if isinstance(value, (int, float)) and _NAME.fullmatch(name):
             gauge = "remit_" + _CAPITAL.sub(lambda match: "_" + match[0].lower(), name)
             lines += [f"# TYPE {gauge} gauge", f"{gauge} {value}"]
+    return lines
+
+
+def source_lines(sources: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """How the issuers and trust domains elsewhere stand, one line for each; the types also when there are none."""
+    lines = []
+    for name, gauge in _SOURCES.items():
+        lines.append(f"# TYPE {gauge} gauge")
+        lines += [
+            f'{gauge}{{source="{_label(source)}"}} {values[name]:g}' for source, values in sorted(sources.items())
+        ]
     return lines
 
 

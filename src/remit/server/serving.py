@@ -12,6 +12,7 @@ from remit.identity.bearer import BearerKeys
 from remit.server.attachments import Attachments
 from remit.server.latency import Histogram
 from remit.server.port import AuthenticatorPort, AuthorityPort, CertificatesPort, ElsewherePort, ServicePort
+from remit.server.tls import ServerTls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,9 @@ class Serving:
     svid_seconds: int
     clock: Clock
     certificates: CertificatesPort | None = None  # None: client certificates are not taken
+    tls: ServerTls | None = None  # of the TCP listener
     elsewhere: ElsewherePort | None = None  # None: outside tokens are not taken
+    key_sources: Callable[[], Mapping[str, Mapping[str, float]]] = dict  # how those that it has keys from stand
     attachments: Attachments = field(default_factory=Attachments)
     latency: Histogram = field(default_factory=Histogram)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from remit.app.doctor import clients, exposure, project, state
+from remit.app.doctor import clients, elsewhere, exposure, project, state
 from remit.app.doctor.finding import Finding, Situation
 
 Check = Callable[[Situation], Iterator[Finding]]
@@ -23,6 +23,8 @@ CHECKS: tuple[Check, ...] = (
     project.mode,
     project.owners,
     project.writable,
+    elsewhere.keys,
+    elsewhere.rules,
     exposure.users,
     exposure.upstreams,
     exposure.environment,
