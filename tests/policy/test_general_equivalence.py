@@ -1,13 +1,17 @@
-"""Search finds exactly those whom asking one by one would find, on generated projects."""
+"""On generated projects: answers are those of the engine on everything, and search finds whom asking finds."""
 
 from __future__ import annotations
 
+import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+from cedarpy import _internal as cedar
 from hypothesis import HealthCheck, given, settings
+from msgspec.structs import replace
 
 from remit.core.errors import InvalidInput
 from remit.policy import General, Named, Question
@@ -205,33 +209,109 @@ def permitted(general: General, question: Question) -> bool:
 IDS = {"User": [*USERS, "zoe"], "Folder": FOLDERS, "Doc": [*DOCS, "dx"]}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@st.composite
+def question(draw: st.DrawFn) -> Question:
+    kind = draw(st.sampled_from(list(IDS)))
+    user = Named("user", draw(st.sampled_from(IDS["User"])), draw(properties("User")))
+    thing = Named(kind.lower(), draw(st.sampled_from(IDS[kind])), draw(properties(kind)))
+    return Question(
+        subject=user, action=draw(st.sampled_from(["read", "write"])), resource=thing, context=draw(context())
+    )
+
+
+def general_of(data: st.DataObject) -> tuple[General, str]:
+    policies = "\n".join(data.draw(st.lists(policy(), min_size=1, max_size=5)))
+    with tempfile.TemporaryDirectory() as folder:
+        return own.project(Path(folder), SCHEMA, data.draw(entities()), policies).general, policies
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_search_finds_exactly_whom_asking_one_by_one_finds(data: st.DataObject) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        policies = "\n".join(data.draw(st.lists(policy(), min_size=1, max_size=5)))
-        general = own.project(Path(folder), SCHEMA, data.draw(entities()), policies).general
+    general, _ = general_of(data)
     for _ in range(6):
-        kind = data.draw(st.sampled_from(list(IDS)))
-        user = Named("user", data.draw(st.sampled_from(IDS["User"])), data.draw(properties("User")))
-        thing = Named(kind.lower(), data.draw(st.sampled_from(IDS[kind])), data.draw(properties(kind)))
-        question = Question(subject=user, action="read", resource=thing, context=data.draw(context()))
-        for what, sought, type_ in (("subject", user, "User"), ("resource", thing, kind)):
-            blank = _replaced(question, what, Named(sought.type, "", sought.properties))
-            wanted = [
-                id_
-                for id_ in sorted(IDS[type_])
-                if permitted(general, _replaced(question, what, Named(sought.type, id_, sought.properties)))
-            ]
-            limit = data.draw(st.integers(1, 4))
-            names, exact = pages(general, what, blank, limit)
-            stranger = permitted(general, _replaced(question, what, Named(sought.type, "nobody", sought.properties)))
-            assert not (exact and stranger)
+        asked = data.draw(question())
+        for what in ("subject", "resource"):
+            sought: Named = getattr(asked, what)
+            type_ = sought.type.capitalize()
+            wanted = [id_ for id_ in sorted(IDS[type_]) if permitted(general, _with(asked, what, id_))]
+            names, exact = pages(general, what, _with(asked, what, ""), data.draw(st.integers(1, 4)))
+            assert not (exact and permitted(general, _with(asked, what, "nobody")))
             # An id that nothing names is found by no search; then the answer says that it is not exact.
             assert names == [id_ for id_ in wanted if exact or id_ in names]
             assert {id_ for id_ in wanted if (f"App::{type_}", id_) in general.entities.by_uid} <= set(names)
-        actions = [action for action in ("read", "write") if permitted(general, _asking(question, action))]
-        assert list(_actions(general, question)) == actions
+        actions = [name for name in ("read", "write") if permitted(general, replace(asked, action=name))]
+        assert list(_actions(general, asked)) == actions
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_an_answer_is_that_of_the_engine_on_all_policies_and_all_entities(data: st.DataObject) -> None:
+    general, policies = general_of(data)
+    asked = data.draw(st.lists(question(), min_size=1, max_size=8))
+    alone = []
+    for each in asked:
+        try:
+            alone.append(general.evaluate(each))
+        except InvalidInput as error:
+            _contradicts(error)
+    together = [each for each in asked if not _is_contradiction(general, each)]
+    assert general.evaluate_many(together) == alone
+    for each, answer in zip(together, alone, strict=True):
+        if answer.reason.code == "attribute_missing":
+            continue
+        decision, matched, errors = engine(general, policies, each)
+        assert answer.permitted is (decision == "Allow" and not errors)
+        assert (answer.reason.code == "policy_error") is bool(errors)
+        if not errors:
+            assert {ref.id for ref in answer.policies} == {f"own#{name.removeprefix('policy')}" for name in matched}
+
+
+def engine(general: General, policies: str, asked: Question) -> tuple[str, list[str], list[str]]:
+    """The engine on the whole, with what the caller says added where the files say nothing."""
+    said: dict[tuple[str, str], dict[str, Any]] = {}
+    for named in (asked.subject, asked.resource):
+        said.setdefault((f"App::{named.type.capitalize()}", named.id), {}).update(_cedar(named.properties))
+    found = []
+    for uid in {*general.entities.by_uid, *said}:
+        known = general.entities.by_uid.get(uid)
+        attrs = {**said.get(uid, {}), **(known.attrs if known else {})}
+        parents = [{"type": type_, "id": id_} for type_, id_ in (known.parents if known else ())]
+        found.append({"uid": {"type": uid[0], "id": uid[1]}, "attrs": attrs, "parents": parents})
+        if known:
+            found[-1]["tags"] = dict(known.tags)
+    action = {"type": "App::Action", "id": asked.action}
+    found.append({"uid": action, "attrs": {}, "parents": [{"type": "App::Action", "id": "all"}]})
+    request = {
+        "principal": {"type": "App::User", "id": asked.subject.id},
+        "action": action,
+        "resource": {"type": f"App::{asked.resource.type.capitalize()}", "id": asked.resource.id},
+        "context": json.dumps(_cedar(asked.context)),
+    }
+    answer = json.loads(cedar.is_authorized_batch([request], policies, json.dumps(found), None, False)[0])
+    return answer["decision"], answer["diagnostics"]["reason"], answer["diagnostics"]["errors"]
+
+
+def _cedar(values: Mapping[str, Any]) -> dict[str, Any]:
+    def user(id_: str) -> dict[str, Any]:
+        return {"__entity": {"type": "App::User", "id": id_}}
+
+    return {
+        name: user(value)
+        if name in ("owner", "boss", "who")
+        else [user(id_) for id_ in value]
+        if name == "readers"
+        else value
+        for name, value in values.items()
+    }
+
+
+def _is_contradiction(general: General, asked: Question) -> bool:
+    try:
+        general.evaluate(asked)
+    except InvalidInput:
+        return True
+    return False
 
 
 def pages(general: General, what: Any, question: Question, limit: int) -> tuple[list[str], bool]:
@@ -247,14 +327,8 @@ def pages(general: General, what: Any, question: Question, limit: int) -> tuple[
         after = page.next
 
 
-def _replaced(question: Question, what: str, named: Named) -> Question:
-    subject = named if what == "subject" else question.subject
-    resource = named if what == "resource" else question.resource
-    return Question(subject=subject, action=question.action, resource=resource, context=question.context)
-
-
-def _asking(question: Question, action: str) -> Question:
-    return Question(subject=question.subject, action=action, resource=question.resource, context=question.context)
+def _with(asked: Question, what: str, id_: str) -> Question:
+    return replace(asked, **{what: replace(getattr(asked, what), id=id_)})
 
 
 def _actions(general: General, question: Question) -> tuple[Any, ...]:

@@ -54,7 +54,7 @@ def test_an_optional_attribute_says_how_to_test_it(tmp_path: Path) -> None:
 
 def test_a_policy_for_actions_that_are_not_there_yet_is_idle_and_noticed(tmp_path: Path) -> None:
     folder = write(tmp_path, rules='@id("d") forbid (principal, action in Remit::Action::"deploy", resource);')
-    assert loaded(folder).notices() == ["policies/rules.cedar:1: policy `d` covers no action of the catalogue"]
+    assert loaded(folder).notices() == ["policies/rules.cedar:1: policy `d` covers no action that there is"]
 
 
 def test_the_first_mistake_in_the_order_of_the_files_is_reported(tmp_path: Path) -> None:

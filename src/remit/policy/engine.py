@@ -9,7 +9,7 @@ from typing import Any, Final
 from remit.core import canonical
 from remit.core.actions import Catalogue
 from remit.core.decisions import PolicyRef
-from remit.core.errors import InvalidInput
+from remit.core.errors import DocumentError, InvalidInput
 from remit.core.identities import Registration
 from remit.core.intents import Intent
 from remit.policy import generated, obligations, obliging, reasons, schema, sources, validation
@@ -183,11 +183,11 @@ class Policies:
             if converter.problem
         ]
         idle = [
-            f"{policy.ref.path}:{policy.ref.line}: policy `{policy.id}` covers no action of the catalogue"
+            f"{policy.ref.path}:{policy.ref.line}: policy `{policy.id}` covers no action that there is"
             for policy in self._policies
             if policy.origin == "user" and validation.is_idle(policy, self.vocabulary, self._groups)
         ]
-        return unusable + idle
+        return unusable + idle + self.general.notices()
 
     def _known(self, principal: Registration, action: str, type_: str, id_: str) -> Known | None:
         """The action, when its schema allows this principal and this resource; nothing else is ever permitted."""
@@ -280,6 +280,12 @@ def load(
     that a policy is generated from.
     """
     entities = load_entities(folder_entities) if folder_entities is not None else NO_ENTITIES
+    if namespace and namespace not in entities.declared.namespaces:
+        raise DocumentError(
+            f"`[authzen] namespace` is `{namespace}`, which the schema in `entities/` does not declare",
+            path="remit.toml",
+            next_step="name one of its namespaces, or leave it out",
+        )
     converters = {name: Converter(action) for name, action in catalogue.actions.items()}
     inputs = {name: converter.shape for name, converter in converters.items()}
     vocabulary = schema.vocabulary(catalogue, intents, inputs, trust_domain, entities.declared)

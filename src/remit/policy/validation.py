@@ -19,6 +19,7 @@ from remit.core import canonical
 from remit.core.errors import DocumentError
 from remit.policy import shapes
 from remit.policy import text as cedar_text
+from remit.policy.entities.declared import DeclaredAction
 from remit.policy.reads import Path, Uid, applies
 from remit.policy.schema import NAMESPACE, Known, Vocabulary
 from remit.policy.sources import Policy
@@ -87,12 +88,21 @@ def groups_of(known: Known) -> frozenset[Uid]:
 
 def is_idle(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, frozenset[Uid]]) -> bool:
     """Whether the policy covers no action that there is."""
-    return not any(covers(policy, name, groups) for name in vocabulary.actions)
+    return not any(covers(policy, name, groups) for name in vocabulary.actions) and not _declared(policy, vocabulary)
 
 
 def covers(policy: Policy, name: str, groups: Mapping[str, frozenset[Uid]]) -> bool:
     """Whether the scope of the policy reaches the action, with whatever principal and resource."""
     return applies(policy.scope, (f"{NAMESPACE}::Action", name), groups[name], None, None)
+
+
+def _declared(policy: Policy, vocabulary: Vocabulary) -> list[DeclaredAction]:
+    """The actions of the project's own schema that the policy covers."""
+    return [
+        action
+        for uid, action in vocabulary.declared.actions.items()
+        if action.principals and applies(policy.scope, uid, action.groups, None, None)
+    ]
 
 
 def _check_names(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, frozenset[Uid]]) -> None:
@@ -117,9 +127,10 @@ def _check_names(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, fr
             f"write `action in {exact[0]}::{cedar_text.quote(exact[1])}`",
             word=exact[1],
         )
-    covered = [action for name, action in vocabulary.actions.items() if covers(policy, name, groups)]
+    covered = [action.context for name, action in vocabulary.actions.items() if covers(policy, name, groups)]
+    covered += [action.context for action in _declared(policy, vocabulary)]
     for path in sorted(policy.reads.paths):
-        missing = [_missing(action.context, path) for action in covered]
+        missing = [_missing(context, path) for context in covered]
         steps = [step for step, _ in missing if step is not None]
         if covered and len(steps) == len(missing):
             wrong = max(steps)
@@ -169,7 +180,10 @@ def _explain(policy: Policy, errors: list[str], vocabulary: Vocabulary) -> Docum
     if "unable to guarantee safety of access to optional attribute" in message:
         path = _QUOTED.findall(message)[0]
         base, _, name = f"context.{path}".rpartition(".")
-        return policy.error(f"`context.{path}` may be absent", f"test it first: `{base} has {name} && …`", word=name)
+        if "on entity type" in message:
+            found = re.search(rf"([\w.]+)\.{re.escape(path)}\b", policy.text)
+            base, name = found[1] if found else "…", path
+        return policy.error(f"`{base}.{name}` may be absent", f"test it first: `{base} has {name} && …`", word=name)
     word, step = "", ""
     for quoted in _QUOTED.findall(message):
         word = quoted.rpartition('::"')[2].rstrip('"') if '::"' in quoted else quoted.rpartition(".")[2]
@@ -178,8 +192,12 @@ def _explain(policy: Policy, errors: list[str], vocabulary: Vocabulary) -> Docum
         names = [*vocabulary.actions, *vocabulary.groups, *(name for _, name in vocabulary.declared.actions)]
         message = f"there is no action `{word}`{_similar(word, names)}"
         step = "import the server's tools with `remit catalogue import`, or correct the name"
+        if f"`{NAMESPACE}::" not in errors[0]:
+            step = "declare it in the schema in `entities/`, or correct the name"
     elif "expected Long but saw decimal" in message or "Long and decimal" in message:
         step = 'compare decimals with methods: `x.lessThanOrEqual(decimal("10.00"))`'
     elif "not found" in message:
         step = "docs/design/policy.md lists the attributes of the context"
+        if "on entity type" in message and f"`{NAMESPACE}::" not in message:
+            step = "declare it in the schema in `entities/`, or correct the name"
     return policy.error(message, step, word=word)

@@ -28,6 +28,7 @@ FILES: Final = ("schema.cedarschema", "schema.json")
 MAX_NODES: Final = 20_000  # of a type, all common types written out
 _DEPTH: Final = 32  # of a type, all common types written out
 _NAMESPACE: Final = "Remit"
+_LINE = re.compile(r" at line (\d+) column (\d+)")
 _QUOTED = re.compile(r"`([^`]+)`")
 _PRIMITIVES: Final[Mapping[str, Shape]] = {
     "String": shapes.STRING,
@@ -107,7 +108,7 @@ def _read_text(text: str, path: str) -> Declared:
         as_text = str(cedar.Schema.from_str(text))
     except ValueError as error:
         raise _refused(declared, error) from None
-    if as_text != _accepted(declared):
+    if as_text != _accepted(declared, msgspec.json.encode(json).decode()):
         # SECURITY: what is read here must be what the engine reads.
         raise declared.error(
             "the schema can't be read reliably", next_step="write it in Cedar's JSON form as `entities/schema.json`"
@@ -121,20 +122,26 @@ def _read_json(text: str, path: str) -> Declared:
     except StrictJsonError as error:
         raise _error_at(text, path, error.offset, f"not valid JSON: {error.message}") from None
     declared = _interpret(json, text, path)
-    _accepted(declared)
+    _accepted(declared, text)
     return declared
 
 
-def _accepted(declared: Declared) -> str:
-    """The engine's own text of the schema; a `DocumentError` where it refuses it."""
+def _accepted(declared: Declared, text: str) -> str:
+    """The engine's own text of a schema in JSON; a `DocumentError` where it refuses it."""
     try:
-        return str(cedar.Schema.from_json_str(msgspec.json.encode(declared.json).decode()))
+        return str(cedar.Schema.from_json_str(text))
     except ValueError as error:
         raise _refused(declared, error) from None
 
 
 def _refused(declared: Declared, error: ValueError) -> DocumentError:
     message = str(error).removeprefix("error parsing schema: ")
+    place = _LINE.search(message)
+    if place is not None:
+        message = message[: place.start()]
+        lines = declared.text.split("\n")[: int(place[1]) - 1]
+        offset = sum(len(line) + 1 for line in lines) + max(0, int(place[2]) - 1)
+        return _error_at(declared.text, declared.path, offset, f"not a valid schema: {message}")
     word = next(iter(_QUOTED.findall(message)), "") or message.rpartition(": ")[2]
     return declared.error(f"not a valid schema: {message}", word)
 
@@ -144,8 +151,8 @@ def _interpret(json: Any, text: str, path: str) -> Declared:
         return _Model(json, text, path).declared()
     except (AttributeError, KeyError, TypeError) as error:
         # Where the form is wrong the engine says how; what it lets pass and this does not know is refused.
-        declared = Declared(json=json if isinstance(json, dict) else {"": json}, path=path, text=text)
-        _accepted(declared)
+        declared = Declared(path=path, text=text)
+        _accepted(declared, text)
         raise declared.error(f"not a schema in Cedar's JSON form: {error}") from None
 
 

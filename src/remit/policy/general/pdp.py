@@ -22,6 +22,7 @@ from remit.policy.entities import Entities
 from remit.policy.evaluation import Evaluation
 from remit.policy.general.asking import Asked, Asking
 from remit.policy.general.kinds import Kind, Kinds
+from remit.policy.general.named import check_named, notices
 from remit.policy.general.naming import Names
 from remit.policy.general.search import Search
 from remit.policy.questions import Found, Question, What
@@ -37,7 +38,12 @@ class General:
     """The general PDP over one project's entities and policies. Immutable but for caches; safe in several threads."""
 
     def __init__(self, entities: Entities, handle: Any, policies: Sequence[Policy], namespace: str = "") -> None:
-        """`policies` are all of the project, those that would be named first standing first."""
+        """`policies` are all of the project, those that would be named first standing first.
+
+        A `DocumentError` where one reads what no file has.
+        """
+        check_named(policies, entities)
+        self._policies = policies
         self.entities = entities
         self.declared = entities.declared
         names = Names(entities.declared, namespace)
@@ -79,6 +85,10 @@ class General:
         a quarter of a second, so not for an event loop.
         """
         return self._search.find(what, question, after, limit)
+
+    def notices(self) -> list[str]:
+        """What works but deserves a look before it is relied on, one sentence each."""
+        return notices(self._policies, self.entities)
 
     def _decide(self, asked: Sequence[Asked]) -> list[Verdict]:
         """The engine's verdicts on questions of one kind."""

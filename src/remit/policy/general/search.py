@@ -17,12 +17,14 @@ from typing import Final
 
 import msgspec
 
+from remit.core.decisions import Obligation
 from remit.core.errors import InvalidInput
 from remit.policy.entities import Entities
 from remit.policy.evaluation import Evaluation
 from remit.policy.general.asking import ATTRIBUTE_MISSING, Asked, Asking
 from remit.policy.general.index import Index
 from remit.policy.general.narrowing import Narrowing
+from remit.policy.obligations import of_policies
 from remit.policy.questions import Found, Named, Question, What
 from remit.policy.reads import Uid
 from remit.policy.slices import Verdict
@@ -35,6 +37,7 @@ PAGE_SECONDS: Final = 0.25
 MOST: Final = 10_000  # results of one page
 # No id in a file or in a question is this one: it stands for all that are in no file.
 _STRANGER: Final = "\0stranger"
+_DENY: Final = Verdict(False, (), ())
 
 
 class Search:
@@ -73,18 +76,22 @@ class Search:
             raise InvalidInput("page_invalid", "the page does not exist any more", "start the search again")
         begin = names.index(after) + 1 if after else 0
         found: list[str] = []
+        obliged: dict[str, tuple[Obligation, ...]] = {}
         why = last = ""
         deadline = self._clock() + PAGE_SECONDS
         for last in names[begin:]:
             asked = asking.ask(msgspec.structs.replace(question, action=last))
             if not isinstance(asked, Evaluation):
-                found.extend([last] if self._decide([asked])[0].permitted else [])
+                verdict = self._decide([asked])[0]
+                found.extend([last] if verdict.permitted else [])
+                _note(obliged, last, verdict)
             elif asked.reason.code == ATTRIBUTE_MISSING:
                 why = why or f"`{last}` can't be answered: {asked.reason.message}"
             if len(found) == limit or self._clock() > deadline:
                 break
         is_end = begin == len(names) or last == names[-1]
-        return Found(results=tuple(found), next="" if is_end else last, exact=not why, why=why)
+        next_ = "" if is_end else last
+        return Found(results=tuple(found), obligations=obliged, next=next_, exact=not why, why=why)
 
     def _entities(self, what: What, question: Question, after: str, limit: int) -> Found:
         asked = self._asking.ask(question, sought=what)
@@ -96,18 +103,21 @@ class Search:
         ids = seek.candidates(self._named.get(seek.type, frozenset()))
         why = seek.why_inexact()
         found: list[Named | str] = []
+        obliged: dict[str, tuple[Obligation, ...]] = {}
         at = bisect_right(ids, after) if after else 0
         deadline = self._clock() + PAGE_SECONDS
         while at < len(ids) and len(found) < limit:
             batch = ids[at : at + BATCH]
-            for id_, is_permitted in zip(batch, seek.decide(batch), strict=True):
+            for id_, verdict in zip(batch, seek.decide(batch), strict=True):
                 at += 1
-                found.extend([Named(seek.name, id_)] if is_permitted else [])
+                found.extend([Named(seek.name, id_)] if verdict.permitted else [])
+                _note(obliged, id_, verdict)
                 if len(found) == limit:
                     break
             if self._clock() > deadline:
                 break
-        return Found(results=tuple(found), next=ids[at - 1] if at < len(ids) else "", exact=not why, why=why)
+        next_ = ids[at - 1] if at < len(ids) else ""
+        return Found(results=tuple(found), obligations=obliged, next=next_, exact=not why, why=why)
 
 
 class _Seek:
@@ -130,7 +140,9 @@ class _Seek:
         """The ids of all who could be permitted, in order; `named` are those that files and policies mention."""
         narrowed = self._narrowing(strangers=False).candidates(self._asked.kind.slice.policies)
         if narrowed is not None:
-            return sorted(id_ for id_ in narrowed if self._may_exist(id_))
+            # The index knows what the files say; whom the question itself describes is looked at in any case.
+            described = {id_ for type_name, id_ in self._asked.said if type_name == self.type}
+            return sorted(id_ for id_ in narrowed | described if self._may_exist(id_))
         type_ = self._asking.entities.declared.types[self.type]
         if type_.ids is not None:
             return sorted(type_.ids)
@@ -144,18 +156,18 @@ class _Seek:
         more = {id_ for id_ in more if id_ and (self.type, id_) not in self._asking.entities.by_uid}
         return sorted([*known, *more]) if more else known
 
-    def decide(self, ids: Sequence[str]) -> list[bool]:
-        """For each, whether it is permitted."""
+    def decide(self, ids: Sequence[str]) -> list[Verdict]:
+        """The verdict on each."""
         asked = [self._about((self.type, id_)) for id_ in ids]
         verdicts = iter(self._decide([each for each in asked if each is not None]))
-        return [each is not None and next(verdicts).permitted for each in asked]
+        return [_DENY if each is None else next(verdicts) for each in asked]
 
     def why_inexact(self) -> str:
         """Why somebody who is in no file could be permitted too; "" where that can't be."""
         type_ = self._asking.entities.declared.types[self.type]
         if type_.ids is not None:
             return ""
-        if self.decide([_STRANGER])[0]:
+        if self.decide([_STRANGER])[0].permitted:
             return f"a `{self.name}` that is in no file of `entities/` is permitted too"
         if self.type not in self._asking.entities.by_type:
             policies = self._asked.kind.slice.policies
@@ -200,6 +212,12 @@ class _Seek:
             {name: each.value for name, each in self._supplied.items()},
             strangers=strangers,
         )
+
+
+def _note(obliged: dict[str, tuple[Obligation, ...]], name: str, verdict: Verdict) -> None:
+    """Keeps what the policies that permit `name` oblige to."""
+    if verdict.permitted and (found := of_policies(verdict.matched)):
+        obliged[name] = found
 
 
 def _named(entities: Entities, policies: Sequence[Policy]) -> dict[str, frozenset[str]]:
