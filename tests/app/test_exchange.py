@@ -17,6 +17,7 @@ from remit.app.local import connect_as
 from remit.app.service import run_service
 from remit.core.clock import system_clock
 from remit.core.errors import RemitError
+from remit.identity.authenticator import Authenticator
 from remit.identity.holder import Holder
 from remit.identity.keys import generate_key
 from remit.sdk.client import Client
@@ -79,8 +80,9 @@ def token(**more: Any) -> str:
 class Place:
     """A running service of the finance example, with two outside issuers whose keys are local ones."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, authenticator: Authenticator) -> None:
         self.folder = folder
+        self.authenticator = authenticator
 
     async def exchange(self, token: str, holder: Holder | None = None, **more: Any) -> tuple[Svid, Holder]:
         holder = holder or Holder(generate_key(), "", CI)
@@ -117,8 +119,10 @@ async def serving(root: Path, more: str = ISSUERS) -> AsyncIterator[Place]:
         (folder.root / "staff.json").write_bytes(STAFF.jwks())
     ready = asyncio.Event()
     listeners: list[Any] = []
+    authenticators: list[Authenticator] = []
 
-    def on_ready(_: Any, listener: Any) -> None:
+    def on_ready(installation: Any, listener: Any) -> None:
+        authenticators.append(installation.authenticator)
         listeners.append(listener)
         ready.set()
 
@@ -129,7 +133,7 @@ async def serving(root: Path, more: str = ISSUERS) -> AsyncIterator[Place]:
         waiting.cancel()
         service.result()
     try:
-        yield Place(folder)
+        yield Place(folder, authenticators[0])
     finally:
         listeners[0].should_exit = True
         await service
