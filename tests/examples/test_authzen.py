@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,10 +128,21 @@ def test_the_key_asks_and_does_nothing_else(running: tuple[str, Scenario]) -> No
         assert (status, problem["code"]) == (401, "bearer_refused")
 
 
-def test_the_same_question_by_a_registered_key(running: tuple[str, Scenario], tmp_path: Path) -> None:
-    """The policy of the example adds the bearer key; whoever proves a key may ask by the shipped one."""
-    name, service = running
-    found = service.get("/.well-known/authzen-configuration")[1]
-    assert found["policy_decision_point"] == service.url
+def test_the_command_that_the_start_prints_is_answered(running: tuple[str, Scenario]) -> None:
+    _, service = running
+    command = shlex.split(re.sub(r"\\\n", "", service.log.read_text().partition("\ncurl ")[2].partition("\n\n")[0]))
+    options = [word for word in command if word.startswith("-")]
+    assert options == ["-s", "-H", "-H", "-d"]
+    url, authorization, media, body = (word for word in command if not word.startswith("-"))
+    file = re.fullmatch(r"Authorization: Bearer \$\(cat (\S+)\)", authorization)
+    assert file is not None
+    assert f"Bearer {Path(file[1]).read_text().strip()}" == service.key
+    assert media == "Content-Type: application/json"
+    assert service.post(url.removeprefix(service.url), json.loads(body)) == (200, {"decision": True})
+
+
+def test_metadata_names_where_the_service_is_reached(running: tuple[str, Scenario]) -> None:
+    _, service = running
+    status, found = service.get("/.well-known/authzen-configuration")
+    assert (status, found["policy_decision_point"]) == (200, service.url)
     assert found["access_evaluations_endpoint"] == f"{service.url}/access/v1/evaluations"
-    assert name in ("todo", "api-gateway", "search", "idp")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -21,8 +21,17 @@ WIDTHS: Final = (12, 15, 8, 16, 30, 8, 22, 6)
 TITLES: Final = ("time", "workload", "task", "intent", "action", "decision", "reason", "ms")
 
 
-def show_start(console: Console, where: list[str], settings: Settings, configuration: Configuration) -> None:
-    """Where the service listens, in which mode, with which workloads, intents, catalogue and policies."""
+def show_start(
+    console: Console,
+    where: list[str],
+    settings: Settings,
+    configuration: Configuration,
+    command: Sequence[str] = (),
+) -> None:
+    """Where the service listens, in which mode, with which workloads, intents, catalogue, entities and policies.
+
+    `command` is shell that asks a first question, where there is one.
+    """
     observing = configuration.mode == "observe"
     console.print(Text.assemble(("Remit", "bold"), " governs ", (settings.trust_domain, "bold cyan")))
     _line(console, "listens", "\n             ".join(where))
@@ -37,7 +46,12 @@ def show_start(console: Console, where: list[str], settings: Settings, configura
         "catalogue",
         f"{_names(sorted(configuration.catalogue.servers))}; {reviewed} of {total} actions reviewed",
     )
+    entities = configuration.policies.general.entities.by_type
+    if entities:
+        _line(console, "entities", _names([f"{len(ids)} {name}" for name, ids in sorted(entities.items())]))
     _line(console, "policies", f"{len(configuration.policies.refs)}, digest {configuration.policies.digest[:12]}")
+    for line_ in command:
+        console.print(Text(f"\n{line_}" if line_ is command[0] else line_, style="cyan"), soft_wrap=True)
     console.print()
 
 

@@ -17,7 +17,7 @@ from remit.core import bounds
 from remit.core.canonical import request_digest
 from remit.core.decisions import Ask, Decision, Reason
 from remit.core.errors import TooLarge, Unavailable
-from remit.core.identities import Identity, Registration
+from remit.core.identities import Identity, Possession, Registration
 from remit.core.tasks import TaskRequest, TaskView
 from remit.decide import entries
 from remit.decide.case import Case
@@ -46,6 +46,7 @@ _RATE_LIMITED: Final = Reason(
 )
 _TOOLS_PER_ASK: Final = 10  # of a listing: so many cost as much as one question
 _QUESTIONS_PER_ASK: Final = 10  # general ones in one request: likewise
+_ASKS_PER_SEARCH: Final = 5.0
 _LAST_SWEEPS: Final = 400  # at a stop: 100,000 records
 
 
@@ -109,9 +110,16 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
     async def search(
         self, caller: Identity, what: What, question: Question, now: int, *, after: str = "", limit: int
     ) -> Found:
-        """Which subjects, resources or actions a general question would be permitted for. Nothing is recorded."""
-        self._admit(caller)
+        """Which subjects, resources or actions a general question would be permitted for. Nothing is recorded.
+
+        One search counts as much as several questions against the caller's rate.
+        """
+        self._admit(caller, _ASKS_PER_SEARCH)
         return await self._questions.search(caller, what, question, now, after=after, limit=limit)
+
+    def may_ask(self, id: str, possession: Possession) -> Reason | None:
+        """Why an identity may not ask general questions now; None when it may."""
+        return self._questions.may_ask(id, possession, is_search=False)
 
     async def start_task(self, caller: Identity, request: TaskRequest, person: Identity | None) -> TaskView:
         """Opens a task; a starter that starts too many has to wait (`rate_limited`)."""

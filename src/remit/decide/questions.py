@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from remit.core.decisions import Reason
-from remit.core.errors import Forbidden, InvalidInput
+from remit.core.errors import Forbidden, InvalidInput, Unavailable
 from remit.core.identities import Identity, Possession, Registration
 from remit.decide.configuration import Configuration
 from remit.policy.evaluation import Evaluation
@@ -29,7 +29,8 @@ log = logging.getLogger("remit.decide")
 Until = Literal["permit", "deny", ""]
 
 IN_ONE_GO: Final = 16  # evaluations, before others get their turn
-SEARCHES: Final = 2  # at once; each may take a thread for a while
+SEARCHES: Final = 2  # at once, each in a thread, for up to a quarter of a second
+SEARCHES_WAITING: Final = 64  # those at work included
 REMEMBERED: Final = 10_000  # callers
 
 Answered = Evaluation | InvalidInput
@@ -57,6 +58,7 @@ class Questions:
         self._registration = registration
         self._allowed: dict[_Asked, tuple[Registration, Reason | None]] = {}
         self._searching = asyncio.Semaphore(SEARCHES)
+        self._waiting = 0
 
     async def evaluate(
         self, caller: Identity, questions: Sequence[Question], now: int, until: Until = ""
@@ -82,12 +84,18 @@ class Questions:
     ) -> Found:
         """Which subjects, resources or actions would be permitted; at most `limit` of them, from behind `after`.
 
-        Raises as `evaluate` does.
+        Raises as `evaluate` does, `InvalidInput` for a search that can't be put, and `Unavailable` when too many wait.
         """
         self._check(caller, now, is_search=True)
+        if self._waiting >= SEARCHES_WAITING:
+            raise Unavailable("busy", f"{SEARCHES_WAITING} searches are waiting already", "retry in a second")
         general = self._configuration.policies.general
-        async with self._searching:
-            return await asyncio.to_thread(general.search, what, question, after=after, limit=limit)
+        self._waiting += 1
+        try:
+            async with self._searching:
+                return await asyncio.to_thread(general.search, what, question, after=after, limit=limit)
+        finally:
+            self._waiting -= 1
 
     def _answered(self, questions: Sequence[Question]) -> list[Answered]:
         try:
@@ -101,23 +109,26 @@ class Questions:
                 alarm(evaluation)
         return found
 
-    def _check(self, caller: Identity, now: int, *, is_search: bool) -> None:
-        """1 and 2. Raises `Forbidden` unless the caller is registered and active, and a policy lets it ask."""
-        registration = self._registration(caller.id)
+    def may_ask(self, id: str, possession: Possession, *, is_search: bool) -> Reason | None:
+        """1 and 2: None when the identity is registered and active, and a policy lets it ask; else why not."""
+        registration = self._registration(id)
         if registration is None:
-            raise Forbidden("identity_unknown", f"`{caller.id}` is not registered", "register it first")
+            return Reason(code="identity_unknown", message=f"`{id}` is not registered", next_step="register it first")
         if registration.state != "active":
-            raise Forbidden(f"identity_{registration.state}", f"`{caller.id}` is {registration.state}")
-        if caller.expires <= now:
-            raise Forbidden("identity_expired", "the caller's identity document has expired", "renew it")
-        asked = (caller.id, caller.possession, is_search)
+            return Reason(code=f"identity_{registration.state}", message=f"`{id}` is {registration.state}")
+        asked = (id, possession, is_search)
         known = self._allowed.get(asked)
         # SECURITY: what was allowed to another registration of the same name says nothing of this one.
         if known is None or known[0] is not registration:
             if len(self._allowed) >= REMEMBERED:
                 self._allowed = {}
-            known = self._allowed[asked] = (registration, self._refusal(registration, caller.possession, is_search))
-        if refusal := known[1]:
+            known = self._allowed[asked] = (registration, self._refusal(registration, possession, is_search))
+        return known[1]
+
+    def _check(self, caller: Identity, now: int, *, is_search: bool) -> None:
+        if caller.expires <= now:
+            raise Forbidden("identity_expired", "the caller's identity document has expired", "renew it")
+        if refusal := self.may_ask(caller.id, caller.possession, is_search=is_search):
             raise Forbidden(refusal.code, refusal.message, refusal.next_step)
 
     def _refusal(self, registration: Registration, possession: Possession, is_search: bool) -> Reason | None:

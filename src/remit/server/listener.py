@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import threading
@@ -21,6 +22,8 @@ from remit.server.handshake import TlsServer
 from remit.server.protocol import BoundedProtocol
 from remit.server.sockets import bind_tcp, bind_unix, origin_of, remove_socket, socket_file
 from remit.server.tls import ServerTls
+
+_log = logging.getLogger("remit.server")
 
 KEEP_ALIVE_SECONDS: Final = 75  # between two requests on one connection
 GRACE_SECONDS: Final = 5  # for open requests when it stops
@@ -158,4 +161,7 @@ async def serve(
 
 async def _announce(listener: Listener, on_listening: Callable[[Listener], None]) -> None:
     await listener.listening.wait()
-    on_listening(listener)
+    try:
+        on_listening(listener)
+    except Exception:  # noqa: BLE001 - it listens already; nobody waits for this task
+        _log.exception("the service listens, but what follows on that failed")
