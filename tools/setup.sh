@@ -51,5 +51,5 @@ if [ "$extras" = dev ]; then
     .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --ignore-requires-python --upgrade \
         --target .venv/aics aics-tlog==0.2.1
 fi
-echo "installing the MCP file server (npm) into node_modules"
+echo "installing what comes from npm into node_modules"
 npm install --silent --no-fund --no-audit >/dev/null
