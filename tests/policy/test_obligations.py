@@ -14,6 +14,8 @@ from remit.core.decisions import Obligation
 from remit.core.errors import DocumentError
 from remit.policy import Policies, load
 from remit.policy.obligations import Mistake, read
+from remit.policy.questions import Named, Question
+from tests.policy import own
 from tests.policy.project import (
     ACTIONS,
     INTENTS,
@@ -242,3 +244,41 @@ def test_a_failed_policy_obliges_to_nothing_and_denies(tmp_path: Path) -> None:
     policies = project(tmp_path, text)
     answer = policies.evaluate(WORKLOAD, PAY, SERVER, context(session={"calls": 5}), "pay-invoice")
     assert (answer.reason.code, answer.obligations) == ("policy_error", ())
+
+
+# --- the project's own types ----------------------------------------------------------------------------------
+
+OWN = """
+entity User;
+entity Record { secret: Bool };
+action view, change appliesTo { principal: User, resource: Record };
+"""
+RECORDS = [own.entity("Record", name, secret=name == "b") for name in ("a", "b", "c")]
+VIEWERS = """
+permit (principal, action == Action::"view", resource);
+@redact("output.salary") @limit("output=5")
+permit (principal, action == Action::"view", resource is Record) when { resource.secret };
+permit (principal == User::"kim", action == Action::"change", resource);
+"""
+
+
+def asked(action: str = "view", record: str = "b") -> Question:
+    return Question(subject=Named("User", "kim"), action=action, resource=Named("Record", record))
+
+
+def test_a_general_answer_carries_obligations(tmp_path: Path) -> None:
+    general = own.project(tmp_path, OWN, RECORDS, VIEWERS).general
+    wanted = (Obligation(id="redact", fields=("salary",)), Obligation(id="limit", items={"": 5}))
+    assert general.evaluate(asked()).obligations == wanted
+    assert general.evaluate(asked(record="a")).obligations == ()
+
+
+def test_what_a_search_finds_carries_obligations(tmp_path: Path) -> None:
+    general = own.project(tmp_path, OWN, RECORDS, VIEWERS).general
+    wanted = (Obligation(id="redact", fields=("salary",)), Obligation(id="limit", items={"": 5}))
+    records = general.search("resource", asked(record=""))
+    assert [each.id for each in records.results if isinstance(each, Named)] == ["a", "b", "c"]
+    assert records.obligations == {"b": wanted}
+    actions = general.search("action", asked(action=""))
+    assert (actions.results, actions.obligations) == (("view", "change"), {"view": wanted})
+    assert general.search("resource", asked(record=""), limit=1).obligations == {}

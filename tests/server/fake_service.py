@@ -51,6 +51,7 @@ class FakeService:
         self.questions: list[tuple[Identity, Question]] = []
         self.named: tuple[str, ...] = ("a", "b", "c")  # what a search finds
         self.why = ""
+        self.found_with: dict[str, tuple[Obligation, ...]] = {}  # what goes with which result
         self.bearer_may_ask = True
 
     async def authorize(self, ask: Ask) -> Decision:
@@ -98,7 +99,11 @@ class FakeService:
         type_ = question.subject.type if what == "subject" else question.resource.type
         page: list[Named | str] = [name if what == "action" else Named(type_, name) for name in names[:limit]]
         return Found(
-            results=tuple(page), next=names[limit - 1] if len(names) > limit else "", exact=not self.why, why=self.why
+            results=tuple(page),
+            obligations={name: obliged for name, obliged in self.found_with.items() if name in names[:limit]},
+            next=names[limit - 1] if len(names) > limit else "",
+            exact=not self.why,
+            why=self.why,
         )
 
     def _check_may_ask(self, caller: Identity) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from remit.core import bounds
 from remit.core.clock import system_clock
+from remit.core.decisions import Obligation
 from remit.core.errors import Conflict, Unavailable
 
 from .stage import BEARER, PEP, WORKLOAD, Answered, Stage, ask, run, running
@@ -40,10 +41,55 @@ def test_an_answer_is_bare_unless_there_is_something_to_say(tmp_path: Path) -> N
             failed = (await one(stage, question("fail"))).json
             assert failed["decision"] is False
             assert failed["context"]["error"]["code"] == "policy_error"
-            obliged = (await one(stage, question("obliged"))).json
+            obliged = (await one(stage, question("obliged", context={"supported_obligations": ["custom"]}))).json
             assert obliged["decision"] is True
+            assert list(obliged["context"]) == ["obligations"]
             [obligation] = obliged["context"]["obligations"]
-            assert (obligation["id"], obligation["fields"]) == ("redact", ["email"])
+            assert obligation == {
+                "id": "redact",
+                "type": "custom",
+                "properties": {"vendor": "remit", "action": "redact", "fields": ["email"]},
+            }
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {},
+        {"supported_obligations": []},
+        {"supported_obligations": ["notification", "step-up", "redact"]},
+        {"supported_obligations": ["custom"], "remit_obligations": ["limit"]},
+    ],
+)
+def test_attack_a_permit_with_an_obligation_that_the_caller_overlooks(tmp_path: Path, context: Any) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as stage:
+            answer = (await one(stage, question("obliged", context=context))).json
+            assert answer["decision"] is False
+            assert answer["context"]["reason"]["code"] == "obligation_unsupported"
+            assert "obligations" not in answer["context"]
+            body = question("obliged", context=context) | {
+                "evaluations": [{}, {"action": {"name": "read"}}],
+                "options": {"evaluations_semantic": "deny_on_first_deny"},
+            }
+            assert [each["decision"] for each in (await several(stage, body)).json["evaluations"]] == [False]
+            body["options"] = {"evaluations_semantic": "permit_on_first_permit"}
+            assert [each["decision"] for each in (await several(stage, body)).json["evaluations"]] == [False, True]
+
+    run(main())
+
+
+def test_obligations_that_are_no_list_of_names_are_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as stage:
+            wrong = question(context={"supported_obligations": "custom"})
+            answer = await one(stage, wrong)
+            assert (answer.status, answer.json["code"]) == (400, "supported_obligations_invalid")
+            [first, second] = (await several(stage, wrong | {"evaluations": [{}, {"context": {}}]})).json["evaluations"]
+            assert first["context"]["error"]["code"] == "supported_obligations_invalid"
+            assert second == {"decision": True}
 
     run(main())
 
@@ -445,6 +491,26 @@ def test_a_page_of_none_says_whether_there_are_any(tmp_path: Path) -> None:
             stage.service.named = ()
             empty = (await find(stage, "subject", search_body("subject", page={"limit": 0}))).json
             assert empty == {"page": {"next_token": "", "count": 0}, "results": []}
+
+    run(main())
+
+
+@pytest.mark.parametrize("what", ["subject", "resource", "action"])
+def test_what_is_found_carries_obligations_and_whoever_can_t_fulfil_them_does_not_find_it(
+    tmp_path: Path, what: str
+) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as stage:
+            stage.service.found_with = {"b": (Obligation(id="notify", to="audit"),)}
+            key = "name" if what == "action" else "id"
+            overlooks = (await find(stage, what, search_body(what))).json["results"]
+            assert [each[key] for each in overlooks] == ["a", "c"]
+            able = search_body(what, context={"supported_obligations": ["notification"]})
+            found = (await find(stage, what, able)).json["results"]
+            assert [each[key] for each in found] == ["a", "b", "c"]
+            [told] = found[1]["obligations"]
+            assert (told["type"], told["properties"]["to"]) == ("notification", "audit")
+            assert all("obligations" not in each for each in (found[0], found[2]))
 
     run(main())
 

@@ -104,7 +104,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     would: Literal["permit", "deny"] | None = None
     probe: bool | None = None  # whether the answer only tells, and authorises nothing
     policies: tuple[str, ...] = ()  # ids, some of those that decided
-    obligations: dict[str, tuple[str, ...]] | None = None  # the fields of each; none: it does not oblige to this
+    obligations: dict[str, tuple[str, ...]] | None = None  # the terms of each; none: it does not oblige to this
     record: dict[str, Any] = {}  # fields of the record by dotted path
     started: bool = False
     refused: str | None = None  # the reason for which the task is not started

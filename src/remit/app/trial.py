@@ -28,6 +28,7 @@ from remit.console.screen import readable
 from remit.core.decisions import Decision, Outcome
 from remit.core.errors import InvalidInput, NotFound, RemitError
 from remit.core.identities import Registration
+from remit.core.obligations import terms
 from remit.core.settings import Settings
 from remit.core.tasks import RiskSignal, StartedTask, TaskRequest
 from remit.decide.configuration import Configuration
@@ -317,7 +318,9 @@ class Play:
         if missing := [id_ for id_ in expect.policies if id_ not in decided]:
             yield Difference(what="policies", expected=missing, got=decided)
         if expect.obligations is not None:
-            obliged = {each.id: sorted(each.fields) for each in decision.obligations}
+            obliged: dict[str, list[str]] = {}
+            for each in decision.obligations:
+                obliged[each.id] = sorted([*obliged.get(each.id, []), *terms(each)])
             wanted = {id_: sorted(fields) for id_, fields in expect.obligations.items()}
             found = {id_: obliged.get(id_, []) for id_ in wanted}
             if wanted != found:

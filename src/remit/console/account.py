@@ -13,10 +13,18 @@ from rich.text import Text
 from remit.console.layout import labelled, pairs, verbatim
 from remit.console.rows import STYLES
 from remit.console.screen import moment, printable, readable
-from remit.core.decisions import Decision
+from remit.core.decisions import Decision, Obligation
+from remit.core.obligations import LIMIT, NOTIFY, REDACT, REPORT_FIRST, SELECT, terms
 
 _LABEL: Final = 10  # columns of the labels at the left
 _TEXT_LINES: Final = 40  # of one policy
+_MUST: Final = {
+    REDACT: "removed from the result",
+    LIMIT: "the most that the result may have",
+    SELECT: "reported with the outcome",
+    NOTIFY: "told before the action, or of its denial",
+    REPORT_FIRST: "the outcome is recorded before the result is given on",
+}
 Parts = tuple[str, ...]
 
 
@@ -43,8 +51,7 @@ def show_answer(
     reason = decision.reason
     _part(console, "why", reason.code, reason.message, reason.next_step and f"next: {reason.next_step}")
     _values(console, "arguments", arguments)
-    for obligation in decision.obligations:
-        _part(console, "must", f"{obligation.id} {', '.join(obligation.fields)}")
+    _show_obligations(console, decision.obligations)
     found = [
         {"id": ref.id, "path": ref.path.removeprefix(f"{below}/"), "line": ref.line, "text": texts.get(ref.id, "")}
         for ref in reason.policies
@@ -74,8 +81,7 @@ def show_decision(console: Console, found: Mapping[str, Any]) -> None:
     if found["usage"]:
         _values(console, "spends", found["usage"], "of these limits")
     _show_adds(console, found["adds"])
-    for obligation in found["obligations"]:
-        _part(console, "must", f"{obligation['id']} {', '.join(obligation['fields'])}")
+    _show_obligations(console, [msgspec.convert(each, Obligation) for each in found["obligations"]])
     _show_policies(console, found["policies"])
     _show_outcomes(console, found)
 
@@ -118,6 +124,12 @@ def _show_adds(console: Console, adds: Mapping[str, Any]) -> None:
     said += [f"the destination {adds['destination']}"] if adds.get("destination") else []
     if said:
         _part(console, "session", f"from here on has {', '.join(said)}")
+
+
+def _show_obligations(console: Console, obligations: Iterable[Obligation]) -> None:
+    for number, obligation in enumerate(obligations):
+        said = f"{obligation.id} {', '.join(terms(obligation))}"
+        _part(console, "" if number else "must", said, _MUST.get(obligation.id, ""))
 
 
 def _show_policies(console: Console, policies: Iterable[Mapping[str, Any]]) -> None:

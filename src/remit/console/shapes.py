@@ -34,6 +34,9 @@ class _Adds(_Shape, rename="camel", frozen=True, kw_only=True):
 class _Obligation(_Shape, rename="camel", frozen=True, kw_only=True):
     id: str
     fields: list[str] = []
+    items: dict[str, int] = {}
+    bytes: int = 0
+    to: str = ""
 
 
 class _Decision(_Shape, rename="camel", frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from remit.core.decisions import Obligation
+from remit.core.decisions import Obligation, Reason
 
 REDACT: Final = "redact"
 LIMIT: Final = "limit"
@@ -56,6 +56,17 @@ def join(obligations: Iterable[Obligation]) -> tuple[Obligation, ...]:
         else:
             joined.append(Obligation(id=id_, fields=tuple(sorted(fields[id_]))))
     return tuple(joined)
+
+
+def unsupported(ids: Iterable[str], permitted: Reason) -> Reason:
+    """The denial of a permit, for an enforcement point that did not say that it can fulfil these obligations."""
+    named = ", ".join(f"`{id_}`" for id_ in sorted(ids))
+    return Reason(
+        code="obligation_unsupported",
+        message=f"a permit would oblige to {named}, which this enforcement point did not say it can do",
+        next_step="use one that can; it says so with each question, in `context.supported_obligations`",
+        policies=permitted.policies,
+    )
 
 
 def terms(obligation: Obligation) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from remit.core.decisions import OBSERVED, PERMITTED, Ask, Decision, Obligation,
 from remit.core.errors import Conflict, InvalidInput, TooLarge, Unavailable
 from remit.core.identities import Registration
 from remit.core.ids import new_id
-from remit.core.obligations import REDACT, REPORT_FIRST, SELECT, join
+from remit.core.obligations import REDACT, REPORT_FIRST, SELECT, join, unsupported
 from remit.decide import entries, facts
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
@@ -380,12 +380,12 @@ class Pipeline:
         obligations = redact + select + first
         if case.demanded and reason.code == PERMITTED:
             obligations = join(obligations + case.demanded)
-        unsupported = {each.id for each in obligations} - case.ask.supports if obligations else ()
-        if unsupported:
+        lacking = {each.id for each in obligations} - case.ask.supports if obligations else ()
+        if lacking:
             # SECURITY: an obligation is never dropped: whoever did not say that it can fulfil it gets no permit.
             if case.would:
                 case.would = "deny"
-            return _unsupported(sorted(unsupported), reason)
+            return unsupported(lacking, reason)
         case.obligations = obligations
         return reason
 
@@ -437,17 +437,6 @@ def needs_of(ask: Ask, *, consume: bool) -> Needs:
     who = (identity_stream(ask.subject[: bounds.NAME_BYTES]), identity_stream(ask.caller.id))
     session = (session_stream(ask.task.task),) if ask.task is not None else ()
     return Needs(reads=who, appends=session) if consume else Needs(reads=(*who, *session))
-
-
-def _unsupported(ids: list[str], permitted: Reason) -> Reason:
-    """The denial of a permit that the enforcement point could not honour."""
-    named = ", ".join(f"`{id_}`" for id_ in ids)
-    return Reason(
-        code="obligation_unsupported",
-        message=f"a permit would oblige to {named}, which this enforcement point did not say it can do",
-        next_step="use one that can; it says so with each question, in `supported_obligations`",
-        policies=permitted.policies,
-    )
 
 
 def _bounds(case: Case) -> Reason | None:

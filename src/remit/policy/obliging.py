@@ -44,7 +44,7 @@ def _check_covered(demands: Iterable[Obligation], covered: Iterable[str], vocabu
         raise obligations.Mistake(
             next(each.id for each in demands),
             f"this policy also covers `{own[0]}`, which Remit itself carries out: nobody would fulfil the obligation",
-            'name the actions, such as `action in Remit::Action::"tools"`',
+            'name the actions that enforcement points ask about, such as `action in Remit::Action::"tools"`',
         )
 
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from remit.core.decisions import Obligation
+
 What = Literal["subject", "resource", "action"]
 
 
@@ -31,11 +33,13 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """One page of a search.
 
-    `results` are subjects or resources (as `Named`, of the type that the caller named) or names of actions.
+    `results` are subjects or resources (as `Named`, of the type that the caller named) or names of actions;
+    `obligations` are what the policies oblige to that permit one of them, by its id or name, where they do.
     `next` says where the next page begins; "" at the end. Where the answer can't be exact, `why` says so.
     """
 
     results: tuple[Named | str, ...]
+    obligations: Mapping[str, tuple[Obligation, ...]] = {}
     next: str = ""
     exact: bool = True
     why: str = ""

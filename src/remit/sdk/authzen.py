@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from remit.core.decisions import Obligation
+from remit.sdk.negotiation import ObligationBody
 from remit.sdk.wire import ReasonBody
 
 
@@ -58,7 +58,7 @@ class QuestionContext(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """What an answer to a general question says besides the decision; left out when there is nothing to say."""
 
     reason: ReasonBody | None = None  # where `options.reasons` asks for it
-    obligations: tuple[Obligation, ...] = ()
+    obligations: tuple[ObligationBody, ...] = ()
     error: ErrorBody | None = None
 
 
@@ -164,17 +164,19 @@ class SearchContext(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class FoundEntity(msgspec.Struct, frozen=True, kw_only=True):
-    """A subject or a resource that was found."""
+class FoundEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A subject or a resource that was found, and what goes with it (profile for obligations)."""
 
     type: str
     id: str
+    obligations: tuple[ObligationBody, ...] = ()
 
 
-class FoundAction(msgspec.Struct, frozen=True, kw_only=True):
-    """An action that was found."""
+class FoundAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An action that was found, and what goes with it (profile for obligations)."""
 
     name: str
+    obligations: tuple[ObligationBody, ...] = ()
 
 
 class EntitiesAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -84,10 +84,11 @@ async def decide(serving: Serving, call: Call, body: EvaluationRequest) -> Evalu
 
 
 async def _general_answer(serving: Serving, call: Call, body: QuestionBody) -> Answer:
-    [found] = await serving.service.question(call.caller, (question_of(body),), call.now)
+    question = question_of(body)
+    [found] = await serving.service.question(call.caller, (question,), call.now)
     if isinstance(found, RemitError):
         raise found
-    answer = answer_of(found, reasons=body.options.reasons)
+    answer = answer_of(found, question, reasons=body.options.reasons)
     if answer is PERMIT:
         return _PERMIT
     return _DENY if answer is DENY else json_answer(answer)

@@ -102,9 +102,14 @@ async def _general(
         if alone:
             raise
         return [failed(error) for _ in run]
-    return [
-        failed(answer) if isinstance(answer, RemitError) else answer_of(answer, reasons=reasons) for answer in found
-    ]
+    answers: list[ItemAnswer] = []
+    for answer, question in zip(found, run, strict=False):  # it may have ended early
+        answers.append(
+            failed(answer) if isinstance(answer, RemitError) else answer_of(answer, question, reasons=reasons)
+        )
+        if until and answers[-1].decision is (until == "permit"):
+            break  # an answer that its obligations turned into a deny
+    return answers
 
 
 async def _governed(serving: Serving, call: Call, item: EvaluationRequest | RemitError) -> ItemAnswer:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from remit.core import bounds
+from remit.core.decisions import Obligation
 from remit.core.errors import InvalidInput, RemitError
+from remit.core.obligations import unsupported
 from remit.policy.evaluation import Evaluation
 from remit.policy.general import Named, Question
 from remit.sdk.authzen import EntityBody, ErrorBody, NamedAction, QuestionAnswer, QuestionBody, QuestionContext
+from remit.sdk.negotiation import bodies_of, supported_in
 from remit.sdk.wire import reason_body
 
 GOVERNED: Final = "workload"  # the type of subjects that tasks are for: a question about one is no general one
@@ -18,7 +22,8 @@ DENY: Final = QuestionAnswer(decision=False)
 
 
 def question_of(body: QuestionBody) -> Question:
-    """The question; `InvalidInput` where a name is empty or too long."""
+    """The question; `InvalidInput` where a name is empty or too long, or the obligations are no list of names."""
+    supported_in(body.context)
     return Question(
         subject=entity_of(body.subject),
         action=action_of(body.action),
@@ -53,18 +58,32 @@ def check_type(name: str) -> None:
         )
 
 
-def answer_of(evaluation: Evaluation, *, reasons: bool) -> QuestionAnswer:
-    """The answer: bare, unless the caller asks for reasons or a policy could not be evaluated."""
+def answer_of(evaluation: Evaluation, question: Question, *, reasons: bool) -> QuestionAnswer:
+    """The answer: bare, unless the caller asks for reasons, policies oblige, or one could not be evaluated.
+
+    A permit with an obligation that the caller did not say it can fulfil is a deny, and says so.
+    """
     if not (reasons or evaluation.errors or evaluation.obligations):
         return PERMIT if evaluation.permitted else DENY
     reason, error = evaluation.reason, None
+    if evaluation.permitted and (lacking := not_supported(evaluation.obligations, question.context)):
+        # SECURITY: an obligation is never dropped; a caller that overlooks it would do more than was permitted.
+        refused = QuestionContext(reason=reason_body(unsupported(lacking, reason)))
+        return QuestionAnswer(decision=False, context=refused)
     if evaluation.errors:
         # A policy that fails denies; nobody shall take that for the policy's word.
         error = ErrorBody(status=500, message=reason.message, code=reason.code, next_step=reason.next_step)
-    context = QuestionContext(
-        reason=reason_body(reason) if reasons else None, obligations=evaluation.obligations, error=error
+    obligations = bodies_of(
+        evaluation.obligations, action=question.action, permitted=evaluation.permitted, reason=reason
     )
+    context = QuestionContext(reason=reason_body(reason) if reasons else None, obligations=obligations, error=error)
     return QuestionAnswer(decision=evaluation.permitted, context=context)
+
+
+def not_supported(obligations: Iterable[Obligation], context: Mapping[str, Any]) -> frozenset[str]:
+    """What of these a caller that sends this context did not say it can fulfil."""
+    ids = frozenset(each.id for each in obligations)
+    return ids - supported_in(context) if ids else ids
 
 
 def failed(error: RemitError) -> QuestionAnswer:

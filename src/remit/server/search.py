@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import msgspec
 
-from remit.policy.general import Named, Question, What
+from remit.core.decisions import PERMITTED, Reason
+from remit.policy.general import Found, Named, Question, What
 from remit.sdk.authzen import (
     ActionsAnswer,
     ActionSearch,
@@ -20,12 +22,14 @@ from remit.sdk.authzen import (
     SearchedEntity,
     SubjectSearch,
 )
+from remit.sdk.negotiation import ObligationBody, bodies_of
 from remit.server.answer import Answer, json_answer
 from remit.server.bodies import decode
-from remit.server.general import action_of, check_type, entity_of
+from remit.server.general import action_of, check_type, entity_of, not_supported
 from remit.server.pages import next_token, page_of
 from remit.server.serving import Call, Serving
 
+_FOUND: Final = Reason(code=PERMITTED, message="it was found by a search")
 _subjects = msgspec.json.Decoder(SubjectSearch)
 _resources = msgspec.json.Decoder(ResourceSearch)
 _actions = msgspec.json.Decoder(ActionSearch)
@@ -74,7 +78,10 @@ async def _search(
     # A page of no results still says whether there are any.
     limit = max(page.limit, 1)
     found = await serving.service.search(call.caller, what, question, call.now, after=page.after, limit=limit)
-    results, token = found.results, next_token(what, question, page.limit, found.next) if found.next else ""
+    token = next_token(what, question, page.limit, found.next) if found.next else ""
+    # SECURITY: whom an obligation goes with that the caller can't fulfil is not found (profile, section 3.3).
+    obliged = found.obligations
+    results = tuple(each for each in found.results if not not_supported(obliged.get(_name(each), ()), question.context))
     if page.limit == 0:
         token = next_token(what, question, 0, page.after) if results or token else ""
         results = ()
@@ -82,10 +89,25 @@ async def _search(
     context = msgspec.UNSET if found.exact else SearchContext(exact=False, why=found.why)
     serving.latency.observe(time.perf_counter() - began)
     if what == "action":
-        names = tuple(FoundAction(name=str(name)) for name in results)
+        names = tuple(FoundAction(name=str(name), obligations=_bodies(found, question, name)) for name in results)
         return json_answer(ActionsAnswer(page=shown, context=context, results=names))
-    entities = tuple(FoundEntity(type=each.type, id=each.id) for each in results if isinstance(each, Named))
+    entities = tuple(
+        FoundEntity(type=each.type, id=each.id, obligations=_bodies(found, question, each))
+        for each in results
+        if isinstance(each, Named)
+    )
     return json_answer(EntitiesAnswer(page=shown, context=context, results=entities))
+
+
+def _name(result: Named | str) -> str:
+    return result.id if isinstance(result, Named) else result
+
+
+def _bodies(found: Found, question: Question, result: Named | str) -> tuple[ObligationBody, ...]:
+    """What goes with one result."""
+    obligations = found.obligations.get(_name(result), ())
+    action = result if isinstance(result, str) else question.action
+    return bodies_of(obligations, action=action, permitted=True, reason=_FOUND)
 
 
 def _sought(body: SearchedEntity) -> Named:
