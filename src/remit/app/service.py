@@ -53,6 +53,7 @@ async def run_service(
             svid_seconds=settings.identity.svid_seconds,
             clock=installation.clock,
             certificates=certificates.authenticator,
+            tls=certificates.tls,
             elsewhere=elsewhere,
             key_sources=lambda: gauges(installation.sources, installation.clock()),
         )

@@ -35,7 +35,7 @@ class Peer(ssl.SSLObject):
             super().do_handshake()
         except ssl.SSLCertVerificationError as error:
             self._refusal = error
-            _refused.tell(error)
+            refused.tell(error)
             # Sends what is to be sent, and comes back when the client reacts or the time is over.
             raise ssl.SSLWantReadError from None
 
@@ -128,20 +128,23 @@ class TlsServer:
             raise
 
 
-class _Refused:
-    """Tells of refused certificates, at most once a second."""
+class Refused:
+    """Counts refused certificates, and tells of them at most once a second."""
 
     def __init__(self) -> None:
+        self.count = 0
         self._told = 0.0
         self._untold = 0
 
     def tell(self, error: ssl.SSLCertVerificationError) -> None:
+        """One more, and why."""
         now = time.monotonic()
+        self.count += 1
         self._untold += 1
         if now - self._told >= _TOLD_SECONDS:
             _log.info("client certificates refused: %d, the last one: %s", self._untold, error.verify_message)
             self._told, self._untold = now, 0
 
 
-_refused: Final = _Refused()
+refused: Final = Refused()  # of this process
 _DER: Final = 2  # of `_ssl`: the encoding
