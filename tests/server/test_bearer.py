@@ -115,6 +115,15 @@ def test_a_search_for_workloads(tmp_path: Path, what: str) -> None:
     run(main())
 
 
+def test_an_entity_that_is_called_a_workload_is_a_resource_like_any_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as stage:
+            body = QUESTION | {"resource": {"type": "workload", "id": "1"}}
+            assert (await ask(stage, "POST", EVALUATION, body, credentials=BEARER)).json == {"decision": True}
+
+    run(main())
+
+
 def test_without_a_policy_that_lets_it_ask(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path) as stage:

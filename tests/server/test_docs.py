@@ -87,6 +87,9 @@ def test_the_bounds_are_those_of_the_code() -> None:
         f"{bounds.JSON_DEPTH} levels, {bounds.JSON_NODES:,} values"
     )
     assert rows["a name"] == f"{bounds.NAME_BYTES} bytes"
+    assert rows["the id of a subject or resource of a general question"] == f"{bounds.ID_BYTES:,} bytes"
+    assert rows["questions in one request"] == str(bounds.EVALUATIONS)
+    assert rows["results on one page of a search"] == f"{bounds.SEARCH_RESULTS:,}"
     assert rows["a token or proof"] == f"{bounds.TOKEN_BYTES // 1024} KiB"
     assert rows["connections"] == f"{protocol.CONNECTIONS:,}"
     assert rows["requests at once"] == str(authentication.IN_FLIGHT)

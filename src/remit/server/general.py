@@ -25,7 +25,7 @@ def question_of(body: QuestionBody) -> Question:
     """The question; `InvalidInput` where a name is empty or too long, or the obligations are no list of names."""
     supported_in(body.context)
     return Question(
-        subject=entity_of(body.subject),
+        subject=subject_of(body.subject),
         action=action_of(body.action),
         action_properties=body.action.properties,
         resource=entity_of(body.resource),
@@ -33,8 +33,14 @@ def question_of(body: QuestionBody) -> Question:
     )
 
 
+def subject_of(body: EntityBody) -> Named:
+    """The subject; `InvalidInput` for a workload, about which there are no general questions."""
+    check_subject(body.type)
+    return entity_of(body)
+
+
 def entity_of(body: EntityBody) -> Named:
-    """A subject or a resource; `InvalidInput` for a workload, about which there are no general questions."""
+    """A subject or a resource."""
     check_type(body.type)
     _check(body.id, "an id", bounds.ID_BYTES)
     return Named(body.type, body.id, body.properties)
@@ -47,9 +53,13 @@ def action_of(body: NamedAction) -> str:
 
 
 def check_type(name: str) -> None:
-    """`InvalidInput` for the name of a type that is empty, too long, or none of general questions."""
+    """`InvalidInput` for the name of a type that is empty or too long."""
     _check(name, "a type", bounds.NAME_BYTES)
-    if name == GOVERNED:
+
+
+def check_subject(type_: str) -> None:
+    """`InvalidInput` for a type of subjects that there are no general questions about."""
+    if type_ == GOVERNED:
         # SECURITY: what a workload may do is decided under a task that it proves, never because somebody names it.
         raise InvalidInput(
             "subject_governed",

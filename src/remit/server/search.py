@@ -25,7 +25,7 @@ from remit.sdk.authzen import (
 from remit.sdk.negotiation import ObligationBody, bodies_of
 from remit.server.answer import Answer, json_answer
 from remit.server.bodies import decode
-from remit.server.general import action_of, check_type, entity_of, not_supported
+from remit.server.general import action_of, check_subject, check_type, entity_of, not_supported, subject_of
 from remit.server.pages import next_token, page_of
 from remit.server.serving import Call, Serving
 
@@ -38,6 +38,7 @@ _actions = msgspec.json.Decoder(ActionSearch)
 async def search_subjects(serving: Serving, call: Call) -> Answer:
     """Who may do this to this resource."""
     body = decode(call.body, _subjects)
+    check_subject(body.subject.type)
     question = Question(
         subject=_sought(body.subject),
         action=action_of(body.action),
@@ -52,7 +53,7 @@ async def search_resources(serving: Serving, call: Call) -> Answer:
     """To which resources this subject may do this."""
     body = decode(call.body, _resources)
     question = Question(
-        subject=entity_of(body.subject),
+        subject=subject_of(body.subject),
         action=action_of(body.action),
         action_properties=body.action.properties,
         resource=_sought(body.resource),
@@ -65,7 +66,7 @@ async def search_actions(serving: Serving, call: Call) -> Answer:
     """What this subject may do to this resource."""
     body = decode(call.body, _actions)
     question = Question(
-        subject=entity_of(body.subject), action="", resource=entity_of(body.resource), context=body.context
+        subject=subject_of(body.subject), action="", resource=entity_of(body.resource), context=body.context
     )
     return await _search(serving, call, "action", question, body.page)
 
