@@ -55,7 +55,7 @@ def check_service(document: Document, service: Service) -> None:
         raise document.error("TLS needs a certificate and its key", ("service", at), "give both, or neither")
     for number, origin in enumerate(service.origins):
         _check_origin(document, service, origin, ("service", "origins", number))
-    if service.listen and _is_any(service.listen) and not service.origins:
+    if service.tls_certificate and _is_any(service.listen) and not service.origins:
         raise document.error(
             f"`{service.listen}` is no address that a client can name",
             ("service", "listen"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from remit.app.doctor import clients, elsewhere, exposure, project, state
+from remit.app.doctor import certificates, clients, elsewhere, exposure, project, state
 from remit.app.doctor.finding import Finding, Situation
 
 Check = Callable[[Situation], Iterator[Finding]]
@@ -15,6 +15,8 @@ CHECKS: tuple[Check, ...] = (
     state.keys,
     state.socket,
     state.listener,
+    certificates.own,
+    certificates.authorities,
     state.clock,
     state.database,
     state.disk,

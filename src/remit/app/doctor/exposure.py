@@ -18,6 +18,7 @@ from remit.app.doctor.finding import Finding, Situation, User, listed
 from remit.core.errors import NotFound
 
 THREAT_MODEL: Final = "docs/threat-model.md"
+_FILES = ("REMIT_KEY",)  # variables that look like secrets and name files
 _SECRET: Final = re.compile(
     r"(?i)(^|_)(TOKEN|SECRET|SECRETS|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|CREDENTIALS|APIKEY|PRIVATE|PAT)(_|$)"
     r"|API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY|ENCRYPTION_?KEY|_AUTH$|DATABASE_URL|_DSN$|CONNECTION_STRING"
@@ -119,7 +120,8 @@ def upstreams(situation: Situation) -> Iterator[Finding]:
 
 def environment(situation: Situation) -> Iterator[Finding]:
     """Names of variables that look like secrets, which an agent started from here inherits."""
-    names = sorted(name for name, value in situation.environment.items() if value and _SECRET.search(name))
+    given = ((name, value) for name, value in situation.environment.items() if name not in _FILES)
+    names = sorted(name for name, value in given if value and _SECRET.search(name))
     if names:
         yield Finding(
             check="environment",

@@ -95,7 +95,7 @@ def socket(situation: Situation) -> Iterator[Finding]:
 
 
 def listener(situation: Situation) -> Iterator[Finding]:
-    """The HTTP listener stays on this machine."""
+    """The HTTP listener stays on this machine, unless it has TLS."""
     if situation.settings is None:
         return
     try:
@@ -105,6 +105,9 @@ def listener(situation: Situation) -> Iterator[Finding]:
         return
     if port is None:
         yield Finding(check="listener", level="ok", message="no HTTP listener; the socket alone")
+    elif situation.settings.service.tls_certificate:
+        reached = listed(situation.settings.service.reached_at)
+        yield Finding(check="listener", level="ok", message=f"HTTPS on {host}:{port}, reached at {reached}")
     elif _is_loopback(host):
         yield Finding(check="listener", level="ok", message=f"HTTP on {host}:{port}, this machine only")
     else:
@@ -112,7 +115,7 @@ def listener(situation: Situation) -> Iterator[Finding]:
             check="listener",
             level="fail",
             message=f"`{host}` is not a loopback address, so the service does not start",
-            next_step='set `listen = "127.0.0.1:8181"`; a proxy with TLS in front serves other machines',
+            next_step='set `listen = "127.0.0.1:8181"`, or `tls_certificate` and `tls_key` for other machines',
         )
 
 
