@@ -19,7 +19,7 @@ from remit.core.clock import system_clock
 from remit.core.errors import RemitError
 from remit.identity.authenticator import Authenticator
 from remit.identity.holder import Holder
-from remit.identity.keys import generate_key
+from remit.identity.keys import generate_key, thumbprint
 from remit.sdk.client import Client
 from remit.sdk.renewal import request_svid
 from remit.sdk.tokens import TokenFile
@@ -255,7 +255,22 @@ def test_an_svid_from_a_token_does_not_outlive_it_by_renewing(tmp_path: Path) ->
             assert await code_of(request_svid(transport, holder, system_clock(), token=token())) == "token_unexpected"
         finally:
             await transport.close()
-        assert await code_of(place.exchange(token(), bind="A" * 43)) == "bind_refused"
+
+    run(tmp_path, work)
+
+
+def test_the_key_of_a_token_binds_the_key_of_a_task_while_the_token_holds(tmp_path: Path) -> None:
+    async def work(place: Place) -> None:
+        text, mine, tasks = token(), Holder(generate_key(), "", CI), generate_key()
+        answer, _ = await place.exchange(text, mine, bind=thumbprint(tasks))
+        assert answer.expires <= system_clock() + 300_000
+        async with await Client.connect(place.folder.socket, Holder(tasks, answer.svid, CI)) as client:
+            assert await code_of(client.identities()) != "key_mismatch"
+        await place.exchange(text, mine, bind=thumbprint(generate_key()))
+        # the other key has no part in the token
+        assert await code_of(place.exchange(text, Holder(tasks, "", CI))) == "token_replayed"
+        assert await code_of(place.exchange(text, mine, bind="no thumbprint")) == "bind_malformed"
+        assert [body["key"] for body in place.records()] == [mine.key]
 
     run(tmp_path, work)
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from joserfc.jwk import ECKey
 
 from remit.app.folder import Folder
-from remit.core.errors import InvalidInput, NotFound
+from remit.core.clock import system_clock
+from remit.core.errors import Conflict, InvalidInput, NotFound
 from remit.core.settings import Settings, read_settings
 from remit.identity.holder import Holder
-from remit.identity.keys import load_key, thumbprint
+from remit.identity.keys import generate_key, load_key, save_key, thumbprint
 from remit.sdk.certified import CertifiedHolder
 from remit.sdk.client import Client
 from remit.sdk.endpoint import ClientTls, Endpoint
+from remit.sdk.renewal import exchange_token
 from remit.sdk.tokens import GITHUB_URL, TokenFile, TokenSource, tokens_of
-from remit.sdk.transport import Target
+from remit.sdk.transport import Target, open_transport
 
 URL: Final = "REMIT_URL"  # of a service on another machine, or in another container
 CA: Final = "REMIT_CA"  # PEM file: the authorities of that service's certificate
@@ -86,6 +89,19 @@ def tokens_for(
     return tokens_of(path, _audience(settings, path, found), found)
 
 
+def key_for_tokens(folder: Folder, spiffe_id: str) -> ECKey:
+    """The key with which an identity without a registered one shows its tokens, made when there is none.
+
+    The service binds a token to the first key that shows it, so all programs of one job share this key. It is worth
+    nothing without a token that is still valid.
+    """
+    file = folder.run / f"token-{spiffe_id.split('/', 3)[3].replace('/', '-')}.jwk"
+    if not file.exists():
+        with suppress(Conflict):  # another program of the same job was first
+            save_key(file, generate_key())
+    return load_key(file)
+
+
 async def workload_svid(folder: Folder, workload: str, key: ECKey) -> str:
     """An SVID of `workload` (SPIFFE ID) for the key of one task.
 
@@ -100,9 +116,12 @@ async def workload_svid(folder: Folder, workload: str, key: ECKey) -> str:
     if tokens is None:
         async with await Client.connect(service_of(folder), holder_of(folder, workload)) as registered:
             return (await registered.svid(bind=thumbprint(key))).svid
-    holder = Holder(key, "", workload)
-    async with await Client.connect(service_of(folder), holder, tokens=tokens):
-        return holder.svid
+    transport = open_transport(service_of(folder))
+    try:
+        holder = Holder(key_for_tokens(folder, workload), "", workload)
+        return (await exchange_token(transport, holder, tokens, system_clock, bind=thumbprint(key))).svid
+    finally:
+        await transport.close()
 
 
 def _audience(settings: Settings, path: str, environment: Mapping[str, str]) -> str:

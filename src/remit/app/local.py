@@ -14,13 +14,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from remit.app.credentials import URL, certified_for, holder_of, service_of, tokens_for
+from remit.app.credentials import URL, certified_for, holder_of, key_for_tokens, service_of, tokens_for
 from remit.app.folder import Folder
 from remit.app.identities import spiffe_id
 from remit.core.errors import Conflict, Unavailable
 from remit.core.settings import read_settings
 from remit.identity.holder import Holder
-from remit.identity.keys import generate_key
 from remit.sdk.client import Client
 from remit.sdk.notifiers import Notifiers
 from remit.storage.lock import FolderLock
@@ -130,7 +129,7 @@ async def connect_as(folder: Folder, path: str, *, token_file: str = "") -> Clie
     tokens = tokens_for(folder, settings, id_, token_file=token_file)
     return await Client.connect(
         service_of(folder),
-        Holder(generate_key(), "", id_) if tokens else holder_of(folder, id_),
+        Holder(key_for_tokens(folder, id_), "", id_) if tokens else holder_of(folder, id_),
         notifiers=Notifiers(settings.notifiers, folder.root),
         tokens=tokens,
     )

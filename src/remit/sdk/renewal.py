@@ -79,15 +79,17 @@ class HeldSvid:
         self.renew_at = now + max(0, answer.expires - now) // 2
 
 
-async def exchange_token(transport: Transport, holder: Holder, tokens: TokenSource, clock: Clock) -> Svid:
-    """An SVID for the holder's key, in exchange for a token of an outside issuer.
+async def exchange_token(
+    transport: Transport, holder: Holder, tokens: TokenSource, clock: Clock, *, bind: str = ""
+) -> Svid:
+    """An SVID for the holder's key, or the one with thumbprint `bind`, in exchange for a token of an outside issuer.
 
     Where the service does not know the issuer's key yet, it asks once more after a few seconds.
     """
     for wait in (KEY_UNKNOWN_SECONDS, 0.0):
         token = await tokens.token()
         try:
-            return await request_svid(transport, holder, clock(), by_key=True, token=token)
+            return await request_svid(transport, holder, clock(), by_key=True, token=token, bind=bind)
         except Unauthenticated as error:
             if error.code != "token_key_unknown" or not wait:
                 raise

@@ -3,7 +3,7 @@
 1. The token is verified and mapped to one identity here, which is the one that the body names, if it names one.
 2. The request's proof is by the caller's own key: the one that the token is bound to, if it is bound to one.
 3. The exchange is recorded; the token is bound to that key until it has expired.
-4. The SVID is bound to that key and ends with the token, or sooner.
+4. The SVID is bound to that key, or to the one that `bind` names, and ends with the token, or sooner.
 """
 
 from __future__ import annotations
@@ -24,10 +24,6 @@ async def exchange(serving: Serving, call: Call, body: SvidRequest) -> Answer:
             "the request has an SVID and an outside token",
             "send the token with a proof by your key, and without `Authorization`",
         )
-    if body.bind or body.task:
-        raise InvalidInput(
-            "bind_refused", "an outside token is exchanged for the key of the proof alone", "leave it out"
-        )
     if serving.elsewhere is None:
         raise Unauthenticated("issuer_unknown", "no outside issuer is known here", "add it to `remit.toml`")
     arrival = serving.elsewhere.arrival(body.token, call.now)
@@ -39,7 +35,7 @@ async def exchange(serving: Serving, call: Call, body: SvidRequest) -> Answer:
     key = proved_key(serving, call, arrival.id, allowed=lambda made: _is_bound_to(arrival, made))
     seconds = min(serving.svid_seconds, _left(arrival, call.now))
     registration = await serving.service.exchange(arrival, key)
-    svid = serving.authority.issue_svid(registration.id, key, serving.audience, call.now, seconds)
+    svid = serving.authority.issue_svid(registration.id, body.bind or key, serving.audience, call.now, seconds)
     return json_answer(Svid(svid=svid, expires=call.now + seconds * 1000, id=registration.id), 201)
 
 

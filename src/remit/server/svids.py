@@ -31,10 +31,10 @@ async def issue_svid(serving: Serving, call: Call) -> Answer:
     6. A quarantined or retired identity gets none.
     """
     body = decode(call.body, _decoder)
-    if body.token:
-        return await exchange(serving, call, body)
     if body.bind and not THUMBPRINT.fullmatch(body.bind):
         raise InvalidInput("bind_malformed", "`bind` is not an RFC 7638 thumbprint", "send 43 base64url characters")
+    if body.token:
+        return await exchange(serving, call, body)
     registration, key = _proved(serving, call, body)
     # SECURITY: without this an ephemeral key could pass its identity on to another for ever.
     certified = call.key_proof is None and call.caller.possession == "mtls"
