@@ -93,7 +93,7 @@ class IdentityOperations(Operations):
             self._require(caller, "record.read", self._installation(), {}, world, now)
             return Step(sorted(world.registrations(), key=lambda registration: registration.id), durable=False)
 
-        return await self._run(work, Needs(reads=(identity_stream(caller.id), EVERYBODY)))
+        return await self._run(work, Needs(reads=(identity_stream(caller.id), EVERYBODY), records=False))
 
     def _needs(self, caller: Identity, spiffe_id: str) -> Needs:
         target = identity_stream(spiffe_id[: bounds.NAME_BYTES])

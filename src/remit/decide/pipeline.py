@@ -436,7 +436,7 @@ def needs_of(ask: Ask, *, consume: bool) -> Needs:
     """The streams of those who ask and act, and of the session; a task that is only named is looked up too."""
     who = (identity_stream(ask.subject[: bounds.NAME_BYTES]), identity_stream(ask.caller.id))
     session = (session_stream(ask.task.task),) if ask.task is not None else ()
-    return Needs(reads=who, appends=session) if consume else Needs(reads=(*who, *session))
+    return Needs(reads=who, appends=session) if consume else Needs(reads=(*who, *session), records=False)
 
 
 def _bounds(case: Case) -> Reason | None:

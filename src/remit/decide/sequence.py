@@ -55,6 +55,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     reads: tuple[str, ...] = ()
     appends: tuple[str, ...] = ()  # read as well
     keys: tuple[str, ...] = ()  # ids of records: the streams that have them are appended to
+    records: bool = True  # False: it promises nothing, and needs no lock as long as it has no entries
 
 
 NOTHING_KNOWN: Final = Needs()

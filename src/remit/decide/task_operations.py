@@ -54,7 +54,7 @@ class TaskOperations(Operations):
             return Step(task.view(), durable=False)
 
         streams = (identity_stream(caller.id), session_stream(task_id[: bounds.NAME_BYTES]))
-        return await self._run(work, Needs(reads=streams))
+        return await self._run(work, Needs(reads=streams, records=False))
 
     def _start_task(
         self, caller: Identity, request: TaskRequest, person: Identity | None, world: World, now: int

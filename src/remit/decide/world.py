@@ -70,8 +70,8 @@ class Access(Protocol):
         """At most `most` roots of sessions in which something may be due; no other process is given them for now."""
         ...
 
-    def postpone(self, roots: Iterable[str]) -> None:
-        """These were not done; they will be given again."""
+    def postpone(self, roots: Iterable[str], until: int) -> None:
+        """These were not done; they are given again, not before `until` (ms)."""
         ...
 
 
@@ -312,6 +312,11 @@ class World:
             gone.append(session_stream(self._forget_oldest()))
         return gone
 
+    def is_pending(self, root: str) -> bool:
+        """Whether time alone can still change a session in memory."""
+        session = self._sessions.get(root)
+        return session is not None and session.is_pending()
+
     def next_due(self, root: str) -> int | None:
         """When (ms) time alone may next change a session in memory; None: never."""
         session = self._sessions.get(root)
@@ -340,7 +345,7 @@ class World:
     def postpone(self, due: Iterable[tuple[str, str]], until: int) -> None:
         """Schedules again what could not be done."""
         if self._access is not None:
-            self._access.postpone(id_ for _, id_ in due)
+            self._access.postpone([id_ for _, id_ in due], until)
             return
         for what, id_ in due:
             heapq.heappush(self._due, (until, what, id_))
