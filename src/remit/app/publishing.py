@@ -31,6 +31,7 @@ log = logging.getLogger("remit.ledger")
 
 EVERY_SECONDS: Final = 0.25
 BATCH: Final = 4096  # records under one checkpoint
+_CONFIGURATION: Final = b'"kind":"configuration"'
 
 
 class Publisher:
@@ -61,6 +62,10 @@ class Publisher:
     def publish(self) -> int:
         """Publishes at most `BATCH` records; returns how many. Raises `RemitError` when it can't."""
         entries = self._records.entries(self.log.size, BATCH)
+        if any(_CONFIGURATION in entry for entry in entries):
+            # The texts of what decides are published before the records that quote them.
+            for digest, text in self._records.texts():
+                self.log.keep_text(digest, text.encode())
         self.log.extend(entries)
         return len(entries)
 

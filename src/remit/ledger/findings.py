@@ -8,7 +8,16 @@ import msgspec
 
 LISTED: Final = 1000  # findings that a report lists; the others are counted
 
-# Every check, in the order in which they are made, with what it says.
+# The checks of a published log, which come first.
+LOG_CHECKS: Final[dict[str, str]] = {
+    "log_checkpoint": "the checkpoint is signed by the log, and by the witnesses that are wanted",
+    "log_entries": "every entry of the log is the one that its tree has there",
+    "log_tiles": "every tile of the log is what the entries below it make",
+    "log_root": "all entries together have the root that was signed",
+    "log_history": "the log continues what an earlier checkpoint signed",
+}
+
+# Every check of the records, in the order in which they are made, with what it says.
 CHECKS: Final[dict[str, str]] = {
     "files": "the export holds what it lists and nothing else",
     "texts": "every text is what its digest says",

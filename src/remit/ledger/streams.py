@@ -24,6 +24,15 @@ _ALLOWED: Final[dict[str, frozenset[str]]] = {
 }
 
 
+def listed_in(text: bytes) -> list[tuple[str, str]]:
+    """The names and digests that a text lists, where it is an index: an object of them, or an array of pairs."""
+    try:
+        found = msgspec.json.decode(text, type=dict[str, str] | list[tuple[str, str]])
+    except (ValueError, RecursionError):
+        return []
+    return list(found.items()) if isinstance(found, dict) else found
+
+
 class Stream:
     """The checks of one stream, line by line."""
 
@@ -196,10 +205,10 @@ class Stream:
             self._find("texts", n, f"the text of the {name} `{str(digest)[:16]}…` is not in the export")
             return
         try:
-            listed = msgspec.json.decode(self.export.text(str(digest)), type=dict[str, str])
-        except (RemitError, ValueError, RecursionError):
-            return  # a text that is no index; one that can't be read is a finding of its own
-        for file, below in listed.items():
+            listed = listed_in(self.export.text(str(digest)))
+        except RemitError:
+            return  # one that can't be read is a finding of its own
+        for file, below in listed:
             if DIGEST.fullmatch(below) and below not in texts:
                 self._find("texts", n, f"the text of `{file[:100]}` in the {name} is not in the export")
 

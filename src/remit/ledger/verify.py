@@ -36,13 +36,17 @@ def verify(folder: Path, progress: Progress | None = None, *, known: Manifest | 
     identities with what they practised, and by that of streams. Raises
     `NotFound` or `InvalidInput` when there is no readable `export.json`; anything else that is wrong is a finding.
     """
-    return _Verification(open_export(folder), progress, known).run()
+    return Verification(open_export(folder), progress, known).run()
 
 
-class _Verification:
-    def __init__(self, export: Export, progress: Progress | None, known: Manifest | None) -> None:
+class Verification:
+    """The verification of one export, which adds to `report` when one is given."""
+
+    def __init__(
+        self, export: Export, progress: Progress | None, known: Manifest | None, report: Report | None = None
+    ) -> None:
         self.export = export
-        self.report = Report(td=export.manifest.td, streams=len(export.manifest.streams))
+        self.report = report or Report(td=export.manifest.td, streams=len(export.manifest.streams))
         self.lives = Lives()
         self._progress = progress
         self._total = sum(entry.records for entry in export.manifest.streams)
@@ -51,6 +55,7 @@ class _Verification:
             self.report.find("history", "", 0, f"the earlier export is of `{known.td}`")
 
     def run(self) -> Report:
+        """Makes all checks; once."""
         self._files()
         self._texts()
         for entry in sorted({entry.name: entry for entry in self.export.manifest.streams}.values(), key=_order):

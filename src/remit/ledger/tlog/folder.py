@@ -116,6 +116,17 @@ class LogFolder:
         self._is_stale = False
         return extended
 
+    def keep_text(self, digest: str, text: bytes) -> None:
+        """Publishes a text that records name by its digest, below `texts/`; one that is there already stays."""
+        path = self.folder / "texts" / digest
+        if path.exists():
+            return
+        try:
+            self._disk.write(path, text)
+            self._disk.flush(path.parent)
+        except OSError as error:
+            raise _unavailable(error) from error
+
     def cosign(self, lines: Sequence[str]) -> None:
         """Publishes the present checkpoint with the lines of witnesses, which the caller has verified."""
         self._write_checkpoint([self._signer.sign(self.checkpoint.text), *lines])
