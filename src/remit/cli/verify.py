@@ -16,44 +16,81 @@ from remit.cli import options
 from remit.cli.failures import FAILED, reported
 from remit.console.progress import progress_bar
 from remit.console.screen import plain_table, screen
-from remit.ledger.findings import CHECKS, Report
+from remit.core.errors import InvalidInput
+from remit.ledger.findings import CHECKS, LOG_CHECKS, Report
+from remit.ledger.published import verify_log
+from remit.ledger.tlog.note import read_key
+from remit.ledger.tlog.source import source_of
 
 SHOWN: Final = 100  # findings that are printed; the first one of a stream is its cause
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("where", required=False, metavar="[FOLDER|URL]")
+@click.option(
+    "--key",
+    "vkey",
+    default=None,
+    metavar="VKEY",
+    help="The public key of a published log: FOLDER or URL is that log.",
+)
+@click.option(
+    "--witness", "witnesses", multiple=True, metavar="VKEY", help="With --key: who must have cosigned the log too."
+)
 @click.option(
     "--known",
     type=click.Path(path_type=Path, exists=True),
     default=None,
     metavar="FILE",
-    help="The export.json of an earlier export: every stream must still continue what it showed.",
+    help="What was kept from before: the checkpoint of a log, or the export.json of an export. It must be continued.",
 )
 @options.project
 @options.as_json
 @click.pass_context
 @reported
 def verify(
-    context: click.Context, folder: Path | None, known: Path | None, project: Path | None, as_json: bool
+    context: click.Context,
+    where: str | None,
+    vkey: str | None,
+    witnesses: tuple[str, ...],
+    known: Path | None,
+    project: Path | None,
+    as_json: bool,
 ) -> None:
     """Check numbers, hash links and meaning of all records; exit 1 when anything is wrong.
 
-    FOLDER is an export (`remit log export`). Without it, the records of this project are exported to a temporary
-    folder first. Nothing of a running service is used but its records.
+    With --key, FOLDER or URL is a published log: its signature, every entry and every tile are checked too. Without
+    it, FOLDER is an export (`remit log export`); without either, the records of this project are exported to a
+    temporary folder first. Nothing of a running service is used but its records.
 
     \b
     Examples:
       remit verify
       remit verify /backup/records-2026-11-22
+      remit verify https://log.example.org --key log.example.org+530d903a+AekyeR...
       remit verify --known /elsewhere/export.json
     """
-    earlier = known_manifest(known) if known else None
     with progress_bar(shown=not as_json) as progress:
-        if folder is not None:
-            report = verify_export(folder, progress, known=earlier)
+        if vkey is not None:
+            keys = [read_key(witness) for witness in witnesses]
+            earlier = known.read_bytes() if known else b""
+            report = verify_log(
+                source_of(_given(where)),
+                read_key(vkey),
+                witnesses=keys,
+                quorum=len(keys),
+                earlier=earlier,
+                progress=progress,
+            )
+        elif witnesses or (where and where.startswith(("http://", "https://"))):
+            raise InvalidInput(
+                "key_missing", "a published log is verified with its public key", "give it: `--key VKEY`"
+            )
+        elif where is not None:
+            report = verify_export(_folder(where), progress, known=known_manifest(known) if known else None)
         else:
-            report = verify_folder(options.folder_of(context, project), progress, known=earlier)
+            manifest = known_manifest(known) if known else None
+            report = verify_folder(options.folder_of(context, project), progress, known=manifest)
     if as_json:
         found = msgspec.to_builtins(report) | {"failed": report.failed}
         click.echo(msgspec.json.encode(found).decode())
@@ -63,13 +100,28 @@ def verify(
         sys.exit(FAILED)
 
 
+def _given(where: str | None) -> str:
+    if where is None:
+        raise InvalidInput("log_missing", "it is not said which log", "name its folder or its URL")
+    return where if where.startswith(("http://", "https://")) else str(_folder(where))
+
+
+def _folder(where: str) -> Path:
+    folder = Path(where)
+    if not folder.is_dir():
+        raise InvalidInput(
+            "folder_missing", f"there is no folder `{where[:200]}`", "name the folder of an export or a log"
+        )
+    return folder
+
+
 def _show(console: Console, report: Report) -> None:
     wrong: dict[str, int] = {}
     for finding in report.findings:
         wrong[finding.check] = wrong.get(finding.check, 0) + 1
     table = plain_table("", "check", "made", "what it says", wrap=("what it says",))
     table.columns[2].justify = "right"
-    for name, says in CHECKS.items():
+    for name, says in (LOG_CHECKS | CHECKS).items():
         made = report.checks.get(name, 0)
         if not made and name not in wrong:
             continue

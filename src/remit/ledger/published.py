@@ -67,9 +67,7 @@ def verify_log(
     audit = Audit(
         source,
         log,
-        lambda check, place, message: report.find(
-            f"log_{check}", f"entry {place}" if place >= 0 else "", max(0, place), message
-        ),
+        lambda check, place, message: report.find(f"log_{check}", "log" if place >= 0 else "", max(0, place), message),
         witnesses,
         quorum,
         earlier,
@@ -108,7 +106,7 @@ class _Spool:
             named = _read_name(entry)
             check_stream(named.stream)
         except (RemitError, ValueError, RecursionError):
-            self.report.find("format", f"entry {place}", place, "the entry is no record")
+            self.report.find("format", "log", place, "the entry is no record")
             return
         self.td = self.td or named.td
         if named.kind == "configuration" and named.stream == ADMINISTRATION:
