@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, Literal
@@ -23,6 +24,8 @@ from remit.tasks.durations import seconds_of
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _LONGEST: Final = 365 * 86_400  # seconds that a risk signal may live
+
+ARRIVALS: Final = 20  # exchanges of outside tokens that are shown, the last ones
 
 Managed = Literal["workload", "starter", "pep", "approver"]
 SPACES: Final[Mapping[Managed, str]] = {
@@ -144,16 +147,21 @@ def lifetime(text: str) -> int:
 
 
 def life_of(folder: Folder, id_: str) -> dict[str, Any]:
-    """What the records say of an identity: its changes, its risk signals by name, how often it was refused."""
+    """What the records say of an identity: its changes, its risk signals by name, how it came, how often refused."""
     changes: list[dict[str, Any]] = []
     risks: dict[str, RiskSignal] = {}
     refused = 0
+    arrivals: deque[dict[str, Any]] = deque(maxlen=ARRIVALS)
     with suppress(NotFound), reader_of(folder) as reader:
         for stored in reader.stream(f"identity/{id_}"):
             record = stored.record
             if record.kind == "identity":
                 said = {key: record.body.get(key, "") for key in ("by", "reason")}
                 changes.append({"at": record.t, "state": record.body["registration"]["state"], **said})
+            elif record.kind == "exchange":
+                # What an issuer calls a person stands there as a commitment.
+                said = {key: record.body[key] for key in ("source", "rule", "subject", "key")}
+                arrivals.append({"at": record.t, **said})
             elif record.kind == "risk":
                 fields = {name: record.body[name] for name in RiskSignal.__struct_fields__}
                 risks[fields["signal"]] = msgspec.convert(fields, RiskSignal)
@@ -161,7 +169,12 @@ def life_of(folder: Folder, id_: str) -> dict[str, Any]:
                 refused += 1
             elif record.kind == "denials":
                 refused += record.body["count"]
-    return {"changes": changes, "risks": [msgspec.to_builtins(each) for each in risks.values()], "refused": refused}
+    return {
+        "changes": changes,
+        "risks": [msgspec.to_builtins(each) for each in risks.values()],
+        "arrivals": list(arrivals),
+        "refused": refused,
+    }
 
 
 def _check_not_declared(settings: Settings, id_: str) -> None:

@@ -45,7 +45,7 @@ def show_identity(console: Console, found: dict[str, Any]) -> None:
         "servers": ", ".join(found["servers"]),
         "mode": found["mode"] or "",
         "description": found["description"],
-        "key": found["key"],
+        "key": found["key"] or "none: tokens from elsewhere speak for it",
         "key file": found["keyFile"] or "not in this folder",
         "declared": "in remit.toml" if found["declared"] else "by a command",
         "risk": str(found["risk"]),
@@ -55,6 +55,14 @@ def show_identity(console: Console, found: dict[str, Any]) -> None:
     for signal in found["risks"]:
         until = f"{signal['value']} until {moment(signal['expires'])} ({signal['source']})"
         rows.append((Text(printable(signal["signal"]), style="yellow"), Text(printable(until))))
+    for came in found["arrivals"][-3:]:
+        whom = came["subject"] if isinstance(came["subject"], str) else "a person"
+        rows.append(
+            (
+                Text(moment(came["at"]), style="dim"),
+                Text(printable(f"came by {came['source']} rule {came['rule']}: {whom}")),
+            )
+        )
     for change in found["changes"][-10:]:
         why = f": {change['reason']}" if change["reason"] else ""
         text = f"{change['state']} by {change['by']}{why}"
