@@ -309,6 +309,7 @@ class Stage:
         self.clock.pass_(ms)
         while await self.governor.sweep_now():
             pass
+        await self.governor.record_practice()
 
     # --- tasks and questions --------------------------------------------------------------------------------
 
@@ -402,7 +403,7 @@ class Stage:
         return await self.governor.change(by, spiffe(path), state, "")
 
     async def risk(self, value: int, expires: int, path: str = "workload/finance") -> None:
-        signal = RiskSignal(id=spiffe(path), signal="anomaly", value=value, source="test", expires=expires)
+        signal = RiskSignal(id=spiffe(path), signal="manual", value=value, source="test", expires=expires)
         await self.governor.set_risk(ADMIN, signal)
 
     # --- what was recorded ----------------------------------------------------------------------------------

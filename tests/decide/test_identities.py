@@ -183,14 +183,17 @@ async def test_risk_above_the_intent_s_bound_denies_until_it_expires(stage: Stag
     other = await stage.start(workload="workload/helper")
     await stage.permit(other)
     await stage.restart()
-    assert await stage.pays(grant) == "risk_too_high"
+    assert await stage.pays(grant) == "task_suspended"
     stage.clock.pass_(MINUTE - 1)
-    assert await stage.pays(grant) == "risk_too_high"
+    with pytest.raises(Forbidden) as raised:
+        await stage.end(grant, "open")
+    assert raised.value.code == "risk_too_high"
     stage.clock.pass_(1)
+    await stage.end(grant, "open")
     assert await stage.pays(grant) == "permitted"
 
 
-@staged()
+@staged(settings='[risk]\nsignals = ["a", "b", "c", "manual"]\n')
 async def test_the_highest_live_signal_counts(stage: Stage) -> None:
     grant = await stage.start()
     for name, value, expires in (("a", 90, SECOND), ("b", 30, MINUTE), ("c", 20, MINUTE)):
@@ -202,10 +205,12 @@ async def test_the_highest_live_signal_counts(stage: Stage) -> None:
     await stage.risk(0, FAR)
 
 
-@pytest.mark.parametrize("wrong", [{"value": -1}, {"value": 101}, {"signal": ""}, {"signal": "s" * 65}])
+@pytest.mark.parametrize(
+    "wrong", [{"value": -1}, {"value": 101}, {"signal": ""}, {"signal": "s" * 65}, {"signal": "that-does-not-count"}]
+)
 @staged()
 async def test_a_signal_that_makes_no_sense(stage: Stage, wrong: dict[str, Any]) -> None:
-    signal = RiskSignal(id=FINANCE.id, signal="s", value=1, source="x", expires=FAR)
+    signal = RiskSignal(id=FINANCE.id, signal="manual", value=1, source="x", expires=FAR)
     with pytest.raises(InvalidInput):
         await stage.governor.set_risk(ADMIN, msgspec.structs.replace(signal, **wrong))
     with pytest.raises(NotFound):

@@ -246,6 +246,7 @@ class Play:
             self._clock.now += milliseconds(duration)
             while await self._installation.governor.sweep_now():
                 pass
+            await self._installation.governor.record_practice()
 
     async def _step(self, number: int, step: Step, started: StartedTask) -> None:
         if isinstance(step, Call):
@@ -266,7 +267,7 @@ class Play:
         by = step.by or operator_path(self._settings)
         signal = RiskSignal(
             id=self._id(step.identity) if step.identity else started.task.workload,
-            signal="case",
+            signal="manual",
             value=step.risk,
             source=by,
             expires=self._clock() + milliseconds(step.lasts),

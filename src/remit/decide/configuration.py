@@ -58,3 +58,8 @@ class Configuration:
     texts: Mapping[str, str]  # digest -> text
     habits: Terms = field(default_factory=Terms)
     risk: RiskTerms = field(default_factory=RiskTerms)
+
+    @property
+    def service(self) -> str:
+        """Who records what Remit does by itself."""
+        return f"spiffe://{self.trust_domain}/remit"

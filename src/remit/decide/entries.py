@@ -156,9 +156,11 @@ def task_open(body: dict[str, Any], personal: tuple[str, ...]) -> Entry:
     return _concealed(session_stream(body["task"]), "task", body, body["task"], personal)
 
 
-def task_change(task: str, root: str, state: TaskState, by: str, reason: str) -> Entry:
-    """The entry that moves a task to another state."""
+def task_change(task: str, root: str, state: TaskState, by: str, reason: str, decision: str = "") -> Entry:
+    """The entry that moves a task to another state; `decision` is the denial that it follows from, if it does."""
     body = {"by": by, "reason": reason, "root": root, "state": state, "task": task}
+    if decision:
+        body["decision"] = decision
     return Entry(session_stream(task), "task", body)
 
 
@@ -167,9 +169,11 @@ def outcome(stream: str, body: dict[str, Any], recorded_digest: str, personal: t
     return _concealed(stream, "outcome", body | {"digest": recorded_digest}, "", personal)
 
 
-def registration(changed: Registration, by: str, reason: str) -> Entry:
-    """The entry of a registration or of its change."""
+def registration(changed: Registration, by: str, reason: str, signal: str = "") -> Entry:
+    """The entry of a registration or of its change; `signal` is the risk signal that it follows from, if it does."""
     body = {"by": by, "reason": reason, "registration": msgspec.to_builtins(changed)}
+    if signal:
+        body["signal"] = signal
     return Entry(identity_stream(changed.id), "identity", body)
 
 
@@ -178,9 +182,14 @@ def exchange(spiffe_id: str, body: dict[str, Any], *, personal: bool) -> Entry:
     return _concealed(identity_stream(spiffe_id), "exchange", body, "", ("subject",) if personal else ())
 
 
-def risk(signal: RiskSignal, by: str) -> Entry:
-    """The entry of a risk signal."""
-    return Entry(identity_stream(signal.id), "risk", msgspec.to_builtins(signal) | {"by": by})
+def risk(signal: RiskSignal, by: str, decision: str = "", items: tuple[str, ...] = ()) -> Entry:
+    """The entry of a risk signal; `decision` is what raised it and `items` what it counts, where Remit raised it."""
+    body = msgspec.to_builtins(signal) | {"by": by}
+    if decision:
+        body["decision"] = decision
+    if items:
+        body["items"] = list(items)
+    return Entry(identity_stream(signal.id), "risk", body)
 
 
 def repeated(stream: str, decision_id: str, count: int) -> Entry:

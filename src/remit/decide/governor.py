@@ -6,6 +6,7 @@ It joins the hot path, administration, the rates before the pipeline, and the sw
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from remit.decide.exchange_operations import ExchangeOperations
 from remit.decide.identity_operations import IdentityOperations
 from remit.decide.outcome_operations import OutcomeOperations
 from remit.decide.pipeline import Pipeline, needs_of
+from remit.decide.practice import Practice
 from remit.decide.questions import Answered, Questions, Until, is_permit
 from remit.decide.rates import Rates
 from remit.decide.sequence import Entry, Needs, Sequencer, Step
@@ -39,6 +41,7 @@ from remit.policy.general import Found, Question, What
 log = logging.getLogger("remit.decide")
 
 SWEEP_SECONDS: Final = 0.25
+PRACTICE_TURNS: Final = 20  # of the sweep, from one record of what was practised to the next
 _RATE_LIMITED: Final = Reason(
     code="rate_limited",
     message="this workload asks more often than it may",
@@ -193,6 +196,7 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
             await asyncio.gather(self._sweeper, return_exceptions=True)
             self._sweeper = None
         for _ in range(_LAST_SWEEPS):
+        await self.record_practice()
             if not await self.sweep_now(everything=True):
                 break
 
@@ -203,12 +207,22 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
             return await self._run(sweep)
         except BaseException:
             sweep.give_back(self._world)
+    async def record_practice(self) -> int:
+        """Records what workloads have practised since the last time, and returns how many records that were."""
+        count = 0
+        for workload in self._world.lessons.workloads():
+            practice = Practice(workload, self._world.lessons.take(workload))
+            count += await self._run(practice, Needs(appends=(identity_stream(workload),)))
+        return count
+
             raise
 
     async def _sweep(self) -> None:
-        while True:
+        for turn in itertools.count(1):
             await asyncio.sleep(SWEEP_SECONDS)
             try:
+                if turn % PRACTICE_TURNS == 0:
+                    await self.record_practice()
                 while await self.sweep_now() >= BATCH:
                     pass
             except Exception:

@@ -7,9 +7,9 @@ quarantine. All numbers are integers, so that whoever has the records computes t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from remit.core import bounds
 
@@ -22,6 +22,7 @@ _DIGIT: Final = 2  # bits that hold 0 to `TASKS_A_DAY`
 _KEPT: Final = (1 << _DIGIT * bounds.HABIT_DAYS) - 1
 _ODD: Final = _KEPT // 3  # the lower bit of each digit
 
+Name = TypeVar("Name", str, tuple[str, str])
 Step = tuple[str, str]  # from one action ("" at the beginning of a session) to the next
 
 
@@ -59,6 +60,10 @@ class Habit:
         self.past = (self.past + (min(TASKS_A_DAY, had + tasks) - had << place)) & _KEPT
         self.first = min(self.first, day)
         self._known = None
+
+    def on(self, day: int) -> int:
+        """The task trees of one day; 0 for a day that is not kept."""
+        return self.past >> _DIGIT * (self.last - day) & TASKS_A_DAY if day <= self.last else 0
 
     @property
     def days(self) -> int:
@@ -132,13 +137,19 @@ class Habits:
         for name in body["destinations"]:
             self.destinations.pop(name, None)
 
+    def find(self, kind: str, before: str, name: str) -> Habit | None:
+        """What was learned of one item (`session.Item`), or None."""
+        if kind == "step":
+            return self.steps.get((before, name))
+        return (self.tools if kind == "tool" else self.destinations).get(name)
+
     @property
     def days(self) -> int:
         """The number of days on which anything was learned, of those that are kept."""
         return self.anything.days if self.anything is not None else 0
 
 
-def _learn(known: dict[Any, Habit], name: Any, day: int, tasks: int) -> None:
+def _learn(known: dict[Name, Habit], name: Name, day: int, tasks: int) -> None:
     habit = known.get(name)
     if habit is None:
         if len(known) >= bounds.HABITS and not _make_room(known, day):
@@ -147,7 +158,7 @@ def _learn(known: dict[Any, Habit], name: Any, day: int, tasks: int) -> None:
     habit.learn(day, tasks)
 
 
-def _make_room(known: dict[Any, Habit], day: int) -> bool:
+def _make_room(known: dict[Name, Habit], day: int) -> bool:
     """Drops what was last learned so long ago that none of its days would be kept."""
     old = [name for name, habit in known.items() if day - habit.last >= bounds.HABIT_DAYS]
     for name in old:
@@ -165,13 +176,18 @@ def practice_body(
     return {"day": day, "destinations": dict(destinations), "id": workload, "steps": nested, "tools": dict(tools)}
 
 
-def told(habits: Habits, workload: str, shift: int) -> Iterable[dict[str, Any]]:
+def told(habits: Habits, workload: str, shift: int) -> Iterator[dict[str, Any]]:
     """The habits as bodies of `practice` records, one a day, each `shift` days later: what a copy learns again."""
-    days: dict[int, tuple[dict[str, int], dict[Step, int], dict[str, int]]] = {}
-    for place, kind in enumerate((habits.tools, habits.steps, habits.destinations)):
-        for name, habit in kind.items():
-            for day, tasks in habit.by_day():
-                found: Any = days.setdefault(day, ({}, {}, {}))[place]
-                found[name] = tasks
-    for day in sorted(days):
-        yield practice_body(workload, day + shift, *days[day])
+    tools, destinations = _by_day(habits.tools), _by_day(habits.destinations)
+    steps = _by_day(habits.steps)
+    for day in sorted({*tools, *steps, *destinations}):
+        parts = (tools.get(day, {}), steps.get(day, {}), destinations.get(day, {}))
+        yield practice_body(workload, day + shift, *parts)
+
+
+def _by_day(known: Mapping[Name, Habit]) -> dict[int, dict[Name, int]]:
+    days: dict[int, dict[Name, int]] = {}
+    for name, habit in known.items():
+        for day, tasks in habit.by_day():
+            days.setdefault(day, {})[name] = tasks
+    return days

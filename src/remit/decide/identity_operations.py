@@ -7,10 +7,11 @@ import msgspec
 from remit.core import bounds
 from remit.core.errors import Conflict, InvalidInput, TooLarge
 from remit.core.identities import Identity, Lifecycle, Registration
+from remit.core.risk import RAISED_HERE
 from remit.core.tasks import RiskSignal
-from remit.decide import entries
+from remit.decide import entries, risk
 from remit.decide.operations import Operations, check_length, registered
-from remit.decide.sequence import Needs, Step
+from remit.decide.sequence import Entry, Needs, Step
 from remit.decide.world import EVERYBODY, World, identity_stream
 from remit.identity.spiffe import parse_spiffe_id
 
@@ -55,9 +56,28 @@ class IdentityOperations(Operations):
             if existing.state == "retired" and state != "retired":
                 raise Conflict("identity_retired", f"`{spiffe_id}` is retired", "a retired identity does not come back")
             changed = msgspec.structs.replace(existing, state=state)
-            return Step(changed, () if changed == existing else (entries.registration(changed, caller.id, reason),))
+            if changed == existing:
+                return Step(changed)
+            cleared = self._cleared(caller, spiffe_id, world, now) if state == "active" else ()
+            return Step(changed, (entries.registration(changed, caller.id, reason), *cleared))
 
         return await self._run(work, self._needs(caller, spiffe_id))
+
+    def _cleared(self, caller: Identity, spiffe_id: str, world: World, now: int) -> tuple[Entry, ...]:
+        """Who brings a workload back has looked at why it was stopped: the signals that Remit raised are over.
+
+        Those that people or detectors set stay until they expire or are set again.
+        """
+        life = world.life(spiffe_id)
+        live = [life.risk[name] for name in RAISED_HERE if name in life.risk] if life is not None else []
+        return tuple(
+            entries.risk(
+                RiskSignal(id=spiffe_id, signal=each.signal, value=0, source="it was brought back", expires=now),
+                caller.id,
+            )
+            for each in live
+            if each.expires > now and each.value
+        )
 
     async def set_risk(self, caller: Identity, signal: RiskSignal) -> RiskSignal:
         """Sets a live risk signal of a workload, with a source and an expiry."""
@@ -65,10 +85,21 @@ class IdentityOperations(Operations):
         def work(world: World, now: int) -> Step[RiskSignal]:
             self._active(caller, world, now)
             self._require(caller, "risk.set", self._installation(), {"target": signal.id}, world, now)
-            registered(world, signal.id)
+            about = registered(world, signal.id)
             if not 0 <= signal.value <= 100 or not signal.signal or len(signal.signal) > 64:
                 raise InvalidInput("risk_invalid", "a risk signal has a name and a value from 0 to 100")
-            return Step(signal, (entries.risk(signal, caller.id),))
+            if signal.signal not in self.configuration.risk.signals:
+                # SECURITY: a signal that counts for nothing must not look as if it were set.
+                raise InvalidInput(
+                    "risk_signal_unknown",
+                    f"the signal `{signal.signal}` is none of those that count",
+                    "name it in `[risk] signals` of remit.toml",
+                )
+            found = [entries.risk(signal, caller.id)]
+            is_live = signal.expires > now and about.state == "active" and "workload" in about.roles
+            if is_live and risk.quarantines(self.configuration, signal):
+                found.append(risk.quarantine(self.configuration, about, signal))
+            return Step(signal, tuple(found))
 
         return await self._run(work, self._needs(caller, signal.id))
 

@@ -12,6 +12,7 @@ from remit.core.decisions import Outcome, OutcomeReceipt, OutcomeResult, Reason,
 from remit.core.errors import Conflict, InvalidInput, NotFound
 from remit.core.identities import Identity
 from remit.decide import entries
+from remit.decide.lessons import Lesson
 from remit.decide.operations import Operations, check_length
 from remit.decide.sequence import Entry, Needs, Step
 from remit.decide.session import Permit, Session
@@ -105,9 +106,11 @@ class OutcomeOperations(Operations):
                 f"selected.{path.removeprefix('output.')}" for path in action.personal if path.startswith("output.")
             )
         )
-        return Step(
-            receipt, (entries.outcome(session_stream(session.root), body, permit.recorded_digest, personal),), durable
-        )
+        stream = session_stream(session.root)
+        if believed:
+            items = session.teaches(permit, late) if outcome.result == "response" else ()
+            world.lessons.note(permit.subject, permit.decision, Lesson(stream, now, items))
+        return Step(receipt, (entries.outcome(stream, body, permit.recorded_digest, personal),), durable)
 
     def _permit(self, world: World, decision_id: str) -> tuple[Session, Permit]:
         root = world.locate(decision_id[: bounds.NAME_BYTES])

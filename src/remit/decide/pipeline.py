@@ -34,12 +34,14 @@ from remit.core.errors import Conflict, InvalidInput, TooLarge, Unavailable
 from remit.core.identities import Registration
 from remit.core.ids import new_id
 from remit.core.obligations import REDACT, REPORT_FIRST, SELECT, join, unsupported
-from remit.decide import entries, facts
+from remit.decide import entries, facts, risk
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
 from remit.decide.destination import destination_of
 from remit.decide.folding import BOUND, is_coarse
 from remit.decide.sequence import Needs, Sequencer, Step, Unreadable
+from remit.decide.sequence import Entry, Needs, Sequencer, Step, Unreadable
+from remit.decide.session import Task
 from remit.decide.session import Task
 from remit.decide.novelty import novelty_facts
 from remit.decide.world import World, identity_stream, session_stream
@@ -301,11 +303,11 @@ class Pipeline:
             "registered": case.enforcement != "",
         }
         life = _established(world.life(case.ask.subject))
-        risk = life.risk_at(case.now, configuration.risk.signals)
+        level = life.risk_at(case.now, configuration.risk.signals)
         host = case.destination.host if case.destination is not None else None
         novelty = novelty_facts(life, session, case.ask.subject, action.name, host, case.now, configuration.habits)
         shared = facts.shared_context(
-            configuration, session, case.arguments, case.destination, caller, risk, novelty, case.now
+            configuration, session, case.arguments, case.destination, caller, level, novelty, case.now
         )
         case.contexts = [
             shared | {"task": facts.task_facts(configuration, session, task, action, case.arguments, case.now)}
@@ -390,14 +392,20 @@ class Pipeline:
         return reason
 
     def _record(self, case: Case, reason: Reason, world: World) -> Step[Decision]:
-        """10. Record: the entry of the decision; an identical denial is folded into the first one."""
+        """10. Record: the decision, and what follows from it; an identical denial is folded into the first one."""
         if world.registration(case.ask.caller.id) is None:
             return Step(_decision(case, reason, probe=True), durable=False)  # a stranger writes no record
         decision = _decision(case, reason, probe=False)
         if decision.effect == "permit":
-            return Step(decision, (entries.decision(self.configuration, case, decision, self._deadline(case)),))
+            entry = entries.decision(self.configuration, case, decision, self._deadline(case))
+            return Step(decision, (entry, *risk.recorded(self.configuration, case, rising, decision.id)))
         if case.session is not None and case.session.denials >= bounds.SESSION_DENIALS:
             # SECURITY: from here on whatever is denied is one record and a count.
+        # Before denials are counted: from there on, the work is not run again for another stream.
+        rising = risk.rises(self.configuration, case, world, reason)
+        if rising and reason.code in (PERMITTED, OBSERVED):
+            # SECURITY: what makes a signal quarantine does not pass itself.
+            reason = self._unless_quarantined(case, reason, rising)
             decision = _decision(case, _bounds(case) or reason, probe=False)
         coarse = is_coarse(decision.task, case.ask.action, decision.reason.code)
         earlier = world.denials.repeat(
@@ -411,8 +419,22 @@ class Pipeline:
             refs = self.configuration.policies.refs
             folded = entries.as_decision(earlier.answer, refs, case.now, earlier.total)
             # It may be of other arguments; the answer is to this question. Who must be told was told of the first.
-            return Step(msgspec.structs.replace(folded, action=case.ask.action, digest=case.digest, obligations=()))
-        return Step(decision, (entries.decision(self.configuration, case, decision, 0),))
+            answer = msgspec.structs.replace(folded, action=case.ask.action, digest=case.digest, obligations=())
+            return Step(answer, self._follows(case, rising, folded.id))
+        entry = entries.decision(self.configuration, case, decision, 0)
+        return Step(decision, (entry, *self._follows(case, rising, decision.id)))
+
+    def _unless_quarantined(self, case: Case, reason: Reason, rising: tuple[risk.Rise, ...]) -> Reason:
+        refusal = risk.refusal(self.configuration, rising)
+        if refusal is None:
+            return reason
+        case.obligations = ()
+        return refusal
+
+    def _follows(self, case: Case, rising: tuple[risk.Rise, ...], denial: str) -> tuple[Entry, ...]:
+        """What a denial leads to: tasks that are suspended, signals that rise, a quarantine."""
+        suspended = risk.suspended(self.configuration, case, denial)
+        return (*suspended, *risk.recorded(self.configuration, case, rising, denial))
 
     def _record_fault(self, case: Case, world: World) -> Step[Decision]:
         """The record that a step failed, without what that step was about; a fault that repeats is counted."""

@@ -224,6 +224,12 @@ class World:
             return session
         return self._load(root)
 
+    def is_completed(self, stream: str, decision: str) -> bool:
+        """Whether a permit has a believed response, as far as its session is in memory; nothing is read for it."""
+        session = self._sessions.get(stream.removeprefix("session/"))
+        permit = session.permits.get(decision) if session is not None else None
+        return session is None or (permit is not None and permit.state == "response")
+
     def locate(self, decision_id: str) -> str | None:
         """The root of the session in which a decision was recorded, or None."""
         if root := self.remembered(decision_id):
