@@ -57,9 +57,10 @@ a command is about, and how it reaches a service that is not this folder's own.
 |---|---|
 | `REMIT_PROJECT` | the project folder; `--project` overrides it. `remit run` sets it for the agent |
 | `REMIT_TASK` | the file of a task grant, for gateways, `remit exec` and the SDK. `remit run` sets it |
-| `REMIT_URL` | the service, on another machine or in another container, as `https://remit.example.org`; `--url` overrides it |
-| `REMIT_CA` | a PEM file with the authorities of that service's certificate, where the system does not know them; `--ca` |
-| `REMIT_CERTIFICATE`, `REMIT_KEY` | PEM files: the X.509-SVID with which you connect there, and its key; `--certificate`, `--key` |
+| `REMIT_URL` | the service, on another machine or in another container: `https://remit.example.org`; or `--url` |
+| `REMIT_CA` | PEM file: the authorities of that service's certificate, where the system does not know them; or `--ca` |
+| `REMIT_CERTIFICATE` | PEM file: the X.509-SVID with which you connect there; or `--certificate` |
+| `REMIT_KEY` | PEM file: the key of that X.509-SVID, mode 0600; or `--key` |
 """
 
 _KINDS: Final = {
@@ -90,16 +91,18 @@ def settings_page() -> str:
 
 def _section(struct: inspect.StructType) -> str:
     name, _, rest = (struct.cls.__doc__ or "").partition(": ")
-    level = "###" if name.startswith("`[[") else "##"
+    level = "###" if name.startswith("`[[") or "." in name else "##"
     said = rest.strip()
-    return f"{level} {name}\n\n{said[:1].upper()}{said[1:]}\n\n{_table(_fields(struct))}"
+    page = f"{level} {name}\n\n{said[:1].upper()}{said[1:]}\n\n{_table(_fields(struct))}"
+    inner = [each for field in _fields(struct) if (each := _struct_of(field.type)) is not None]
+    return "\n".join([page, *map(_section, inner)])
 
 
 def _table(fields: list[inspect.Field]) -> str:
     rows = ["| key | type | default | what |", "|---|---|---|---|"]
     for field in fields:
         type_, description = _described(field.type)
-        default = "required" if field.required else _default(field.default)
+        default = "required" if field.required else _default(_default_of(field))
         rows.append(f"| `{field.encode_name}` | {type_} | {default} | {description} |")
     return "\n".join(rows) + "\n"
 
@@ -115,7 +118,11 @@ def _described(type_: inspect.Type) -> tuple[str, str]:
         return " or ".join(each[0] for each in some), next((each[1] for each in some if each[1]), "")
     if isinstance(type_, inspect.VarTupleType):
         read, said = _described(type_.item_type)
-        return f"list of {read}", said
+        return f"list of {'tables' if read.startswith('table,') else read}", said
+    if isinstance(type_, inspect.DictType):
+        return f"table of {_described(type_.value_type)[0]}", ""
+    if isinstance(type_, inspect.StructType):
+        return "table, below", ""
     if isinstance(type_, inspect.LiteralType):
         return ", ".join(f"`{value}`" for value in type_.values), ""
     if isinstance(type_, inspect.StrType) and type_.pattern:
@@ -134,9 +141,16 @@ def _range(type_: inspect.Type) -> str:
     return f", {low:,} to {high:,}" if low is not None else f", above {above:,}, to {high:,}"
 
 
+def _default_of(field: inspect.Field) -> Any:
+    made = field.default_factory
+    return made() if callable(made) else field.default
+
+
 def _default(value: Any) -> str:
-    if value is None or value == "" or value == ():
+    if value is None or value in ("", (), {}):
         return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     if isinstance(value, datetime):
         return f"`{value.isoformat()}`"
     if isinstance(value, tuple):
@@ -145,8 +159,12 @@ def _default(value: Any) -> str:
 
 
 def _struct_of(type_: inspect.Type) -> inspect.StructType | None:
+    if isinstance(type_, inspect.Metadata):
+        return _struct_of(type_.type)
     if isinstance(type_, inspect.VarTupleType):
         return _struct_of(type_.item_type)
+    if isinstance(type_, inspect.UnionType):
+        return next((found for each in type_.types if (found := _struct_of(each)) is not None), None)
     return type_ if isinstance(type_, inspect.StructType) else None
 
 
