@@ -39,11 +39,9 @@ from remit.decide.case import Case
 from remit.decide.configuration import Configuration
 from remit.decide.destination import destination_of
 from remit.decide.folding import BOUND, is_coarse
-from remit.decide.sequence import Needs, Sequencer, Step, Unreadable
+from remit.decide.novelty import novelty_facts
 from remit.decide.sequence import Entry, Needs, Sequencer, Step, Unreadable
 from remit.decide.session import Task
-from remit.decide.session import Task
-from remit.decide.novelty import novelty_facts
 from remit.decide.world import World, identity_stream, session_stream
 
 log = logging.getLogger("remit.decide")
@@ -172,6 +170,13 @@ class Pipeline:
         if ask.caller.expires <= now:
             return Reason(
                 code="identity_expired", message="the caller's identity document has expired", next_step="renew it"
+            )
+        if ask.caller.possession == "none":
+            # SECURITY: whoever sees a bearer secret can use it; nothing about a workload is told or permitted to it.
+            return Reason(
+                code="bearer_refused",
+                message="a bearer key asks general questions only, and none about workloads",
+                next_step="prove a registered key",
             )
         subject = world.registration(ask.subject)
         if subject is None or "workload" not in subject.roles:
@@ -395,17 +400,17 @@ class Pipeline:
         """10. Record: the decision, and what follows from it; an identical denial is folded into the first one."""
         if world.registration(case.ask.caller.id) is None:
             return Step(_decision(case, reason, probe=True), durable=False)  # a stranger writes no record
+        # Before denials are counted: from there on, the work is not run again for another stream.
+        rising = risk.rises(self.configuration, case, world, reason)
+        if rising and reason.code in (PERMITTED, OBSERVED):
+            # SECURITY: what makes a signal quarantine does not pass itself.
+            reason = self._unless_quarantined(case, reason, rising)
         decision = _decision(case, reason, probe=False)
         if decision.effect == "permit":
             entry = entries.decision(self.configuration, case, decision, self._deadline(case))
             return Step(decision, (entry, *risk.recorded(self.configuration, case, rising, decision.id)))
         if case.session is not None and case.session.denials >= bounds.SESSION_DENIALS:
             # SECURITY: from here on whatever is denied is one record and a count.
-        # Before denials are counted: from there on, the work is not run again for another stream.
-        rising = risk.rises(self.configuration, case, world, reason)
-        if rising and reason.code in (PERMITTED, OBSERVED):
-            # SECURITY: what makes a signal quarantine does not pass itself.
-            reason = self._unless_quarantined(case, reason, rising)
             decision = _decision(case, _bounds(case) or reason, probe=False)
         coarse = is_coarse(decision.task, case.ask.action, decision.reason.code)
         earlier = world.denials.repeat(
