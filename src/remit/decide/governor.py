@@ -196,9 +196,9 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
             await asyncio.gather(self._sweeper, return_exceptions=True)
             self._sweeper = None
         for _ in range(_LAST_SWEEPS):
-        await self.record_practice()
             if not await self.sweep_now(everything=True):
                 break
+        await self.record_practice()
 
     async def sweep_now(self, *, everything: bool = False) -> int:
         """Records what is due, and returns how many records that were; `everything` also flushes fresh counts."""
@@ -207,6 +207,8 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
             return await self._run(sweep)
         except BaseException:
             sweep.give_back(self._world)
+            raise
+
     async def record_practice(self) -> int:
         """Records what workloads have practised since the last time, and returns how many records that were."""
         count = 0
@@ -214,8 +216,6 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
             practice = Practice(workload, self._world.lessons.take(workload))
             count += await self._run(practice, Needs(appends=(identity_stream(workload),)))
         return count
-
-            raise
 
     async def _sweep(self) -> None:
         for turn in itertools.count(1):
