@@ -160,8 +160,6 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
             for wanted in registrations:
                 existing = world.registration(wanted.id)
                 if existing is not None and wanted.id in made:
-                    wanted = msgspec.structs.replace(wanted, key=existing.key)
-                if existing is not None and wanted.id in made:
                     wanted = msgspec.structs.replace(wanted, key=existing.key or wanted.key)
                 if existing is None or (existing.state != "retired" and _differs(existing, wanted)):
                     changed.append(_merged(existing, wanted))
@@ -221,10 +219,10 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
         for turn in itertools.count(1):
             await asyncio.sleep(SWEEP_SECONDS)
             try:
-                if turn % PRACTICE_TURNS == 0:
-                    await self.record_practice()
                 while await self.sweep_now() >= BATCH:
                     pass
+                if turn % PRACTICE_TURNS == 0:
+                    await self.record_practice()
             except Exception:
                 log.critical("ALARM what is due could not be recorded; it is tried again", exc_info=True)
 
