@@ -66,6 +66,9 @@ class Operations:
             raise Forbidden(f"identity_{registration.state}", f"`{caller.id}` is {registration.state}")
         if caller.expires <= now:
             raise Forbidden("identity_expired", "the caller's identity document has expired", "renew it")
+        if caller.possession == "none":
+            # SECURITY: whoever sees a bearer secret can use it; it asks general questions and changes nothing.
+            raise Forbidden("bearer_refused", "a bearer key asks general questions only", "prove a registered key")
         return registration
 
     def _installation(self) -> Resource:
