@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remit.core.decisions import Obligation, Reason
-from remit.core.errors import InvalidInput
 from remit.core.obligations import KNOWN
 from remit.sdk.negotiation import (
     ACTIONS,
@@ -20,7 +19,6 @@ from remit.sdk.negotiation import (
     declared,
     obligations_of,
     supported,
-    supported_in,
 )
 
 EVERY = (
@@ -151,16 +149,7 @@ def test_any_obligation_is_understood_or_unknown(type_: str, properties: dict[st
     ],
 )
 def test_what_a_caller_said(types: list[str] | None, actions: list[str] | None, found: set[str]) -> None:
-    context = {"supported_obligations": types, "remit_obligations": actions, "location": "here"}
-    assert supported(types, actions) == supported_in(context) == found
-
-
-@pytest.mark.parametrize("said", ["notification", {"notification": True}, 5, True, [5], [["custom"]]])
-def test_what_is_no_list_of_names_is_refused(said: Any) -> None:
-    for member in ("supported_obligations", "remit_obligations"):
-        with pytest.raises(InvalidInput) as caught:
-            supported_in({member: said})
-        assert caught.value.code == "supported_obligations_invalid"
+    assert supported(types, actions) == found
 
 
 @given(st.frozensets(st.sampled_from(sorted(KNOWN))))

@@ -20,7 +20,6 @@ import msgspec
 from msgspec import Meta
 
 from remit.core.decisions import Obligation, Reason
-from remit.core.errors import InvalidInput
 from remit.core.obligations import KNOWN, LIMIT, NOTIFY, REDACT, REPORT_FIRST, SELECT
 
 CUSTOM: Final = "custom"
@@ -79,19 +78,6 @@ def supported(types: Iterable[str] | None, actions: Iterable[str] | None = None)
     if CUSTOM in said:
         found |= set(ACTIONS) if actions is None else set(ACTIONS) & set(actions)
     return frozenset(found)
-
-
-def supported_in(context: Mapping[str, Any]) -> frozenset[str]:
-    """The same from the `context` of a request; `InvalidInput` for a member that is no list of names."""
-    said: list[list[str] | None] = []
-    for member in (TYPES_MEMBER, ACTIONS_MEMBER):
-        names = context.get(member)
-        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-            raise InvalidInput(
-                "supported_obligations_invalid", f"`context.{member}` is no list of names", 'send `["notification"]`'
-            )
-        said.append(names)
-    return supported(said[0], said[1])
 
 
 def declared(ids: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from remit.core import bounds
-from remit.core.decisions import Obligation
 from remit.core.errors import InvalidInput, RemitError
 from remit.core.obligations import unsupported
 from remit.policy.evaluation import Evaluation
 from remit.policy.general import Named, Question
 from remit.sdk.authzen import EntityBody, ErrorBody, NamedAction, QuestionAnswer, QuestionBody, QuestionContext
-from remit.sdk.negotiation import bodies_of, supported_in
+from remit.sdk.negotiation import bodies_of
 from remit.sdk.wire import reason_body
+from remit.server.obligations import not_supported, supported_in
 
 GOVERNED: Final = "workload"  # the type of subjects that tasks are for: a question about one is no general one
 
@@ -88,12 +87,6 @@ def answer_of(evaluation: Evaluation, question: Question, *, reasons: bool) -> Q
     )
     context = QuestionContext(reason=reason_body(reason) if reasons else None, obligations=obligations, error=error)
     return QuestionAnswer(decision=evaluation.permitted, context=context)
-
-
-def not_supported(obligations: Iterable[Obligation], context: Mapping[str, Any]) -> frozenset[str]:
-    """What of these a caller that sends this context did not say it can fulfil."""
-    ids = frozenset(each.id for each in obligations)
-    return ids - supported_in(context) if ids else ids
 
 
 def failed(error: RemitError) -> QuestionAnswer:

@@ -25,7 +25,8 @@ from remit.sdk.authzen import (
 from remit.sdk.negotiation import ObligationBody, bodies_of
 from remit.server.answer import Answer, json_answer
 from remit.server.bodies import decode
-from remit.server.general import action_of, check_subject, check_type, entity_of, not_supported, subject_of
+from remit.server.general import action_of, check_subject, check_type, entity_of, subject_of
+from remit.server.obligations import not_supported
 from remit.server.pages import next_token, page_of
 from remit.server.serving import Call, Serving
 
