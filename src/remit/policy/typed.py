@@ -130,7 +130,7 @@ def typed_decimal(value: Decimal | int | str) -> dict[str, Any]:
 def typed_time(ms: int) -> dict[str, Any]:
     """Milliseconds since 1970, UTC, as a Cedar datetime in its JSON form."""
     seconds, rest = divmod(ms, 1000)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    text = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
     return {"__extn": {"fn": "datetime", "arg": f"{text}.{rest:03d}Z"}}
 
 

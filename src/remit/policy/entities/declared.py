@@ -7,9 +7,9 @@ that all policies are validated together.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from cedarpy import _internal as cedar
@@ -29,6 +29,7 @@ MAX_NODES: Final = 20_000  # of a type, all common types written out
 _DEPTH: Final = 32  # of a type, all common types written out
 _NAMESPACE: Final = "Remit"
 _LINE = re.compile(r" at line (\d+) column (\d+)")
+_ACTION = re.compile(r'::"([^"]+)"')
 _QUOTED = re.compile(r"`([^`]+)`")
 _PRIMITIVES: Final[Mapping[str, Shape]] = {
     "String": shapes.STRING,
@@ -77,9 +78,10 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     text: str = ""
 
-    def error(self, message: str, word: str = "", next_step: str = "") -> DocumentError:
-        """An error in this schema, at the first place where it says `word`."""
-        return _error_at(self.text, self.path, _place(self.text, word), message, next_step)
+    def error(self, message: str, word: str = "", next_step: str = "", *, inside: str = "") -> DocumentError:
+        """An error in this schema, at the first place where it says `word`, behind where it says `inside`."""
+        begin = _place(self.text, inside, 0) if inside else 0
+        return _error_at(self.text, self.path, _place(self.text, word, begin), message, next_step)
 
 
 EMPTY: Final = Declared()
@@ -142,18 +144,26 @@ def _refused(declared: Declared, error: ValueError) -> DocumentError:
         lines = declared.text.split("\n")[: int(place[1]) - 1]
         offset = sum(len(line) + 1 for line in lines) + max(0, int(place[2]) - 1)
         return _error_at(declared.text, declared.path, offset, f"not a valid schema: {message}")
-    word = next(iter(_QUOTED.findall(message)), "") or message.rpartition(": ")[2]
+    word = next(iter([*_ACTION.findall(message), *_QUOTED.findall(message)]), "") or message.rpartition(": ")[2]
     return declared.error(f"not a valid schema: {message}", word)
 
 
 def _interpret(json: Any, text: str, path: str) -> Declared:
     try:
         return _Model(json, text, path).declared()
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError):
         # Where the form is wrong the engine says how; what it lets pass and this does not know is refused.
         declared = Declared(path=path, text=text)
         _accepted(declared, text)
-        raise declared.error(f"not a schema in Cedar's JSON form: {error}") from None
+        raise declared.error("not a schema in Cedar's JSON form") from None
+
+
+class _Sized(NamedTuple):
+    """A shape with its size, all common types in it written out."""
+
+    shape: Shape
+    nodes: int = 1
+    depth: int = 1
 
 
 class _Model:
@@ -162,9 +172,10 @@ class _Model:
     def __init__(self, json: Mapping[str, Any], text: str, path: str) -> None:
         self.json = json
         self.origin = Declared(json=json, text=text, path=path)
+        self.inside = ""  # the declaration that is read
         self.entities: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self.common: dict[str, tuple[str, Mapping[str, Any]]] = {}
-        self.written_out: dict[str, tuple[Shape, int, int]] = {}
+        self.written_out: dict[str, _Sized] = {}
         for namespace, fragment in json.items():
             self.check_namespace(namespace)
             for name, declaration in fragment.get("entityTypes", {}).items():
@@ -173,39 +184,43 @@ class _Model:
                 self.common[_join(namespace, name)] = (namespace, declaration)
 
     def declared(self) -> Declared:
+        for name in self.common:
+            self.common_type(name, 0)
         types = {name: self.entity(name, *found) for name, found in self.entities.items()}
         within = _closed({name: type_.parents for name, type_ in types.items()})
-        types = {name: msgspec.structs.replace(type_, within=frozenset(within[name])) for name, type_ in types.items()}
         direct: dict[Uid, frozenset[Uid]] = {}
         read: dict[Uid, tuple[str, Mapping[str, Any]]] = {}
         for namespace, fragment in self.json.items():
             for name, declaration in fragment.get("actions", {}).items():
+                self.inside = name
                 uid = (_join(namespace, "Action"), name)
                 read[uid] = (namespace, declaration)
                 direct[uid] = frozenset(self.group(namespace, each) for each in declaration.get("memberOf") or ())
         groups = _closed(direct)
         return msgspec.structs.replace(
             self.origin,
-            types=types,
+            types={name: msgspec.structs.replace(each, within=frozenset(within[name])) for name, each in types.items()},
             actions={uid: self.action(uid, frozenset([uid, *groups[uid]]), *found) for uid, found in read.items()},
             namespaces=tuple(namespace for namespace in self.json if namespace),
         )
 
     def entity(self, name: str, namespace: str, declaration: Mapping[str, Any]) -> EntityType:
+        self.inside = name.rpartition("::")[2]
         if "enum" in declaration:
             return EntityType(name=name, ids=frozenset(declaration["enum"]))
         shape = declaration.get("shape")
         tags = declaration.get("tags")
         return EntityType(
             name=name,
-            attributes=self.shape(namespace, shape)[0].fields if shape else {},
+            attributes=self.shape(namespace, shape).shape.fields if shape else {},
             parents=frozenset(self.entity_name(namespace, each) for each in declaration.get("memberOfTypes") or ()),
-            tags=self.shape(namespace, tags)[0] if tags else None,
+            tags=self.shape(namespace, tags).shape if tags else None,
         )
 
     def action(
         self, uid: Uid, groups: frozenset[Uid], namespace: str, declaration: Mapping[str, Any]
     ) -> DeclaredAction:
+        self.inside = uid[1]
         applies = declaration.get("appliesTo") or {}
         context = applies.get("context")
         return DeclaredAction(
@@ -213,7 +228,7 @@ class _Model:
             groups=groups,
             principals=frozenset(self.entity_name(namespace, each) for each in applies.get("principalTypes") or ()),
             resources=frozenset(self.entity_name(namespace, each) for each in applies.get("resourceTypes") or ()),
-            context=self.shape(namespace, context)[0] if context else shapes.EMPTY,
+            context=self.shape(namespace, context).shape if context else shapes.EMPTY,
         )
 
     def group(self, namespace: str, reference: Mapping[str, Any]) -> Uid:
@@ -226,51 +241,58 @@ class _Model:
         self.check_name(type_)
         return type_, reference["id"]
 
-    def shape(self, namespace: str, json: Mapping[str, Any]) -> tuple[Shape, int, int]:
-        """The shape of a type, how many nodes it has, and how deep it is."""
+    def shape(self, namespace: str, json: Mapping[str, Any], level: int = 0) -> _Sized:
+        """The shape of a type, with its size; a `DocumentError` over the bounds.
+
+        SECURITY: types named in types double, or go deeper, with each step; a small schema could fill the memory or
+        end the process.
+        """
+        if level > _DEPTH:
+            raise self.too_large()
         kind = json["type"]
         if kind == "Set":
-            of, nodes, depth = self.shape(namespace, json["element"])
-            return Shape(kind="set", of=of), nodes + 1, depth + 1
+            of = self.shape(namespace, json["element"], level + 1)
+            return self.sized(Shape(kind="set", of=of.shape), [of])
         if kind == "Record":
             fields: dict[str, Attribute] = {}
-            nodes, depth = 1, 0
+            parts: list[_Sized] = []
             for name, attribute in json.get("attributes", {}).items():
-                inner, more, below = self.shape(namespace, attribute)
+                parts.append(self.shape(namespace, attribute, level + 1))
                 note = (attribute.get("annotations") or {}).get("doc") or ""
-                fields[name] = Attribute(shape=inner, required=attribute.get("required", True), note=note)
-                nodes, depth = nodes + more, max(depth, below)
-            # SECURITY: types named in types double with each step; a small schema could fill the memory.
-            if nodes > MAX_NODES or depth > _DEPTH:
-                raise self.origin.error(f"a type is larger than {MAX_NODES} attributes, or deeper than {_DEPTH}")
-            return Shape(kind="record", fields=fields), nodes, depth + 1
+                required = attribute.get("required", True)
+                fields[name] = Attribute(shape=parts[-1].shape, required=required, note=note)
+            return self.sized(Shape(kind="record", fields=fields), parts)
         if kind == "Entity":
-            return Shape(kind="entity", entity=self.entity_name(namespace, json["name"])), 1, 1
-        return self.named(namespace, json["name"] if kind in ("EntityOrCommon", "Extension") else kind)
+            return _Sized(Shape(kind="entity", entity=self.entity_name(namespace, json["name"])))
+        return self.named(namespace, json["name"] if kind in ("EntityOrCommon", "Extension") else kind, level)
 
-    def named(self, namespace: str, name: str) -> tuple[Shape, int, int]:
+    def sized(self, shape: Shape, parts: Sequence[_Sized]) -> _Sized:
+        nodes = 1 + sum(part.nodes for part in parts)
+        depth = 1 + max((part.depth for part in parts), default=0)
+        if nodes > MAX_NODES or depth > _DEPTH:
+            raise self.too_large()
+        return _Sized(shape, nodes, depth)
+
+    def named(self, namespace: str, name: str, level: int) -> _Sized:
         for full in [name] if "::" in name else [_join(namespace, name), name]:
             if full in self.common:
-                return self.common_type(full)
+                return self.common_type(full, level + 1)
             if full in self.entities:
-                return Shape(kind="entity", entity=full), 1, 1
+                return _Sized(Shape(kind="entity", entity=full))
         primitive = _PRIMITIVES.get(name.removeprefix("__cedar::"))
         if primitive is None:
             self.check_name(name)
-            raise self.origin.error(f"there is no type `{name}`", name, "declare it, or correct the name")
-        return primitive, 1, 1
+            raise self.error(f"there is no type `{name}`", name, "declare it, or correct the name")
+        return _Sized(primitive)
 
-    def common_type(self, full: str) -> tuple[Shape, int, int]:
+    def common_type(self, full: str, level: int) -> _Sized:
         found = self.written_out.get(full)
         if found is None:
+            before, self.inside = self.inside, full.rpartition("::")[2]
             namespace, declaration = self.common[full]
-            self.written_out[full] = (shapes.EMPTY, MAX_NODES + 1, 1)  # its own parts find it too large
-            try:
-                found = self.written_out[full] = self.shape(namespace, declaration)
-            except RecursionError:
-                raise self.origin.error(f"the type `{full}` is nested too deeply", full) from None
-            if found[1] > MAX_NODES or found[2] > _DEPTH:
-                raise self.origin.error(f"the type `{full}` refers to itself, or is too large", full.rpartition(":")[2])
+            written = self.shape(namespace, declaration, level)
+            found = self.written_out[full] = self.sized(written.shape, [written])
+            self.inside = before
         return found
 
     def entity_name(self, namespace: str, name: str) -> str:
@@ -278,22 +300,32 @@ class _Model:
             if full in self.entities:
                 return full
         self.check_name(name)
-        raise self.origin.error(f"there is no entity type `{name}`", name, "declare it, or correct the name")
+        raise self.error(f"there is no entity type `{name}`", name, "declare it, or correct the name")
 
     def check_namespace(self, namespace: str) -> None:
         # SECURITY: identities and governed actions are Remit's own; a project can neither add to them nor borrow them.
         if namespace.partition("::")[0] == _NAMESPACE:
-            raise self.origin.error(
+            raise self.error(
                 "the namespace `Remit` is Remit's own", _NAMESPACE, "declare your types in a namespace of your own"
             )
 
     def check_name(self, name: str) -> None:
         if name.partition("::")[0] == _NAMESPACE:
-            raise self.origin.error(
+            raise self.error(
                 f"`{name}` is Remit's own, and can't stand in a project's schema",
-                name.rpartition("::")[2],
+                name,
                 "identities and tools are governed by the pipeline; declare a type of your own",
             )
+
+    def too_large(self) -> DocumentError:
+        return self.error(
+            f"the type refers to itself, or is deeper than {_DEPTH} or larger than {MAX_NODES} attributes",
+            self.inside,
+            "name fewer types within types",
+        )
+
+    def error(self, message: str, word: str, next_step: str) -> DocumentError:
+        return self.origin.error(message, word, next_step, inside=self.inside)
 
 
 def _join(namespace: str, name: str) -> str:
@@ -315,11 +347,12 @@ def _closed(direct: Mapping[Any, Iterable[Any]]) -> dict[Any, set[Any]]:
     return closed
 
 
-def _place(text: str, word: str) -> int:
+def _place(text: str, word: str, begin: int) -> int:
+    """Where `word` stands from `begin` on, as a whole word if it does; else `begin`."""
     if not word:
-        return 0
-    found = re.search(rf"(?<![\w:]){re.escape(word)}(?!\w)", text)
-    return found.start() if found else max(0, text.find(word))
+        return begin
+    found = re.compile(rf"(?<![\w:]){re.escape(word)}(?!\w)").search(text, begin)
+    return found.start() if found else max(begin, text.find(word, begin))
 
 
 def _error_at(text: str, path: str, offset: int, message: str, next_step: str = "") -> DocumentError:

@@ -210,10 +210,13 @@ class _Reader:
         if type(value) is not dict or type_.tags is None:
             raise Misfit("is not declared in the schema" if type_.tags is None else "is not an object", "tags")
         convert = forms.converter(type_.tags, _same, in_file=True)
-        try:
-            return {name: convert(item, references) for name, item in value.items()}
-        except Misfit as error:
-            raise error.below("tags") from None
+        tags: dict[str, Any] = {}
+        for name, item in value.items():
+            try:
+                tags[name] = convert(item, references)
+            except Misfit as error:
+                raise error.below(name).below("tags") from None
+        return tags
 
     def _at(self, entity: Entity, message: str, next_step: str = "") -> DocumentError:
         return self._error(entity.path, entity.offset, f"`{_named(entity.uid)}`: {message}", next_step)
