@@ -22,7 +22,7 @@ def spiffe_id(trust_domain: str, path: str) -> str:
 
 
 def declared(
-    settings: Settings, folder: Folder, known: Callable[[str], Registration | None] = lambda _: None
+    settings: Settings, folder: Folder, known: Callable[[str], Registration | None] | None = None
 ) -> tuple[Registration, ...]:
     """The registrations that `remit.toml` asks for; a key that it does not name is made, or read, in `.remit/keys`.
 
@@ -31,7 +31,7 @@ def declared(
     keys: dict[str, str] = {}
     found: list[Registration] = []
     for path, roles, seed in _seeds(settings):
-        registered = known(spiffe_id(settings.trust_domain, path))
+        registered = known(spiffe_id(settings.trust_domain, path)) if known else None
         if seed.key == NO_KEY:
             key = ""
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import msgspec
@@ -24,7 +23,6 @@ from remit.identity.authenticator import Authenticator
 from remit.identity.authority import Authority
 from remit.identity.elsewhere import Elsewhere
 from remit.identity.keyring import KeyRing
-from remit.storage.lock import FolderLock
 from remit.storage.port import Store
 
 UNIX_ORIGIN = "http://remit.local"
@@ -43,7 +41,6 @@ class Installation:
     authenticator: Authenticator
     governor: Governor
     clock: Clock
-    held: AsyncExitStack  # what is let go at the end, the store first
     elsewhere: Elsewhere  # who vouches from elsewhere, with the keys that are known of them
     sources: tuple[KeySource, ...] = ()  # where those keys come from
 
@@ -52,7 +49,7 @@ class Installation:
         try:
             await self.governor.stop()
         finally:
-            await self.held.aclose()
+            await self.store.close()
 
     def refresh_keys(self) -> None:
         """Reads signing keys that another process changed, and replaces the one that signs when it is old enough.
@@ -90,26 +87,18 @@ async def open_installation(folder: Folder, clock: Clock = system_clock, *, list
     sources = sources_of(elsewhere, folder, clock)
     recorded = await asyncio.to_thread(has_records, folder)
     keyring = open_keyring(folder, settings, clock(), has_records=recorded)
-    if not settings.storage.url:
-        store = await open_store(folder, settings, clock)
-        registrations = declared(settings, folder)
-        opened = await compose(
-            folder, settings, configuration, keyring, registrations, clock, store, elsewhere=elsewhere
-        )
-        opened.sources = sources
-        return opened
-    async with AsyncExitStack() as stack:
-        # SECURITY: two processes in one folder would share its socket and its grants.
-        stack.callback(FolderLock(folder.lock).release)
-        store = await open_store(folder, settings, clock)
-        stack.push_async_callback(store.close)
-        registrations = declared(settings, folder, store.world.glance)
-        made = without_key(settings)
-        opened = await compose(
-            folder, settings, configuration, keyring, registrations, clock, store, made=made, elsewhere=elsewhere
-        )
-        opened.sources = sources
-        opened.held = stack.pop_all()
+    store = await open_store(folder, settings, clock, lambda: (configuration.digest, keyring.fingerprint()))
+    try:
+        is_shared = bool(settings.storage.url)  # then another folder may have the identities' keys
+        registrations = declared(settings, folder, store.world.glance if is_shared else None)
+    except BaseException:
+        await store.close()
+        raise
+    made = without_key(settings) if is_shared else frozenset()
+    opened = await compose(
+        folder, settings, configuration, keyring, registrations, clock, store, made=made, elsewhere=elsewhere
+    )
+    opened.sources = sources
     return opened
 
 
@@ -129,8 +118,6 @@ async def compose(
 
     `made` are those whose key is only registered where they have none yet.
     """
-    held = AsyncExitStack()
-    held.push_async_callback(store.close)
     try:
         elsewhere = elsewhere or elsewhere_of(folder, settings)
         governor = Governor(configuration, store, store.world)
@@ -147,11 +134,11 @@ async def compose(
         )
         governor.start()
     except BaseException:
-        await held.aclose()
+        await store.close()
         raise
     authority = Authority(settings.trust_domain, keyring)
     installation = Installation(
-        folder, settings, configuration, store, keyring, authority, authenticator, governor, clock, held, elsewhere
+        folder, settings, configuration, store, keyring, authority, authenticator, governor, clock, elsewhere
     )
     installation.refresh_keys()
     return installation

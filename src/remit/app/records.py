@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from remit.app.folder import Folder
 from remit.core.clock import Clock
-from remit.core.errors import NotFound, Unavailable
+from remit.core.errors import NotFound
 from remit.core.settings import Settings, read_storage
 from remit.storage.address import address_of
+from remit.storage.moved import check_not_moved
 from remit.storage.port import Store
 from remit.storage.postgres_reader import PostgresReader
 from remit.storage.reader import Reader
+from remit.storage.shared import SharedStore
 from remit.storage.sqlite import SqliteStore
 from remit.storage.sqlite_reader import SqliteReader
 
 
-async def open_store(folder: Folder, settings: Settings, clock: Clock) -> Store:
-    """The folder's records, to decide and append; raises as `Store` says. `clock` counts for SQLite alone."""
+async def open_store(folder: Folder, settings: Settings, clock: Clock, about: Callable[[], tuple[str, str]]) -> Store:
+    """The folder's records, to decide and append; raises as `Store` says, and `Conflict("records_moved")`.
+
+    With PostgreSQL, the database's clock counts, and `about` tells the other processes of this one (`Presence`).
+    """
     if not settings.storage.url:
+        check_not_moved(folder.database)
         return await SqliteStore.open(folder.database, settings.trust_domain, clock)
-    raise Unavailable("storage_unavailable", "PostgreSQL is not served yet")
+    address = address_of(settings.storage, folder.root)
+    return await SharedStore.open(address, settings.trust_domain, folder.lock, about)
 
 
 def has_records(folder: Folder) -> bool:

@@ -33,13 +33,14 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "starter": ("remit.cli.identity", "starter"),
     "pep": ("remit.cli.identity", "pep"),
     "approver": ("remit.cli.identity", "approver"),
+    "store": ("remit.cli.store", "store"),
 }
 
 SECTIONS: Final = {
     "Begin": ("init", "check", "test", "up", "doctor"),
     "Govern": ("run", "exec", "gateway", "task"),
     "Look": ("decide", "log", "verify"),
-    "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust", "issuers"),
+    "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust", "issuers", "store"),
 }
 
 

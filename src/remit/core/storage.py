@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -48,42 +48,55 @@ class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unencrypted: Annotated[bool, Meta(description="permit a connection to another machine without TLS")] = False
 
 
+class Mistake(NamedTuple):
+    """What is wrong with a setting, and how it is put right."""
+
+    key: str
+    message: str
+    next_step: str
+
+
 def check_storage(document: Document, storage: StorageSettings) -> None:
     """The URL is one of PostgreSQL, holds no password, and leaves this machine only under TLS; a `DocumentError`."""
-    at = ("storage", "url")
+    if mistake := mistake_in(storage):
+        raise document.error(mistake.message, ("storage", mistake.key), mistake.next_step)
+
+
+def mistake_in(storage: StorageSettings) -> Mistake | None:
+    """The first mistake, or None."""
     if not storage.url:
         if storage.password_file:
-            raise document.error("SQLite has no password", ("storage", "password_file"), "remove it, or set `url`")
-        return
+            return Mistake("password_file", "SQLite has no password", "remove it, or set `url`")
+        return None
     url = storage.url
     try:
         parts = urlsplit(url)
         given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError:
-        raise document.error("the URL can't be read", at, f"write it as `{_LIKE}`") from None
+        return Mistake("url", "the URL can't be read", f"write it as `{_LIKE}`")
     if parts.scheme not in SCHEMES or parts.fragment or not url.isascii() or not url.isprintable():
-        raise document.error("this is not the URL of a PostgreSQL database", at, f"write it as `{_LIKE}`")
+        return Mistake("url", "this is not the URL of a PostgreSQL database", f"write it as `{_LIKE}`")
     if ":" in parts.netloc.rpartition("@")[0] or "password" in given:
         # SECURITY: the file stands in version control, and its text is kept with the records.
-        raise document.error(
-            "the URL has a password in it", at, "put it into a file of mode 0600, and name that as `password_file`"
+        return Mistake(
+            "url", "the URL has a password in it", "put it into a file of mode 0600, and name that as `password_file`"
         )
     unknown = sorted(given.keys() - _PARAMETERS)
     if unknown:
-        raise document.error(
-            f"`{unknown[0][:64]}` is not a parameter of the URL", at, f"known: {', '.join(sorted(_PARAMETERS))}"
-        )
+        known = ", ".join(sorted(_PARAMETERS))
+        return Mistake("url", f"`{unknown[0][:64]}` is not a parameter of the URL", f"known: {known}")
     mode = given.get("sslmode", "")
     if mode and mode not in _MODES:
-        raise document.error(f"`{mode[:32]}` is no mode of TLS", at, "write `sslmode=verify-full`")
+        return Mistake("url", f"`{mode[:32]}` is no mode of TLS", "write `sslmode=verify-full`")
     away = [host for host in hosts_of(url) if not is_local(host)]
     # SECURITY: records, and perhaps the password, would be readable on the way; asyncpg falls back when it may.
     if away and mode not in SECURE and not storage.unencrypted:
-        raise document.error(
+        return Mistake(
+            "url",
             f"the connection to `{away[0][:128]}` may go without TLS",
-            at,
             "add `?sslmode=verify-full` to the URL (or, in a network that nobody else reads, `unencrypted = true`)",
         )
+    return None
 
 
 def hosts_of(url: str) -> Sequence[str]:

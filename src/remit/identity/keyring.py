@@ -101,6 +101,10 @@ class KeyRing:
         """The key that was added with a delay and does not sign yet."""
         return next((signing for starts, signing in self._keys if starts > now), None)
 
+    def fingerprint(self) -> str:
+        """Which keys these are, by their thumbprints."""
+        return " ".join(sorted(signing.kid for _, signing in self._keys))
+
     def bundle(self) -> dict[str, Any]:
         """The public keys as a SPIFFE bundle (Trust Domain and Bundle, section 4), those that do not sign yet too."""
         keys = [{**public_jwk(signing.key), "kid": signing.kid, "use": "jwt-svid"} for _, signing in self._keys]
