@@ -98,16 +98,23 @@ class Questions:
             self._waiting -= 1
 
     def _answered(self, questions: Sequence[Question]) -> list[Answered]:
+        if len(questions) == 1:
+            return [self._answer(questions[0])]
         try:
-            found: list[Answered] = [*self._configuration.policies.general.evaluate_many(questions)]
-        except InvalidInput as error:
-            if len(questions) == 1:
-                return [error]
-            return [answer for question in questions for answer in self._answered([question])]
+            found = self._configuration.policies.general.evaluate_many(questions)
+        except InvalidInput:
+            return [self._answer(question) for question in questions]
         for evaluation in found:
-            if isinstance(evaluation, Evaluation):
-                alarm(evaluation)
-        return found
+            alarm(evaluation)
+        return [*found]
+
+    def _answer(self, question: Question) -> Answered:
+        try:
+            evaluation = self._configuration.policies.general.evaluate(question)
+        except InvalidInput as error:
+            return error
+        alarm(evaluation)
+        return evaluation
 
     def may_ask(self, id: str, possession: Possession, *, is_search: bool) -> Reason | None:
         """1 and 2: None when the identity is registered and active, and a policy lets it ask; else why not."""
