@@ -71,6 +71,14 @@ def replace(old: str, new: str) -> Callable[[Folder], None]:
     return change
 
 
+def write_notifier(text: str) -> Callable[[Folder], None]:
+    def change(folder: Folder) -> None:
+        path = folder.root / "remit.toml"
+        path.write_text(path.read_text() + f'\n[[notifiers]]\nname = "audit"\n{text}\n')
+
+    return change
+
+
 def damage(folder: Folder) -> None:
     with folder.database.open("r+b") as file:
         file.seek(4096)
@@ -101,6 +109,11 @@ OBSERVE = '[mode]\ndefault = "observe"\nobserve_until = {}\n\n[service]'
         ("owners", "warn", replace('kind = "agent"\nowner = "alice"', 'kind = "agent"\nowner = "gone"')),
         ("owners", "warn", replace(', "administrator"', "")),
         ("reviews", "warn", lambda folder: None),
+        ("notifiers", "fail", write_notifier('file = "nowhere/a.jsonl"')),
+        ("notifiers", "fail", write_notifier('file = "policies"')),
+        ("notifiers", "fail", write_notifier('url = "https://example.org"\nsecret_file = "nowhere"')),
+        ("notifiers", "fail", write_notifier('url = "https://example.org"\nsecret_file = "remit.toml"')),
+        ("notifiers", "ok", write_notifier('file = "a.jsonl"')),
         ("MCP clients", "fail", write(".mcp.json", '{"mcpServers": {"a": {"command": "npx", "args": ["a"]}}}')),
         ("MCP clients", "fail", write(".cursor/mcp.json", '{"mcpServers": {"a": {"url": "http://a.example"}}}')),
         ("MCP clients", "fail", write(".vscode/mcp.json", '{"servers": {"a": {"command": "npx",}, } // so\n}')),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from remit.core.decisions import Obligation
 from remit.core.errors import DocumentError
+from remit.core.settings import read_settings
 from remit.policy import Policies, load
 from remit.policy.obligations import Mistake, read
 from remit.policy.questions import Named, Question
@@ -282,3 +284,34 @@ def test_what_a_search_finds_carries_obligations(tmp_path: Path) -> None:
     actions = general.search("action", asked(action=""))
     assert (actions.results, actions.obligations) == (("view", "change"), {"view": wanted})
     assert general.search("resource", asked(record=""), limit=1).obligations == {}
+
+
+# --- the guide --------------------------------------------------------------------------------------------------
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "obligations.md").read_text("utf-8")
+
+
+def test_the_guide_s_policies_load(tmp_path: Path) -> None:
+    [text] = re.findall(r"```cedar\n(.*?)```", GUIDE, re.DOTALL)
+    policies = project(tmp_path, text.replace("crm/list_customers", READ))
+    found = {policy.id: policy.obligations for policy in policies.policies() if policy.obligations}
+    assert found == {
+        "customers-are-cut": (
+            Obligation(id="redact", fields=("customers.email", "customers.phone")),
+            Obligation(id="limit", items={"customers": 100}, bytes=65536),
+        ),
+        "payments-are-told": (AUDIT, SECURITY),
+        "nothing-to-strangers": (SECURITY,),
+    }
+
+
+def test_the_guide_s_notifiers_load(tmp_path: Path) -> None:
+    [text] = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    (tmp_path / "remit.toml").write_text('trust_domain = "example.org"\n' + text)
+    assert [each.name for each in read_settings(tmp_path).notifiers] == ["security", "audit"]
+
+
+def test_the_guide_s_message_is_given(tmp_path: Path) -> None:
+    [said] = re.findall(r"```text\n(.*?)```", GUIDE, re.DOTALL)
+    error = failure(tmp_path, f'@notify("securty")\npermit ({TOOLS});')
+    assert str(error).replace(":1:1:", ":2:1:") + "\n" == said

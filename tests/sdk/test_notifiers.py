@@ -7,6 +7,7 @@ import base64
 import json
 import logging
 import os
+import re
 import secrets
 import ssl
 import time
@@ -148,6 +149,16 @@ def test_a_webhook_is_signed_as_the_specification_says(tmp_path: Path) -> None:
         assert "d" * 64 not in body.decode()  # arguments could be tried against their digest
 
     run(work)
+
+
+def test_the_guide_shows_such_a_message(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "obligations.md").read_text("utf-8")
+    [shown] = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", guide, re.DOTALL)]
+    asyncio.run(tell(Notifiers([NotifierSettings(name="audit", file="audit.jsonl")], tmp_path), decision("audit")))
+    sent = json.loads((tmp_path / "audit.jsonl").read_text())
+    assert (sent.keys() - {"id"}, sent["data"].keys()) == (shown.keys(), shown["data"].keys())
+    assert (sent["type"], sent["timestamp"]) == (shown["type"], shown["timestamp"])
+    assert sent["data"]["reason"].keys() == shown["data"]["reason"].keys()
 
 
 @pytest.mark.parametrize("header", ["webhook-id", "webhook-timestamp", "body"])

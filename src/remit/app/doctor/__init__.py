@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from remit.app.doctor import certificates, clients, elsewhere, exposure, project, state
+from remit.app.doctor import certificates, clients, elsewhere, exposure, notifiers, project, state
 from remit.app.doctor.finding import Finding, Situation
 
 Check = Callable[[Situation], Iterator[Finding]]
@@ -25,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     project.mode,
     project.owners,
     project.writable,
+    notifiers.notifiers,
     elsewhere.keys,
     elsewhere.rules,
     exposure.users,
