@@ -123,8 +123,8 @@ def make(
 
 
 def authority(name: str = "authority", **more: Any) -> Party:
-    """A self-signed authority."""
-    return make(name, ca=True, **more)
+    """A self-signed authority, for longer than any leaf that is made later."""
+    return make(name, **{"ca": True, "start": now() - timedelta(days=1), "end": now() + timedelta(days=1)} | more)
 
 
 def _is_root(party: Party) -> bool:

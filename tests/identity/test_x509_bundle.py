@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from joserfc.jwk import ECKey
 
 from remit.core.errors import DocumentError
+from remit.identity.keys import public_jwk
 from remit.identity.x509_bundle import read_x509_bundle
 
 from .certificates import Party, authority, make
@@ -20,7 +22,8 @@ ROOT, NEXT = authority("root"), authority("next")
 
 def entry(party: Party, **more: Any) -> dict[str, Any]:
     der = b64encode(party.certificate.public_bytes(Encoding.DER)).decode()
-    return {"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43, "use": "x509-svid", "x5c": [der]} | more
+    pem = party.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return {**public_jwk(ECKey.import_key(pem)), "use": "x509-svid", "x5c": [der]} | more
 
 
 def pem(*parties: Party) -> bytes:
