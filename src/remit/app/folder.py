@@ -59,6 +59,11 @@ class Folder:
         return self.state / "issuers"
 
     @property
+    def log_key(self) -> Path:
+        """The key that signs the published log (`[ledger]`)."""
+        return self.state / "log.pem"
+
+    @property
     def log(self) -> Path:
         """What a service that was started on demand wrote to its log."""
         return self.state / "service.log"

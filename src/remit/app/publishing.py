@@ -20,12 +20,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from remit.app.folder import Folder
 from remit.core.errors import Conflict, DocumentError, RemitError
+from remit.core.settings import Settings
 from remit.identity.private_file import read_private, write_private
 from remit.ledger.tlog.folder import LogFolder
 from remit.ledger.tlog.note import Signer
 from remit.ledger.tlog.tiles import WIDTH
-from remit.storage.placed import Placed
+from remit.storage.placed import Placed, SqlitePlaced
 
 log = logging.getLogger("remit.ledger")
 
@@ -99,6 +101,27 @@ class Publisher:
                 "the records were restored from an older copy: restore the newest one, or begin a log under a new name",
             )
         self.log.check_continues(tail)
+
+
+def open_publisher(folder: Folder, settings: Settings) -> Publisher | None:
+    """The publisher that `[ledger]` asks for, checked and not started yet; None where it asks for none.
+
+    Raises `Conflict` when the log in the folder is not of these records (`log_ahead`, `log_forked`), and `RemitError`
+    when it can't be read or is damaged: a service that publishes does not start with a log that it can't go on with.
+    """
+    if not settings.ledger.folder:
+        return None
+    records = SqlitePlaced(folder.database)
+    try:
+        return Publisher(records, LogFolder(folder.root / settings.ledger.folder, signer_of(folder, settings)))
+    except BaseException:
+        records.close()
+        raise
+
+
+def signer_of(folder: Folder, settings: Settings) -> Signer:
+    """The log's signer of a project, with its key in `.remit/log.pem`."""
+    return log_signer(folder.log_key, settings.ledger.name or f"{settings.trust_domain}/log")
 
 
 def log_signer(path: Path, name: str) -> Signer:

@@ -11,6 +11,7 @@ from remit.app.certificates import Certificates
 from remit.app.folder import Folder
 from remit.app.installation import UNIX_ORIGIN, Installation, audience_of, open_installation
 from remit.app.issuers import gauges
+from remit.app.publishing import Publisher, open_publisher
 from remit.app.refreshing import Refresher
 from remit.core.errors import InvalidInput
 from remit.server.app import build_app
@@ -37,8 +38,10 @@ async def run_service(
     installation = await open_installation(folder, listen=listen)
     tasks: list[asyncio.Task[None]] = []
     refresher: Refresher | None = None
+    publisher: Publisher | None = None
     try:
         settings = installation.settings
+        publisher = await asyncio.to_thread(open_publisher, folder, settings)
         elsewhere = installation.elsewhere
         certificates = Certificates(folder, settings, elsewhere.bundles, elsewhere.local, installation.clock())
         host, port = listen_address(settings.service.listen)
@@ -63,6 +66,8 @@ async def run_service(
         def listening(listener: Listener) -> None:
             tasks.append(asyncio.create_task(_keep_keys(installation, certificates)))
             refresher.start()
+            if publisher is not None:
+                publisher.start()
             if while_attached:
                 tasks.append(asyncio.create_task(_stop_when_alone(listener)))
             on_ready(installation, listener)
@@ -82,6 +87,8 @@ async def run_service(
         if refresher is not None:
             await refresher.stop()
         await installation.close()
+        if publisher is not None:
+            await asyncio.to_thread(publisher.stop)
 
 
 def listen_address(listen: str) -> tuple[str, int | None]:

@@ -17,6 +17,7 @@ from remit.app.exports import export_folder
 from remit.app.folder import Folder
 from remit.app.identities import spiffe_id
 from remit.app.operator import run_as_operator
+from remit.app.publishing import signer_of
 from remit.app.records import reader_of
 from remit.cli import options
 from remit.cli.failures import reported
@@ -26,6 +27,7 @@ from remit.console.history import KINDS, Choice, History, Line
 from remit.console.progress import progress_bar
 from remit.console.screen import screen
 from remit.core.decisions import OutcomeResult
+from remit.core.errors import NotFound
 from remit.core.settings import read_settings
 from remit.sdk.api import Remit
 from remit.storage.reader import Reader
@@ -150,6 +152,30 @@ def show(context: click.Context, id_: str, project: Path | None, as_json: bool) 
         click.echo(msgspec.json.encode(simplified(found)).decode())
     else:
         account.show(screen(), found)
+
+
+@log.command()
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def key(context: click.Context, project: Path | None, as_json: bool) -> None:
+    """Show the public key (vkey) of the log that `[ledger]` publishes, for whoever verifies it.
+
+    Give it to them by another way than the log itself. The key that signs stands in `.remit/log.pem`: back it up.
+
+    \b
+    Example:
+      remit verify .remit/log --key "$(remit log key)"
+    """
+    folder = options.folder_of(context, project)
+    settings = read_settings(folder.root)
+    if not settings.ledger.folder:
+        raise NotFound(
+            "log_not_published", "these records are not published as a log", 'set `[ledger] folder = ".remit/log"`'
+        )
+    vkey = str(signer_of(folder, settings).key)
+    click.echo(msgspec.json.encode({"key": vkey, "folder": settings.ledger.folder}).decode() if as_json else vkey)
 
 
 @log.command()

@@ -16,6 +16,7 @@ from msgspec import Meta
 from remit.core.documents import Document, read_toml
 from remit.core.identities import Kind, Mode
 from remit.core.issuers import FederationSettings, IssuerSettings, check_issuers
+from remit.core.ledger import LedgerSettings, check_ledger
 from remit.core.notifiers import NotifierSettings, check_notifiers
 from remit.core.risk import DenialSettings, NoveltySettings, RiskSettings, check_risk
 from remit.core.service import Service, check_service
@@ -189,6 +190,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitSettings = LimitSettings()
     identity: IdentitySettings = IdentitySettings()
     storage: StorageSettings = StorageSettings()
+    ledger: LedgerSettings = LedgerSettings()
     destinations: Destinations = Destinations()
     risk: RiskSettings = RiskSettings()
     novelty: NoveltySettings = NoveltySettings()
@@ -245,6 +247,7 @@ def _check(document: Document, settings: Settings) -> None:
     check_notifiers(document, settings.notifiers)
     check_issuers(document, settings.trust_domain, settings.issuers, settings.federation)
     check_storage(document, settings.storage)
+    check_ledger(document, settings.ledger, settings.storage.url)
     check_risk(document, settings.risk)
     if settings.operator and settings.operator not in {person.name for person in settings.people}:
         raise document.error(
