@@ -128,17 +128,23 @@ def test_a_job_deploys_with_three_tokens_and_no_key(server: Folder, checkout: Fo
     for who, file in files.items():
         file.write_text(token(f"remit {who}"))
     with service(server):
-        done = deploy(
-            checkout,
-            server,
-            REMIT_OIDC_TOKEN_FILE_STARTER_CI=str(files["starter/ci"]),
-            REMIT_OIDC_TOKEN_WORKLOAD_DEPLOYER=files["workload/deployer"].read_text(),
-            REMIT_OIDC_TOKEN_FILE=str(files["pep/runner"]),
-        )
-        assert done.returncode == 0, done.stderr
+        for _ in range(2):  # a job has one token for each identity, and as many commands as it likes
+            done = deploy(
+                checkout,
+                server,
+                REMIT_OIDC_TOKEN_FILE_STARTER_CI=str(files["starter/ci"]),
+                REMIT_OIDC_TOKEN_WORKLOAD_DEPLOYER=files["workload/deployer"].read_text(),
+                REMIT_OIDC_TOKEN_FILE=str(files["pep/runner"]),
+            )
+            assert done.returncode == 0, done.stderr
+        # another job that got hold of the tokens has other keys
+        shutil.rmtree(checkout.state)
+        stolen = deploy(checkout, server, REMIT_OIDC_TOKEN_FILE=str(files["pep/runner"]))
+        assert stolen.returncode == 1
+        assert "used before, with another key" in stolen.stderr
     assert (checkout.root / "deployed").exists()
-    assert list((checkout.root / ".remit").rglob("*.jwk")) == []
-    assert decisions(server) == [("deploy/release", "permit", "permitted")]
+    assert not checkout.keys.exists()
+    assert decisions(server) == [("deploy/release", "permit", "permitted")] * 2
     assert sorted(exchanges(server)) == [("pep/runner", 3), ("starter/ci", 1), ("workload/deployer", 2)]
     assert told(verify_folder(server)) == []
 
