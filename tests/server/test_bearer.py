@@ -142,7 +142,7 @@ def test_a_wrong_key(tmp_path: Path, token: str) -> None:
         async with running(tmp_path) as stage:
             answer = await ask(stage, "POST", EVALUATION, QUESTION, credentials={"Authorization": f"Bearer {token}"})
             assert answer.status == 401
-            assert answer.headers["www-authenticate"] == 'DPoP algs="ES256", Bearer'
+            assert answer.headers["www-authenticate"] == 'DPoP algs="ES256", Bearer realm="remit"'
             assert untouched(stage)
 
     run(main())

@@ -50,7 +50,7 @@ async def keys(serving: Serving, _: Call) -> Answer:
 async def metadata(serving: Serving, _: Call) -> Answer:
     """Where the endpoints are."""
     base = serving.base_url
-    return json_answer(
+    answer = json_answer(
         Metadata(
             policy_decision_point=base,
             access_evaluation_endpoint=f"{base}/access/v1/evaluation",
@@ -60,3 +60,5 @@ async def metadata(serving: Serving, _: Call) -> Answer:
             search_action_endpoint=f"{base}/access/v1/search/action",
         )
     )
+    # Kept for a while, as the specification suggests (section 11.9): nothing of it changes while the service runs.
+    return answer._replace(headers=(answer.headers[0], (b"cache-control", b"public, max-age=300")))

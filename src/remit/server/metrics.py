@@ -34,6 +34,7 @@ async def metrics(serving: Serving, _: Call) -> Answer:
     """All metrics, without labels that name a workload or a task."""
     lines = metric_lines(serving.service.metrics())
     lines += serving.latency.lines("remit_evaluation_seconds")
+    lines += serving.searching.lines("remit_search_seconds")
     lines += source_lines(serving.key_sources())
     lines += ["# TYPE remit_attached gauge", f"remit_attached {serving.attachments.count}"]
     expires = serving.tls.expires // 1000 if serving.tls else 0

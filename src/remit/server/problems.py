@@ -12,7 +12,7 @@ from remit.server.answer import Answer
 
 _PROBLEM = (b"content-type", b"application/problem+json")
 _CHALLENGE = (b"www-authenticate", b'DPoP algs="ES256"')
-_BEARER_CHALLENGE = (b"www-authenticate", b'DPoP algs="ES256", Bearer')
+_BEARER_CHALLENGE = (b"www-authenticate", b'DPoP algs="ES256", Bearer realm="remit"')
 _CLOSE = (b"connection", b"close")
 _RETRY = (b"retry-after", b"1")
 _encode = msgspec.json.Encoder().encode

@@ -89,7 +89,7 @@ async def _search(
         results = ()
     shown = PageAnswer(next_token=token, count=len(results)) if token or asked is not msgspec.UNSET else msgspec.UNSET
     context = msgspec.UNSET if found.exact else SearchContext(exact=False, why=found.why)
-    serving.latency.observe(time.perf_counter() - began)
+    serving.searching.observe(time.perf_counter() - began)
     if what == "action":
         names = tuple(FoundAction(name=str(name), obligations=_bodies(found, question, name)) for name in results)
         return json_answer(ActionsAnswer(page=shown, context=context, results=names))

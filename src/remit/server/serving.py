@@ -35,6 +35,7 @@ class Serving:
     key_sources: Callable[[], Mapping[str, Mapping[str, float]]] = dict  # how those that it has keys from stand
     attachments: Attachments = field(default_factory=Attachments)
     latency: Histogram = field(default_factory=Histogram)
+    searching: Histogram = field(default_factory=Histogram)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
