@@ -41,6 +41,17 @@ def first_command(settings: Settings, folder: Folder, governor: Governor, url: s
     return []
 
 
+def silent_keys(settings: Settings, governor: Governor) -> list[str]:
+    """One sentence for each identity whose bearer key may ask nothing, so that it does not have to find out."""
+    owners = dict.fromkeys(seed.identity for seed in settings.bearer_keys)
+    refusals = {owner: governor.may_ask(spiffe_id(settings.trust_domain, owner), "none") for owner in owners}
+    return [
+        f"the bearer key of {owner} may ask nothing: {refusal.message}; {refusal.next_step}"
+        for owner, refusal in refusals.items()
+        if refusal is not None
+    ]
+
+
 def first_question(general: General) -> dict[str, Any] | None:
     """A question that is permitted, the first of a few that are not, or None where the schema has no actions."""
     first: dict[str, Any] | None = None

@@ -11,7 +11,7 @@ import click
 import uvloop
 from rich.console import Console
 
-from remit.app.first_question import first_command
+from remit.app.first_question import first_command, silent_keys
 from remit.app.folder import Folder
 from remit.app.installation import Installation
 from remit.app.records import reader_of
@@ -60,7 +60,7 @@ def serve(folder: Folder, listen: str | None, *, while_attached: bool, plain: bo
         settings, governor = installation.settings, installation.governor
         url = next(iter(settings.service.reached_at), "")
         command = first_command(settings, folder, governor, url)
-        show_start(console, where, settings, installation.configuration, command)
+        show_start(console, where, settings, installation.configuration, command, silent_keys(settings, governor))
         if not plain:
             following.append(asyncio.get_running_loop().create_task(follow(console, lambda: reader_of(folder))))
 

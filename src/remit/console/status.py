@@ -27,10 +27,11 @@ def show_start(
     settings: Settings,
     configuration: Configuration,
     command: Sequence[str] = (),
+    notices: Sequence[str] = (),
 ) -> None:
     """Where the service listens, in which mode, with which workloads, intents, catalogue, entities and policies.
 
-    `command` is shell that asks a first question, where there is one.
+    `command` is shell that asks a first question, where there is one; `notices` deserve a look.
     """
     observing = configuration.mode == "observe"
     console.print(Text.assemble(("Remit", "bold"), " governs ", (settings.trust_domain, "bold cyan")))
@@ -50,6 +51,8 @@ def show_start(
     if entities:
         _line(console, "entities", _names([f"{len(ids)} {name}" for name, ids in sorted(entities.items())]))
     _line(console, "policies", f"{len(configuration.policies.refs)}, digest {configuration.policies.digest[:12]}")
+    for notice in notices:
+        _line(console, "notice", notice, style="yellow")
     for line_ in command:
         console.print(Text(f"\n{line_}" if line_ is command[0] else line_, style="cyan"), soft_wrap=True)
     console.print()
