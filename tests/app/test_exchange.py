@@ -15,6 +15,7 @@ import pytest
 from remit.app.folder import Folder
 from remit.app.local import connect_as
 from remit.app.service import run_service
+from remit.core import bounds
 from remit.core.clock import system_clock
 from remit.core.errors import RemitError
 from remit.identity.authenticator import Authenticator
@@ -351,8 +352,6 @@ def test_a_person_who_is_not_registered(tmp_path: Path) -> None:
 
 
 def test_too_many_exchanges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from remit.core import bounds
-
     monkeypatch.setattr(bounds, "EXCHANGES_AT_ONCE", 5)
     monkeypatch.setattr(bounds, "TOKENS_PER_IDENTITY", 3)
 
@@ -365,6 +364,15 @@ def test_too_many_exchanges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 codes.append(error.code)
         assert codes == ["token_memory_full", "token_memory_full", "rate_limited"]
         assert len(place.records()) == 3
+        transport = open_transport(place.folder.socket)
+        try:
+            metrics = (await transport.send("GET", "/metrics", None, {})).body.decode()
+        finally:
+            await transport.close()
+        for result, count in (("exchanged", 3), ("rate_limited", 1), ("token_memory_full", 2)):
+            assert f'remit_exchanges_total{{result="{result}"}} {count}\n' in metrics
+        assert 'remit_issuer_keys{source="issuers/github"} 1\n' in metrics
+        assert 'remit_issuer_stale{source="issuers/github"} 0\n' in metrics
 
     run(tmp_path, work)
 
@@ -373,7 +381,6 @@ def test_an_expired_token_at_the_very_end(tmp_path: Path) -> None:
     async def work(place: Place) -> None:
         now = system_clock() // 1000
         # within the leeway for clocks it still holds, and there is nothing left that it could buy
-        assert await code_of(place.exchange(token(), Holder(generate_key(), "", ""))) if False else True
         late = HUB.token(github(iat=now - 300, nbf=now - 300, exp=now - 2))
         assert await code_of(place.exchange(late)) == "token_expired"
 

@@ -330,6 +330,20 @@ def test_a_partners_key_does_not_sign_for_an_issuer_and_the_reverse() -> None:
     assert refusal(both, domain.token(github(), {"iss": GITHUB})) == "token_invalid"
 
 
+def test_one_of_two_partners_signs_for_the_other() -> None:
+    """Both have a key of the same name; each vouches for its own identities."""
+    first, second = LocalIssuer("", rsa(0), kid="p1"), LocalIssuer("", rsa(1), kid="p1")
+    one = federated(first, (f"spiffe://{PARTNER}/ns/prod/*", "workload/partner"))
+    two = federated(second, ("spiffe://second.example/ns/prod/*", "workload/second"), domain="second.example")
+    one.bundles.put("second.example", two.bundles.bundle("second.example", NOW))
+    both = Elsewhere("example.org", (), [*one.federations.values(), *two.federations.values()], bundles=one.bundles)
+    theirs = "spiffe://second.example/ns/prod/x"
+    assert both.arrival(first.token(partner()), NOW).path == "workload/partner"
+    assert both.arrival(second.token(partner(sub=theirs)), NOW).path == "workload/second"
+    assert refusal(both, first.token(partner(sub=theirs))) == "token_invalid"
+    assert refusal(both, second.token(partner())) == "token_invalid"
+
+
 @pytest.mark.parametrize(
     ("foreign", "code"),
     [

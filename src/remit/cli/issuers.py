@@ -8,18 +8,17 @@ from typing import BinaryIO
 
 import click
 import msgspec
-from rich.text import Text
 
 from remit.app.issuers import Listed, explain, listed
 from remit.cli import options
 from remit.cli.failures import REFUSED, reported
-from remit.console.screen import moment, plain_table, printable, screen
+from remit.console.screen import moment, printable
 from remit.core import bounds
 from remit.core.clock import system_clock
 from remit.core.errors import InvalidInput
 from remit.core.settings import read_settings
 
-_STYLES = {"fresh": "green", "failing": "yellow", "stale": "red", "unread": "red"}
+_COLOURS = {"fresh": "green", "failing": "yellow", "stale": "red", "unread": "red"}
 
 
 @click.group()
@@ -48,17 +47,13 @@ def list_(context: click.Context, project: Path | None, as_json: bool) -> None:
     if not found:
         click.echo("none; `[[issuers]]` and `[[federation]]` in remit.toml name them (docs/guides/identities.md)")
         return
-    table = plain_table("source", "keys", "state", "read", "rules", "what is wrong", wrap=("what is wrong",))
+    width = max(len(each.source) for each in found)
     for each in found:
-        table.add_row(
-            each.source,
-            str(each.keys),
-            Text(each.standing, style=_STYLES[each.standing]),
-            moment(each.read) if each.read else "never",
-            str(each.rules),
-            _wrong(each),
-        )
-    screen().print(table)
+        click.secho(f"{each.standing:8}", fg=_COLOURS[each.standing], nl=False)
+        read = f"read {moment(each.read)}" if each.read else "never read"
+        click.echo(f"{each.source:{width}}  {_counted(each.keys, 'key')}, {_counted(each.rules, 'rule')}, {read}")
+        if wrong := _wrong(each):
+            click.echo(f"        {wrong}")
 
 
 @issuers.command("explain")
@@ -90,6 +85,10 @@ def explain_(context: click.Context, file: BinaryIO, project: Path | None, as_js
             click.secho(f"refused: {found.message} ({found.code})", fg="red")
             click.echo(f"  {found.next_step}")
     sys.exit(0 if found.accepted else REFUSED)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _wrong(each: Listed) -> str:

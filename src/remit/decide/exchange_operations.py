@@ -32,7 +32,7 @@ _ROLES: Final[dict[str, Role]] = {"workload": "workload", "starter": "starter", 
 class ExchangeOperations(Operations):
     """Operations on outside identities."""
 
-    async def exchange(self, arrival: Arrival, key: str) -> Registration:
+    async def exchange_for(self, arrival: Arrival, key: str) -> Registration:
         """The registration of the identity that a verified outside token stands for, with `key` proved by its holder.
 
         Durable before it is answered. Raises `Forbidden` (`identity_unknown`, `identity_quarantined`,

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -129,15 +129,19 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
         self._admit(caller)
         return await super().start_task(caller, request, person)
 
-    async def exchange(self, arrival: Arrival, key: str) -> Registration:
-        """Takes an outside token for an identity here; one that does so too often has to wait (`rate_limited`)."""
+    async def exchange(self, arrival: Arrival, prove: Callable[[], str]) -> tuple[Registration, str]:
+        """Takes an outside token for an identity here; one that does so too often has to wait (`rate_limited`).
+
+        `prove` gives the key that the token's holder proves; it is called once the rate admits.
+        """
         if not self._exchanges.admit(arrival.id):
             raise Unavailable(
                 _RATE_LIMITED.code,
                 f"`{arrival.id}` exchanges tokens more than {bounds.EXCHANGES_PER_MINUTE} times a minute",
                 "use the SVID until it is half over, then exchange again",
             )
-        return await super().exchange(arrival, key)
+        key = prove()
+        return await self.exchange_for(arrival, key), key
 
     def _admit(self, caller: Identity, cost: float = 1.0) -> None:
         if not self._rates.admit(caller.id, max(1.0, cost)):

@@ -21,6 +21,7 @@ from remit.sdk.client import Client
 from remit.sdk.grant import TaskGrant
 from remit.sdk.notifiers import NO_NOTIFIERS, Notifiers
 from remit.sdk.permit import Permit
+from remit.sdk.tokens import TokenSource
 
 T = TypeVar("T")
 
@@ -44,9 +45,16 @@ class Blocking:
             raise
 
     @classmethod
-    def connect(cls, target: Path | str, holder: Holder, *, notifiers: Notifiers = NO_NOTIFIERS) -> Self:
-        """A blocking client of the service at a unix socket's `Path` or a loopback URL."""
-        return cls(lambda: Client.connect(target, holder, notifiers=notifiers))
+    def connect(
+        cls,
+        target: Path | str,
+        holder: Holder,
+        *,
+        notifiers: Notifiers = NO_NOTIFIERS,
+        tokens: TokenSource | None = None,
+    ) -> Self:
+        """A blocking client of the service; the arguments are those of `Client.connect`."""
+        return cls(lambda: Client.connect(target, holder, notifiers=notifiers, tokens=tokens))
 
     def __enter__(self) -> Self:
         return self

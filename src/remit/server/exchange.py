@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from remit.core.errors import Forbidden, InvalidInput, Unauthenticated
+from remit.core.errors import Forbidden, InvalidInput, RemitError, Unauthenticated
 from remit.identity.arrival import Arrival
 from remit.sdk.wire import Svid, SvidRequest
 from remit.server.answer import Answer, json_answer
@@ -17,7 +17,20 @@ from remit.server.serving import Call, Serving
 
 
 async def exchange(serving: Serving, call: Call, body: SvidRequest) -> Answer:
-    """Answers 201 with the SVID."""
+    """Answers 201 with the SVID; each is counted by what it came to."""
+    result = "internal_error"
+    try:
+        answer = await _exchanged(serving, call, body)
+        result = "exchanged"
+    except RemitError as error:
+        result = error.code
+        raise
+    finally:
+        serving.exchanges[result] += 1
+    return answer
+
+
+async def _exchanged(serving: Serving, call: Call, body: SvidRequest) -> Answer:
     if call.key_proof is None:
         raise InvalidInput(
             "token_unexpected",
@@ -31,10 +44,14 @@ async def exchange(serving: Serving, call: Call, body: SvidRequest) -> Answer:
         raise Forbidden(
             "identity_mismatch", "the token is another identity's than the one that was asked for", "ask for its own"
         )
-    # SECURITY: nothing is remembered of the proof before the token held: strangers can't fill the memory.
-    key = proved_key(serving, call, arrival.id, allowed=lambda made: _is_bound_to(arrival, made))
     seconds = min(serving.svid_seconds, _left(arrival, call.now))
-    registration = await serving.service.exchange(arrival, key)
+
+    def prove() -> str:
+        # SECURITY: nothing is remembered of a proof before the token held and the identity's rate admitted it: neither
+        # strangers nor whoever has one token can fill the memory of used proofs.
+        return proved_key(serving, call, arrival.id, allowed=lambda made: _is_bound_to(arrival, made))
+
+    registration, key = await serving.service.exchange(arrival, prove)
     svid = serving.authority.issue_svid(registration.id, body.bind or key, serving.audience, call.now, seconds)
     return json_answer(Svid(svid=svid, expires=call.now + seconds * 1000, id=registration.id), 201)
 

@@ -36,6 +36,8 @@ async def metrics(serving: Serving, _: Call) -> Answer:
     lines += serving.latency.lines("remit_evaluation_seconds")
     lines += serving.searching.lines("remit_search_seconds")
     lines += source_lines(serving.key_sources())
+    lines.append("# TYPE remit_exchanges_total counter")
+    lines += [f'remit_exchanges_total{{result="{each}"}} {count}' for each, count in sorted(serving.exchanges.items())]
     lines += ["# TYPE remit_attached gauge", f"remit_attached {serving.attachments.count}"]
     expires = serving.tls.expires // 1000 if serving.tls else 0
     lines += ["# TYPE remit_certificate_expires_seconds gauge", f"remit_certificate_expires_seconds {expires}"]

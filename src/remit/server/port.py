@@ -67,8 +67,8 @@ class ServicePort(Protocol):
     async def set_risk(self, caller: Identity, signal: RiskSignal, /) -> object:
         """Sets a live risk signal of a workload."""
 
-    async def exchange(self, arrival: Arrival, key: str, /) -> Registration:
-        """Takes a verified outside token for an identity here, with the key that its holder proved."""
+    async def exchange(self, arrival: Arrival, prove: Callable[[], str], /) -> tuple[Registration, str]:
+        """Takes a verified outside token for an identity here, with the key that its holder proves when admitted."""
 
     def registration(self, id: str, /) -> Registration | None:
         """What is known of one identity now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,7 @@ class Serving:
     attachments: Attachments = field(default_factory=Attachments)
     latency: Histogram = field(default_factory=Histogram)
     searching: Histogram = field(default_factory=Histogram)
+    exchanges: Counter[str] = field(default_factory=Counter)  # of outside tokens, by what they came to
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
