@@ -190,7 +190,7 @@ NEARLY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=BYTES | st.lists(NEARLY, max_size=3).map(lambda each: json.dumps(each).encode()))
 def test_any_bytes_are_entities_or_a_mistake_in_a_file(tmp_path: Path, data: bytes) -> None:
     own.write(tmp_path, SCHEMA)

@@ -1,10 +1,10 @@
 """Which Cedar type and which action a caller means by a name.
 
 1. A name with `::` is a Cedar name in full: `Todo::User`, `Todo::Action::"read"`.
-2. Else it stands in the default namespace: the one of `[authzen] namespace`, else the only one of the project's
-   schema; else in none.
-3. A type is found by its name exactly, else with its first letter in upper case: `user` means `User`.
-4. An action without a namespace is sought in that of the resource's type first.
+2. Else it is sought in the default namespace, the one of `[authzen] namespace`, else the only one of the project's
+   schema; then among the names that are in no namespace.
+3. A type is sought by its name exactly, then with its first letter in upper case: `user` means `User`.
+4. An action is sought in the namespace of the resource's type first.
 """
 
 from __future__ import annotations
@@ -26,18 +26,15 @@ class Names:
         self._declared = declared
         only = declared.namespaces[0] if len(declared.namespaces) == 1 else ""
         self._places = tuple(dict.fromkeys([namespace or only, ""]))
+        # Later ones win: a name exactly so before one in another case, the default namespace before none.
         self._types: dict[str, str] = {}
-        for name in declared.types:
-            self._types[name] = name
-        for place in reversed(self._places):
-            for name in declared.types:
-                head, _, last = name.rpartition("::")
-                if head == place:
-                    self._types[last[:1].lower() + last[1:]] = name
-            for name in declared.types:
-                head, _, last = name.rpartition("::")
-                if head == place:
-                    self._types[last] = name
+        for meant in (_uncapitalised, _same):
+            for place in reversed(self._places):
+                for name in declared.types:
+                    head, _, last = name.rpartition("::")
+                    if head == place:
+                        self._types[meant(last)] = name
+        self._types.update({name: name for name in declared.types if "::" in name})
 
     def type(self, name: str) -> str:
         """The Cedar type that `name` means; "" for none."""
@@ -62,3 +59,11 @@ class Names:
 def is_reserved(type_: str) -> bool:
     """Whether the type is Remit's own."""
     return type_.partition("::")[0] == RESERVED
+
+
+def _uncapitalised(name: str) -> str:
+    return name[:1].lower() + name[1:]
+
+
+def _same(name: str) -> str:
+    return name
