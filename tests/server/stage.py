@@ -61,16 +61,17 @@ class Stage:
         self.authenticator = Authenticator(
             DOMAIN, {DOMAIN: ring.bundle()}, AUDIENCE, ["http://remit.local", self.url], started=started
         )
+        self.bearer_keys = BearerKeys(
+            [
+                BearerKey(sha256=digest_of(SECRET), id=PEP),
+                BearerKey(sha256=digest_of("expired"), id=PEP, expires=now - 1),
+            ]
+        )
         self.app = build_app(
             self.service,
             self.authenticator,
             self.authority,
-            bearer_keys=BearerKeys(
-                [
-                    BearerKey(sha256=digest_of(SECRET), id=PEP),
-                    BearerKey(sha256=digest_of("expired"), id=PEP, expires=now - 1),
-                ]
-            ),
+            bearer_keys=self.bearer_keys,
             bundle=ring.bundle,
             audience=AUDIENCE,
             base_url=self.url,

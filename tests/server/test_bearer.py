@@ -10,7 +10,10 @@ import pytest
 from remit.core.clock import system_clock
 from remit.server.routes import OPERATIONS
 
+from tests.identity.certificates import make
+
 from .stage import BEARER, PEP, SECRET, WORKLOAD, Stage, ask, run, running
+from .tls_stage import ROOT, serving
 
 EVALUATION = "/access/v1/evaluation"
 QUESTION = {
@@ -204,5 +207,25 @@ def test_no_credentials_say_what_would_do(tmp_path: Path) -> None:
             elsewhere = await ask(stage, "POST", "/v1/tasks", {})
             assert elsewhere.headers["www-authenticate"] == 'DPoP algs="ES256"'
             assert untouched(stage)
+
+    run(main())
+
+
+def test_over_tls_with_and_without_a_certificate(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with serving(tmp_path) as stage:
+            asked: dict[str, Any] = {"method": "POST", "path": EVALUATION, "body": QUESTION}
+            own, other = (make(by=ROOT, uris=[id]) for id in (PEP, WORKLOAD))
+            for party, headers, wanted in (
+                (None, BEARER, "none"),
+                (own, BEARER, "none"),
+                (own, {}, "mtls"),
+            ):
+                assert (await stage.who(party, headers=headers, **asked)).json == {"decision": True}
+                assert stage.service.questions[-1][0].possession == wanted
+            # SECURITY: one request has one caller.
+            refused = await stage.who(other, headers=BEARER, **asked)
+            assert (refused.status, refused.json["code"]) == (401, "certificate_mismatch")
+            assert len(stage.service.questions) == 3
 
     run(main())

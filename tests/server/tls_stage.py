@@ -56,6 +56,7 @@ class TlsStage(Stage):
             self.service,
             self.authenticator,
             self.authority,
+            bearer_keys=self.bearer_keys,
             bundle=dict,
             audience=AUDIENCE,
             base_url=self.url,
