@@ -9,7 +9,6 @@ import pytest
 
 from remit.core.clock import system_clock
 from remit.server.routes import OPERATIONS
-
 from tests.identity.certificates import make
 
 from .stage import BEARER, PEP, SECRET, WORKLOAD, Stage, ask, run, running
