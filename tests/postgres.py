@@ -1,6 +1,7 @@
 """A real PostgreSQL for tests and benches: of its own, in a temporary folder, on a free port of the loopback.
 
-`postgres` is one server for all tests of a process; `own_postgres` is one for tests that stop or kill it. Both need
+`postgres` is one server for all tests of a process, in which each takes a `place()`, a schema of its own;
+`own_postgres` is one for tests that stop or kill it. Both need
 Debian's binaries only (`tools/setup.sh`), never a cluster that runs already.
 
 PostgreSQL does not run as root: tests that do start it as `postgres`, or else as `nobody`. Without `durable` it writes
@@ -40,7 +41,8 @@ log_min_error_statement = panic
 class PostgresServer:
     """One PostgreSQL server: `database()` makes an empty database in it and says its URL.
 
-    `settings` are lines of `postgresql.conf`. It ends with the process that started it, however that ends.
+    `place()` costs less: a schema that does not exist yet, in one database for all. `settings` are lines of
+    `postgresql.conf`. It ends with the process that started it, however that ends.
     """
 
     def __init__(self, *, durable: bool = False, settings: str = "") -> None:
@@ -51,6 +53,8 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._user = _unprivileged()
         self._databases = 0
+        self._places = 0
+        self._shared = ""
         try:
             if self._user:
                 os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
@@ -82,6 +86,12 @@ class PostgresServer:
         name = name or f"remit_{self._databases}"
         self.sql(f'CREATE DATABASE "{name}"')
         return self.url(name)
+
+    def place(self) -> tuple[str, str]:
+        """The URL of a database, and the name of a schema in it that nobody has made yet."""
+        self._shared = self._shared or self.database("shared")
+        self._places += 1
+        return self.url("shared"), f"place_{self._places}"
 
     def sql(self, statement: str, database: str = "postgres") -> list[str]:
         """The rows of one statement, as `psql` prints them; `database` is a name or a URL."""

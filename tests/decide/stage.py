@@ -19,6 +19,7 @@ import msgspec
 from remit.app.exports import export_folder
 from remit.app.folder import Folder
 from remit.app.installation import Installation, open_installation
+from remit.app.records import reader_of
 from remit.core.decisions import Ask, Decision, Outcome, OutcomeReceipt, OutcomeResult, TaskHandle
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.obligations import KNOWN
@@ -29,7 +30,6 @@ from remit.ledger.findings import Report
 from remit.ledger.record import Record
 from remit.ledger.verify import verify
 from remit.storage.sqlite import SqliteStore
-from remit.storage.sqlite_reader import SqliteReader
 
 T = TypeVar("T")
 
@@ -290,10 +290,13 @@ class Stage:
         return self.store.world
 
     async def open(self) -> None:
-        self._opened = await open_installation(self.folder, self.clock)
+        self._opened = await self.compose()
         sweeper = self.governor._sweeper
         assert sweeper is not None
         sweeper.cancel()  # tests sweep themselves, so that time passes when they say
+
+    async def compose(self) -> Installation:
+        return await open_installation(self.folder, self.clock)
 
     async def close(self) -> None:
         if self._opened is not None:
@@ -409,7 +412,7 @@ class Stage:
     # --- what was recorded ----------------------------------------------------------------------------------
 
     def records(self, kind: str = "", stream: str = "") -> list[Record]:
-        with SqliteReader(self.folder.database) as reader:
+        with reader_of(self.folder) as reader:
             found = [stored.record for stored in reader.records()]
         return [r for r in found if r.kind == (kind or r.kind) and r.stream == (stream or r.stream)]
 
@@ -419,7 +422,7 @@ class Stage:
 
     def bytes_(self) -> bytes:
         """All records, as they are hashed."""
-        with SqliteReader(self.folder.database) as reader:
+        with reader_of(self.folder) as reader:
             return b"\n".join(stored.data for stored in reader.records())
 
     def state(self) -> dict[str, Any]:
@@ -470,12 +473,17 @@ def write_project(
 Story = Callable[..., Awaitable[None]]
 
 
-def play(root: Path, story: Callable[[Stage], Awaitable[None]], **project: Any) -> None:
+def play(
+    root: Path,
+    story: Callable[[Stage], Awaitable[None]],
+    build: Callable[[Path, Clock], Stage] = Stage,
+    **project: Any,
+) -> None:
     """Runs a story on a new stage, and verifies the records at its end."""
 
     async def run() -> None:
         write_project(root, **project)
-        stage = Stage(root, Clock())
+        stage = build(root, Clock())
         await stage.open()
         try:
             await story(stage)
@@ -498,6 +506,7 @@ def staged(**project: Any) -> Callable[[Story], Callable[..., None]]:
         kept = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in others]
         test.__signature__ = inspect.Signature([first, *kept])  # type: ignore[attr-defined]  # what pytest reads
         test.__name__, test.__doc__, test.__module__ = story.__name__, story.__doc__, story.__module__
+        test.story, test.project = story, project  # type: ignore[attr-defined]  # tests/storage plays it elsewhere too
         return test
 
     return wrap

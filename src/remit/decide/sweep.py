@@ -43,7 +43,9 @@ class Sweep:
         unread = []
         for what, id_ in self._due:
             try:
-                found.extend(_KINDS[what](world, id_, self._service, now))
+                due = _KINDS[what](world, id_, self._service, now)
+                # What is left of a session is due again: storage looks when next, as it records this.
+                found.extend(due if what != "session" else due[: max(0, BATCH - len(found))])
             except Unreadable:
                 raise
             except Exception:
@@ -69,13 +71,13 @@ class Sweep:
 
 
 def _session(world: World, root: str, service: str, now: int) -> list[Entry]:
-    """All that is due in a session, as far as one sweep goes."""
+    """All that is due in a session."""
     session = world.session(root)
     if session is None:
         return []
     permits = [p.decision for p in session.permits.values() if p.state == PERMIT_OPEN and p.deadline <= now]
     tasks = [task.id for task in session.tasks.values() if task.expires <= now]
-    found = [entry for decision in permits[:BATCH] for entry in _unknown(world, decision, service, now)]
+    found = [entry for decision in permits for entry in _unknown(world, decision, service, now)]
     return found + [entry for task in tasks for entry in _expired(world, task, service, now)]
 
 
