@@ -9,29 +9,41 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tests.identity.certificates import authority, make
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "authzen"
 VECTORS = ROOT.parent / "shared" / "vectors" / "authzen"
 START_SECONDS = 30.0
+WEB = authority("web authority")
+SERVER = make("service", by=WEB, dns=["localhost"], ips=[ip_address("127.0.0.1")])
 
 
 class Scenario:
     """Where the service answers, and the key that opens it."""
 
-    def __init__(self, folder: Path, port: int, log: Path) -> None:
+    def __init__(self, folder: Path, port: int, log: Path, trusted: ssl.SSLContext | None = None) -> None:
         self.folder = folder
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http{'s' if trusted else ''}://127.0.0.1:{port}"
         self.log = log
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self.connection = (
+            http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=trusted)
+            if trusted
+            else http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        )
 
     @property
     def key(self) -> str:
@@ -53,15 +65,21 @@ class Scenario:
 
 
 @contextmanager
-def scenario(name: str, folder: Path) -> Iterator[Scenario]:
-    """`remit up --project <a copy of the example>`, until the block ends."""
+def scenario(name: str, folder: Path, *, tls: bool = False) -> Iterator[Scenario]:
+    """`remit up --project <a copy of the example>`, until the block ends; with `tls`, under a certificate."""
     copy = folder / name
     shutil.copytree(EXAMPLES / name, copy, ignore=shutil.ignore_patterns(".remit"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = copy / "remit.toml"
-    settings.write_text(re.sub(r'listen = "127\.0\.0\.1:\d+"', f'listen = "127.0.0.1:{port}"', settings.read_text()))
+    listen = f'listen = "127.0.0.1:{port}"'
+    trusted = None
+    if tls:
+        certificate, key = SERVER.write(folder, "server")
+        listen += f'\ntls_certificate = "{certificate}"\ntls_key = "{key}"'
+        trusted = ssl.create_default_context(cadata=WEB.certificate.public_bytes(Encoding.PEM).decode())
+    settings.write_text(re.sub(r'listen = "127\.0\.0\.1:\d+"', lambda _: listen, settings.read_text()))
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -76,7 +94,7 @@ def scenario(name: str, folder: Path) -> Iterator[Scenario]:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
             time.sleep(0.05)
-        served = Scenario(copy, port, log)
+        served = Scenario(copy, port, log, trusted)
         yield served
         served.connection.close()
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -258,11 +259,16 @@ def test_pages(service: Scenario) -> None:
     assert first["results"] + last["results"] == service.post(SUBJECTS, body)[1]["results"]
 
 
-def test_metadata(service: Scenario) -> None:
-    status, found = service.get("/.well-known/authzen-configuration")
-    assert status == 200
-    assert found["policy_decision_point"] == service.url
-    for name in ("access_evaluation", "access_evaluations", "search_subject", "search_resource", "search_action"):
-        assert found[f"{name}_endpoint"].startswith(service.url + "/access/v1/")
-    assert None not in found.values()
-    assert [] not in found.values()
+def test_discovery_over_https(tmp_path: Path) -> None:
+    with scenario("certification", tmp_path, tls=True) as service:
+        status, found = service.get("/.well-known/authzen-configuration")
+        assert (status, found["policy_decision_point"]) == (200, service.url)
+        assert service.url.startswith("https://")
+        for name in ("access_evaluation", "access_evaluations", "search_subject", "search_resource", "search_action"):
+            url = found[f"{name}_endpoint"]
+            assert url.startswith(service.url + "/access/v1/")
+            assert service.post(url.removeprefix(service.url), {})[0] == 400
+        assert all(isinstance(each, str) for each in found.get("capabilities", []))
+        assert None not in found.values()
+        assert [] not in found.values()
+        assert service.post(EVALUATION, READ) == (200, {"decision": True})
