@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from .authzen import EXAMPLES, VECTORS, Scenario, scenario
@@ -71,6 +72,23 @@ def test_every_vector(running: tuple[str, Scenario]) -> None:
             else:
                 assert list(answer) == ["results"], case
                 assert exact(by_name(answer["results"])) == exact(by_name(wanted["results"])), case
+
+
+def test_requests_and_answers_fit_the_schemas(running: tuple[str, Scenario]) -> None:
+    name, service = running
+    request, response = (
+        jsonschema_rs.validator_for(json.loads((VECTORS / f"schemas/evaluation-{which}.schema.json").read_text()))
+        for which in ("request", "response")
+    )
+    for file, member, path, _ in FILES[name]:
+        if path == "/access/v1/evaluation":
+            for case in vectors(file, member):
+                asked = case["request"] | {"options": {"reasons": True}}
+                request.validate(asked)
+                answer = service.post(path, asked)[1]
+                response.validate(answer)
+                assert answer["decision"] is case["expected"]
+                assert answer["context"]["reason"]["code"] in ("permitted", "no_policy_permits")
 
 
 def test_all_272_are_there() -> None:
