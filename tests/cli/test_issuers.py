@@ -117,6 +117,10 @@ def test_what_a_token_would_be(project: Path) -> None:
         assert refused.exit_code == 77
         answer = json.loads(refused.output)
         assert (answer["accepted"], answer["code"]) == (False, code)
+    file.write_text(token(repository_id="75", ref="refs/pull/7/merge"))
+    said = remit(project, "issuers", "explain", str(file)).output
+    assert "issuers/github rule 1 (starter/ci) wants another `repository_id`, `ref`" in said
+    assert "issuers/github rule 2 (workload/{environment}) wants another `aud`, `repository_id`" in said
     # nothing of this is an exchange
     assert not (project / ".remit/remit.db").exists()
 

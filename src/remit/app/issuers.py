@@ -14,7 +14,9 @@ from remit.core.clock import Clock
 from remit.core.errors import Unauthenticated
 from remit.core.settings import Settings
 from remit.identity.arrival import Arrival
+from remit.identity.elsewhere import Elsewhere
 from remit.identity.outside_token import open_token
+from remit.identity.rules import misses
 
 Standing = Literal["fresh", "failing", "stale", "unread"]
 
@@ -43,6 +45,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     message: str = ""
     next_step: str = ""
     claims: Mapping[str, Any] = {}
+    missed: Mapping[str, list[str]] = {}  # by rule of the token's issuer: what the token lacks for it
 
 
 def standing(source: KeySource, now: int) -> Standing:
@@ -87,9 +90,31 @@ def explain(folder: Folder, settings: Settings, token: str, clock: Clock) -> Exp
         found: Arrival = elsewhere.arrival(token, clock())
     except Unauthenticated as error:
         return Explained(
-            accepted=False, code=error.code, message=error.message, next_step=error.next_step, claims=claims
+            accepted=False,
+            code=error.code,
+            message=error.message,
+            next_step=error.next_step,
+            claims=claims,
+            missed=_missed(elsewhere, claims) if error.code in ("token_unmapped", "token_audience") else {},
         )
     return Explained(accepted=True, id=found.id, rule=f"{found.source} rule {found.rule}", claims=claims)
+
+
+def _missed(elsewhere: Elsewhere, claims: Mapping[str, Any]) -> dict[str, list[str]]:
+    issuer = elsewhere.issuers.get(str(claims.get("iss", "")))
+    if issuer is None:
+        return {}
+    audience = claims.get("aud")
+    meant = audience if isinstance(audience, list) else [audience]
+    found = {}
+    for rule in issuer.rules:
+        lacks = [*(() if rule.audience in meant else ("aud",)), *misses(rule, claims)]
+        if not lacks and rule.claim:
+            lacks = [rule.claim]  # it is no name
+        found[f"{issuer.source} rule {rule.number} ({rule.identity}{f'{{{rule.claim}}}' if rule.claim else ''})"] = (
+            lacks
+        )
+    return found
 
 
 def gauges(sources: Iterable[KeySource], now: int) -> dict[str, dict[str, float]]:

@@ -84,6 +84,8 @@ def explain_(context: click.Context, file: BinaryIO, project: Path | None, as_js
         else:
             click.secho(f"refused: {found.message} ({found.code})", fg="red")
             click.echo(f"  {found.next_step}")
+            for rule, missed in found.missed.items():
+                click.echo(f"  {rule} wants another {', '.join(f'`{printable(name)}`' for name in missed)}")
     sys.exit(0 if found.accepted else REFUSED)
 
 

@@ -102,7 +102,7 @@ def read_rule(rule: IssuerRule, number: int, *, issuer: str, audience: str) -> R
 
 def matches(rule: Rule, claims: Mapping[str, Any]) -> Match | None:
     """The identity that the rule gives a token with these claims; None where it does not match."""
-    if not all(_holds(claim_at(claims, name), wanted) for name, wanted in rule.claims):
+    if misses(rule, claims):
         return None
     if not rule.claim:
         return Match(rule=rule, path=rule.identity)
@@ -111,6 +111,11 @@ def matches(rule: Rule, claims: Mapping[str, Any]) -> Match | None:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         return None
     return Match(rule=rule, path=rule.identity + value)
+
+
+def misses(rule: Rule, claims: Mapping[str, Any]) -> list[str]:
+    """The claims that the rule asks for and these are not."""
+    return [name for name, wanted in rule.claims if not _holds(claim_at(claims, name), wanted)]
 
 
 def groups_of(rule: Rule, claims: Mapping[str, Any]) -> tuple[str, ...]:
