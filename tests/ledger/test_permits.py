@@ -210,3 +210,11 @@ def test_task_without_workload(tmp_path: Path) -> None:
     story = begin()
     story.task("t_2", workload="")
     only(tmp_path, story, "tasks", "the task `t_2` opens without workload, starter, intent or expiry")
+
+
+def test_permit_that_says_it_would_have_to_be_approved(tmp_path: Path) -> None:
+    story = begin()
+    asked = {"approvals": [{"policy": "p", "by": []}], "selectors": []}
+    story.decision("deny", requestable=asked)
+    permit = story.decision(requestable=asked)
+    only(tmp_path, story, "decisions", f"the permit `{permit}` says that somebody would have to approve it")

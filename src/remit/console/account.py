@@ -13,8 +13,9 @@ from rich.text import Text
 from remit.console.layout import labelled, pairs, verbatim
 from remit.console.rows import STYLES
 from remit.console.screen import moment, printable, readable
-from remit.core.decisions import Decision, Obligation
+from remit.core.decisions import Approval, Decision, Obligation
 from remit.core.obligations import LIMIT, NOTIFY, REDACT, REPORT_FIRST, SELECT, terms
+from remit.sdk.access_request import approvers, in_words
 
 _LABEL: Final = 10  # columns of the labels at the left
 _TEXT_LINES: Final = 40  # of one policy
@@ -43,6 +44,7 @@ def show_answer(
     arguments: Mapping[str, Any],
     texts: Mapping[str, str],
     below: Path | None = None,
+    label: str = "arguments",
 ) -> None:
     """Prints a decision that was not recorded; `texts` are policies by id, paths are shown from `below` on."""
     effect = "observed" if decision.reason.code == "observed" else decision.effect
@@ -50,7 +52,9 @@ def show_answer(
     console.print()
     reason = decision.reason
     _part(console, "why", reason.code, reason.message, reason.next_step and f"next: {reason.next_step}")
-    _values(console, "arguments", arguments)
+    if wanted := in_words(decision):
+        _part(console, "approval", "a person could approve this", f"to ask for: {wanted}")
+    _values(console, label, arguments)
     _show_obligations(console, decision.obligations)
     found = [
         {"id": ref.id, "path": ref.path.removeprefix(f"{below}/"), "line": ref.line, "text": texts.get(ref.id, "")}
@@ -75,15 +79,39 @@ def show_decision(console: Console, found: Mapping[str, Any]) -> None:
     _part(console, "why", reason["code"], reason["message"], reason["nextStep"] and f"next: {reason['nextStep']}")
     if found.get("repeated"):
         _part(console, "", f"asked and refused {found['repeated']} more times in the same way")
+    _show_approval(console, found)
     _show_who(console, found)
     _show_arguments(console, found)
     _values(console, "facts", found["facts"], "that the deciding policies read")
+    _show_novelty(console, found["context"])
     if found["usage"]:
         _values(console, "spends", found["usage"], "of these limits")
     _show_adds(console, found["adds"])
     _show_obligations(console, [msgspec.convert(each, Obligation) for each in found["obligations"]])
     _show_policies(console, found["policies"])
     _show_outcomes(console, found)
+
+
+def _show_approval(console: Console, found: Mapping[str, Any]) -> None:
+    """Whether a person could approve what was denied, and what would have to be asked for."""
+    requestable = found.get("requestable")
+    if not requestable:
+        return
+    approvals = [msgspec.convert(each, Approval) for each in requestable["approvals"]]
+    chosen = ", ".join(requestable["selectors"])
+    exactly = f"this action with exactly these arguments{f' (what chooses: {chosen})' if chosen else ''}, in this task"
+    _part(console, "approval", f"a person could approve this: {approvers(approvals)}", f"to ask for: {exactly}")
+
+
+def _show_novelty(console: Console, context: Mapping[str, Any]) -> None:
+    """How new the action was to the workload: 0 habitual, 100 never completed."""
+    novelty = context.get("novelty")
+    if not isinstance(novelty, Mapping):
+        return
+    each = [f"{name} {novelty[name]}" for name in ("tool", "step", "destination") if name in novelty]
+    days = novelty.get("days", 0)
+    learning = f"it is learning: {days} days so far" if novelty.get("isLearning") else ""
+    _part(console, "novelty", ", ".join(each), learning)
 
 
 def _show_who(console: Console, found: Mapping[str, Any]) -> None:

@@ -122,6 +122,7 @@ def _decision(reader: Reader, stored: Stored, record: Record) -> dict[str, Any]:
         "usage": body.get("usage", {}),
         "adds": body.get("adds", {}),
         "obligations": body.get("obligations", []),
+        "requestable": body.get("requestable"),
         "permit": {"expires": body["expires"], "deadline": body.get("deadline", 0)} if body["expires"] else None,
         "outcomes": [_outcome(reader, each) for each in later if each.record.kind in ("outcome", "resolution")],
         "repeated": sum(each.record.body["count"] for each in later if each.record.kind == "denials"),

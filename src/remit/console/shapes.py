@@ -39,6 +39,16 @@ class _Obligation(_Shape, rename="camel", frozen=True, kw_only=True):
     to: str = ""
 
 
+class _Approval(_Shape, rename="camel", frozen=True, kw_only=True):
+    policy: str
+    by: list[str]
+
+
+class _Requestable(_Shape, rename="camel", frozen=True, kw_only=True):
+    approvals: list[_Approval]
+    selectors: list[str]
+
+
 class _Decision(_Shape, rename="camel", frozen=True, kw_only=True):
     id: str
     effect: Literal["permit", "deny"]
@@ -60,6 +70,7 @@ class _Decision(_Shape, rename="camel", frozen=True, kw_only=True):
     usage: dict[str, Any] = {}
     adds: _Adds = _Adds()
     obligations: list[_Obligation] = []
+    requestable: _Requestable | None = None
     micros: int = 0
 
 

@@ -64,6 +64,21 @@ class Obligation(msgspec.Struct, frozen=True, kw_only=True):
     to: str = ""  # notify: the name of a notifier
 
 
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy whose denial a person could overcome, and who."""
+
+    policy: str
+    by: tuple[str, ...] = ()  # "group:security", "person/ada"; none: any approver
+
+
+class AccessRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What would have to be asked for, so that what was denied may happen; the decision says the rest."""
+
+    subject: str  # SPIFFE ID of who would act
+    approvals: tuple[Approval, ...]  # all of them are needed
+    selectors: dict[str, Any] = {}  # the arguments that choose who, where, what and how much
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The answer. A permit holds for this action, this digest, this enforcement point, until `expires`, once."""
 
@@ -75,7 +90,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     task: str = ""
     at: int = 0  # ms
     expires: int = 0  # ms; 0 on a deny
-    requestable: bool = False
+    requestable: bool = False  # a deny that a person could overcome
+    request: AccessRequest | None = None  # then: what would have to be asked for
     obligations: tuple[Obligation, ...] = ()
     mode: Mode = "enforce"
     would: Literal["permit", "deny", ""] = ""  # in observe: what enforcing would have answered

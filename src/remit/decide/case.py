@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from remit.core.actions import Action
-from remit.core.decisions import Ask, Obligation
+from remit.core.decisions import Approval, Ask, Obligation, Reason
 from remit.core.identities import Identity, Mode, Registration
 from remit.decide.destination import Destination
 from remit.decide.session import Session, Task
@@ -34,6 +34,8 @@ class Case:
     would: Literal["permit", "deny", ""] = ""
     demanded: tuple[Obligation, ...] = ()  # what the deciding policies oblige to
     obligations: tuple[Obligation, ...] = ()
+    denied: Reason | None = None  # why the policies refuse, if they do
+    approvals: tuple[Approval, ...] = ()  # whose approvals that denial needs; none when it is final
     asked: float = 0.0  # `time.perf_counter` when the question came in; shown, never decided on
 
     @property

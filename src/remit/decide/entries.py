@@ -15,7 +15,7 @@ from remit.core.decisions import Ask, Decision, Obligation, PolicyRef, Reason
 from remit.core.identities import Registration
 from remit.core.intents import Intent
 from remit.core.tasks import RiskSignal, TaskState
-from remit.decide import folding
+from remit.decide import folding, requests
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
 from remit.decide.sequence import Entry, Opening
@@ -60,6 +60,8 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
         "usage": case.usage if permit else {},
         "would": made.would,
     }
+    if made.request is not None:
+        body["requestable"] = requests.body_of(made.request)
     if len(case.contexts) > 1:
         # The tasks above share every fact but their own.
         body["above"] = [context["task"] for context in case.contexts[1:]]
@@ -90,12 +92,16 @@ def bounded(text: str) -> str:
     return text if len(text) <= 128 else text.encode()[:512].decode(errors="ignore")
 
 
-def as_decision(body: Mapping[str, Any], refs: Mapping[str, PolicyRef], now: int, repeated: int = 0) -> Decision:
+def as_decision(
+    body: Mapping[str, Any], refs: Mapping[str, PolicyRef], now: int, ask: Ask, repeated: int = 0
+) -> Decision:
     """The decision that a record's body describes, answered again at `now`: a permit is no fresher for it.
 
-    `refs` are the loaded policies by id; one that is loaded no more is named without its place.
+    `ask` is the question that it answers again. `refs` are the loaded policies by id; one that is loaded no more is
+    named without its place.
     """
     reason = body["reason"]
+    request = requests.from_body(body["requestable"], ask) if "requestable" in body else None
     return Decision(
         id=body["id"],
         effect=body["effect"],
@@ -114,6 +120,8 @@ def as_decision(body: Mapping[str, Any], refs: Mapping[str, PolicyRef], now: int
         mode=body["mode"],
         would=body.get("would", ""),
         repeated=repeated,
+        requestable=request is not None,
+        request=request,
     )
 
 

@@ -29,7 +29,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from remit.core import bounds, canonical
-from remit.core.decisions import OBSERVED, PERMITTED, Ask, Decision, Obligation, PolicyRef, Reason
+from remit.core.decisions import OBSERVED, PERMITTED, Approval, Ask, Decision, Obligation, PolicyRef, Reason
 from remit.core.errors import Conflict, InvalidInput, TooLarge, Unavailable
 from remit.core.identities import Registration
 from remit.core.ids import new_id
@@ -40,6 +40,7 @@ from remit.decide.configuration import Configuration
 from remit.decide.destination import destination_of
 from remit.decide.folding import BOUND, is_coarse
 from remit.decide.novelty import novelty_facts
+from remit.decide.requests import access_request, selecting
 from remit.decide.sequence import Entry, Needs, Sequencer, Step, Unreadable
 from remit.decide.session import Task
 from remit.decide.world import World, identity_stream, session_stream
@@ -326,6 +327,7 @@ class Pipeline:
         permitted: Reason | None = None
         denied: Reason | None = None
         demanded: list[Obligation] = []
+        approvals: list[tuple[Approval, ...]] = []
         for task, context in zip(case.tasks, case.contexts, strict=True):
             resource = ("Remit::Server", action.server)
             evaluation = self.configuration.policies.evaluate(
@@ -333,6 +335,8 @@ class Pipeline:
             )
             for policy, message in evaluation.errors:
                 log.critical("ALARM policy %s failed to evaluate: %s", policy, message)
+            if not evaluation.permitted:
+                approvals.append(evaluation.approvals)
             # SECURITY: a task above is asked even after a deny: an error there denies, whatever observing would do.
             if evaluation.permitted:
                 permitted = permitted or evaluation.reason
@@ -348,6 +352,10 @@ class Pipeline:
         if denied is None:
             # SECURITY: a task above obliges too; of two limits the lower one holds.
             case.demanded = join(demanded) if demanded else ()
+        elif all(approvals):
+            # SECURITY: one final denial, also of a task above, and nobody can approve.
+            case.approvals = tuple(dict.fromkeys(each for several in approvals for each in several))
+        case.denied = denied
         return denied or _established(permitted)
 
     def _mode(self, case: Case, reason: Reason) -> Reason:
@@ -422,7 +430,7 @@ class Pipeline:
         )
         if earlier is not None:
             refs = self.configuration.policies.refs
-            folded = entries.as_decision(earlier.answer, refs, case.now, earlier.total)
+            folded = entries.as_decision(earlier.answer, refs, case.now, case.ask, earlier.total)
             # It may be of other arguments; the answer is to this question. Who must be told was told of the first.
             answer = msgspec.structs.replace(folded, action=case.ask.action, digest=case.digest, obligations=())
             return Step(answer, self._follows(case, rising, folded.id))
@@ -507,7 +515,7 @@ def _earlier(case: Case, world: World, refs: Mapping[str, PolicyRef]) -> Decisio
             "this idempotency key was used for another action, other arguments or another task",
             "use a new key for a new request",
         )
-    decision = entries.as_decision(answer, refs, case.now)
+    decision = entries.as_decision(answer, refs, case.now, ask)
     if decision.permitted and not ask.supports.issuperset(each.id for each in decision.obligations):
         # SECURITY: a permit is not answered again to who no longer says that it can fulfil its obligations.
         raise Conflict(
@@ -520,6 +528,9 @@ def _earlier(case: Case, world: World, refs: Mapping[str, PolicyRef]) -> Decisio
 
 def _decision(case: Case, reason: Reason, *, probe: bool) -> Decision:
     permit = reason.code in (PERMITTED, OBSERVED)
+    request = None
+    if case.approvals and reason is case.denied and case.action is not None:
+        request = access_request(case.ask, case.approvals, selecting(case.action, case.ask.input))
     return Decision(
         id="" if probe else new_id("d", case.now),
         effect="permit" if permit else "deny",
@@ -533,6 +544,8 @@ def _decision(case: Case, reason: Reason, *, probe: bool) -> Decision:
         mode=case.mode,
         would=case.would,
         probe=probe,
+        requestable=request is not None,
+        request=request,
     )
 
 

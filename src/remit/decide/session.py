@@ -19,7 +19,9 @@ PERMIT_OPEN: Final = "open"
 _RELEASED_FOR_READS: Final = frozenset({"error", "unknown"})
 # What a completed action may teach of a workload: (workload, "tool" | "step" | "destination", from, name).
 Item = tuple[str, str, str, str]
-_ANSWER: Final = ("action", "digest", "effect", "expires", "id", "mode", "obligations", "reason", "task", "would")
+_ANSWER: Final = (
+    *("action", "digest", "effect", "expires", "id", "mode", "obligations", "reason", "requestable", "task", "would"),
+)
 
 
 @dataclass(slots=True)

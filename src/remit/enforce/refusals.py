@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from remit.core.decisions import Decision, Reason
 from remit.core.errors import RemitError
 from remit.enforce.frames import REFUSED, Id, error_frame, result_frame
+from remit.sdk.access_request import in_words, request_body
 
 DECISION_META: Final = "remit/decision"
 
@@ -42,7 +45,8 @@ class Refusal(Exception):
         if self.reason.next_step:
             lines.append(f"What would help: {self.reason.next_step.rstrip('.')}.")
         if decision is not None and decision.requestable:
-            lines.append("A person can approve this; ask for approval and quote the decision's id.")
+            wanted = in_words(decision)
+            lines.append(f"A person could approve this. What would have to be asked for: {wanted or 'this decision'}.")
         about = f"Reason: {self.reason.code}. Action: {self.action}."
         if decision is not None and decision.id:
             about += f" Decision: {decision.id} (`remit log show {decision.id}`)."
@@ -58,8 +62,13 @@ class Refusal(Exception):
             "action": self.action,
             "reason": {**reason, "policies": [policy.id for policy in self.reason.policies]},
             "requestable": decision is not None and decision.requestable,
+            **self._request(),
             "executed": self.executed,
         }
+
+    def _request(self) -> dict[str, Any]:
+        request = request_body(self.decision) if self.decision is not None else None
+        return {} if request is None else {"request": msgspec.to_builtins(request)}
 
 
 def tool_refusal(id_: Id, refusal: Refusal, *, modern: bool) -> bytes:

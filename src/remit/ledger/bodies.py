@@ -78,6 +78,7 @@ class Decision(msgspec.Struct, frozen=True, rename="camel"):
     usage: dict[str, str] = {}
     context: dict[str, Any] = {}
     adds: Adds = Adds()
+    requestable: dict[str, Any] | None = None
 
 
 class Denials(msgspec.Struct, frozen=True):

@@ -166,6 +166,8 @@ class Session:
         if body.effect == "deny":
             self.denied.add(body.id)
             return
+        if body.requestable is not None:
+            self.find("decisions", f"the permit `{body.id}` says that somebody would have to approve it")
         self._permit(body, task)
         usage = self.spending.take(body, task.bounds if task else ())
         self._once(body)

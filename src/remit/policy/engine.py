@@ -12,7 +12,7 @@ from remit.core.decisions import PolicyRef
 from remit.core.errors import DocumentError, InvalidInput
 from remit.core.identities import Registration
 from remit.core.intents import Intent
-from remit.policy import generated, obligations, obliging, reasons, schema, sources, validation
+from remit.policy import generated, obligations, obliging, reasons, requestable, schema, sources, validation
 from remit.policy.entities import NO_ENTITIES, Entities, load_entities, parse_with_engine
 from remit.policy.evaluation import Evaluation
 from remit.policy.general import General
@@ -252,6 +252,7 @@ class Policies:
                 policies=reason.policies,
                 facts=reasons.facts(verdict.matched),
                 obligations=obligations.of_policies(verdict.matched),
+                approvals=() if verdict.permitted else requestable.approvals(verdict.matched),
             )
             if len(self._explained) >= _EXPLAINED:
                 self._explained = {}

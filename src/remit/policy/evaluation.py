@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from remit.core.decisions import Obligation, PolicyRef, Reason
+from remit.core.decisions import Approval, Obligation, PolicyRef, Reason
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,3 +22,4 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[tuple[str, str], ...] = ()
     facts: tuple[str, ...] = ()
     obligations: tuple[Obligation, ...] = ()
+    approvals: tuple[Approval, ...] = ()  # of a deny that persons could overcome: whose approvals it needs

@@ -23,6 +23,7 @@ from remit.policy import text as cedar_text
 from remit.policy.obligations import Mistake
 from remit.policy.obligations import read as read_obligations
 from remit.policy.reads import Reads, Scope, reads_of, scope_of
+from remit.policy.requestable import read as read_requestable
 from remit.policy.text import Token
 
 Origin = Literal["shipped", "generated", "user"]
@@ -59,6 +60,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope
     reads: Reads
     obligations: tuple[Obligation, ...] = ()
+    approvers: tuple[str, ...] | None = None  # of a forbid: who may approve what it refuses; None: nobody
 
     def mistaken(self, mistake: Mistake) -> DocumentError:
         """The error of an annotation."""
@@ -179,6 +181,7 @@ def _policy(source: Source, piece: list[Token], default_id: str) -> Policy:
     _check_annotations(source, piece, annotations)
     try:
         obliged = read_obligations(est["effect"], annotations)
+        approvers = read_requestable(est["effect"], annotations)
     except Mistake as mistake:
         raise error_at(source, _annotation(piece, mistake.annotation), mistake.message, mistake.next_step) from None
     path, line = source.at or (source.path, cedar_text.position(source.text, start)[0])
@@ -196,6 +199,7 @@ def _policy(source: Source, piece: list[Token], default_id: str) -> Policy:
         scope=scope_of(est),
         reads=reads_of(est),
         obligations=obliged,
+        approvers=approvers,
     )
 
 

@@ -12,6 +12,7 @@ from remit.core import bounds
 from remit.core.canonical import request_digest
 from remit.core.decisions import Decision
 from remit.core.errors import Conflict, Forbidden
+from remit.sdk.access_request import in_words
 from remit.sdk.arguments import check_arguments
 
 Monotonic = Callable[[], float]
@@ -97,4 +98,6 @@ def refusal(decision: Decision) -> Refused:
             decision,
         )
     reason = decision.reason
-    return Refused(reason.code, reason.message, reason.next_step, decision)
+    wanted = in_words(decision)
+    next_step = reason.next_step or (f"a person could approve this; what to ask for: {wanted}" if wanted else "")
+    return Refused(reason.code, reason.message, next_step, decision)

@@ -14,6 +14,7 @@ import msgspec
 from remit.core.decisions import Decision, PolicyRef, Reason
 from remit.core.identities import Mode, Registration
 from remit.core.tasks import StartedTask, TaskEnd, TaskRequest, TaskState, TaskView
+from remit.sdk.access_request import AccessRequestBody, request_body, request_of
 from remit.sdk.negotiation import ACTIONS_MEMBER, TYPES_MEMBER, ObligationBody, bodies_of, obligations_of
 
 
@@ -95,6 +96,7 @@ class DecisionContext(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
     at: int = 0  # ms
     expires: int = 0  # ms
     requestable: bool = False
+    request: AccessRequestBody | None = None
     obligations: tuple[ObligationBody, ...] = ()
     mode: Mode = "enforce"
     would: Literal["permit", "deny", ""] = ""
@@ -253,6 +255,7 @@ def decision_body(decision: Decision) -> EvaluationAnswer:
             at=decision.at,
             expires=0 if probe else decision.expires,
             requestable=decision.requestable,
+            request=request_body(decision),
             obligations=bodies_of(
                 decision.obligations,
                 action=decision.action,
@@ -283,6 +286,7 @@ def decision_of(body: EvaluationAnswer, action: str) -> Decision:
         at=context.at,
         expires=context.expires,
         requestable=context.requestable,
+        request=request_of(context.request),
         obligations=obligations_of(context.obligations),
         mode=context.mode,
         would=context.would,
