@@ -16,7 +16,7 @@ from remit.core.effects import CONSEQUENTIAL, EFFECTS, Effect
 from remit.core.errors import DocumentError
 from remit.core.intents import Intent
 from remit.policy import shapes
-from remit.policy.declared import EMPTY, Declared
+from remit.policy.entities.declared import EMPTY, Declared
 from remit.policy.shapes import BOOL, DATETIME, DECIMAL, LONG, STRING, STRINGS, Attribute, Shape, always, optional
 
 NAMESPACE: Final = "Remit"
