@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bench.result import Result
 
-NAMES = ("decide", "gateway", "record")
+NAMES = ("decide", "gateway", "record", "http")
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     if given.json:
         print(json.dumps(result.as_json(given.name)))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     table = Table(title=f"bench {given.name}", title_justify="left", box=None, header_style="bold")
     columns = list(dict.fromkeys(key for row in result.rows for key in row))
     for column in columns:

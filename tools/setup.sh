@@ -18,6 +18,7 @@ need npm npm
 need sqlite3 sqlite3
 need curl curl
 need openssl openssl
+[ "$extras" != dev ] || need wrk wrk
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 # The tests start servers of their own; Debian keeps the binaries out of the search path.
 [ "$extras" != dev ] || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || need initdb postgresql
