@@ -55,15 +55,19 @@ def test_cedars_escapes_and_plain_values_are_one(tmp_path: Path) -> None:
     assert found.by_uid["App::Doc", "d"].attrs == found.by_uid["App::Doc", "e"].attrs
 
 
-def test_texts_and_digest_change_with_every_file(tmp_path: Path) -> None:
+def test_the_digest_changes_with_every_file_and_what_is_kept_has_nobody_in_it(tmp_path: Path) -> None:
     own.write(tmp_path, SCHEMA, [ANN])
     found = load_entities(tmp_path / "entities")
-    listed = json.loads(found.texts[found.digest])
-    assert listed == {
-        name: canonical.sha256((tmp_path / "entities" / name).read_bytes())
-        for name in ("data.json", "schema.cedarschema")
+    schema, data = (
+        canonical.sha256((tmp_path / "entities" / name).read_bytes()) for name in ("schema.cedarschema", "data.json")
+    )
+    assert found.texts == {
+        found.digest: f'{{"data.json":"sha256:{data}","schema.cedarschema":"{schema}"}}',
+        schema: SCHEMA,
     }
-    assert all(canonical.sha256(text.encode()) == digest for digest, text in found.texts.items())
+    assert canonical.sha256(found.texts[found.digest].encode()) == found.digest
+    (tmp_path / "entities" / "data.json").write_text(json.dumps([entity("App::User", "bob", team="red")]))
+    assert load_entities(tmp_path / "entities").digest != found.digest
     (tmp_path / "entities" / "schema.cedarschema").write_text(SCHEMA + "// more")
     assert load_entities(tmp_path / "entities").digest != found.digest
 

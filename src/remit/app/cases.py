@@ -1,7 +1,8 @@
 """Decision cases: `tests/*.yaml` of a project folder, read and checked. `remit.app.trial` runs them.
 
 A case says what was done before (`given`), what is asked (`when`) and what must be answered (`expect`). A mistake in
-a file is a `DocumentError` with its line; docs/guides/cases.md explains every key.
+a file is a `DocumentError` with its line; docs/guides/cases.md explains every key. Cases for general questions stand
+in the same files: `remit.app.question_cases`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from remit.app.question_cases import QuestionCase, is_question, question_case
 from remit.core import bounds
 from remit.core.documents import Document, Path_, read_yaml
 from remit.core.errors import DocumentError, InvalidInput
@@ -123,6 +125,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     expect: Expected
 
 
+AnyCase = Case | QuestionCase
+
+
 class _Raw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     task: TaskOf
@@ -132,7 +137,7 @@ class _Raw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     given: tuple[dict[str, Any], ...] = ()
 
 
-def load_cases(folder: Path) -> list[Case]:
+def load_cases(folder: Path) -> list[AnyCase]:
     """All cases of `tests/*.yaml`, file by file; a `DocumentError` for the first mistake."""
     files = sorted(folder.glob("*.yaml"))
     if len(files) > FILES:
@@ -140,15 +145,18 @@ def load_cases(folder: Path) -> list[Case]:
     return [case for path in files for case in read_cases(read_yaml(path))]
 
 
-def read_cases(document: Document) -> list[Case]:
+def read_cases(document: Document) -> list[AnyCase]:
     """The cases of one file."""
     data = document.data if document.data is not None else []
     if not isinstance(data, list):
         raise document.error("a case file is a list of cases", (), "begin each case with `- name: …`")
     if len(data) > CASES_PER_FILE:
         raise document.error(f"there are more than {CASES_PER_FILE} cases", (), "split the file")
-    cases = [_case(document, item, (number,)) for number, item in enumerate(data)]
-    seen: dict[str, Case] = {}
+    cases = [
+        question_case(document, item, (number,)) if is_question(item) else _case(document, item, (number,))
+        for number, item in enumerate(data)
+    ]
+    seen: dict[str, AnyCase] = {}
     for number, case in enumerate(cases):
         if case.name in seen:
             raise document.error(f"a case of this name stands in line {seen[case.name].line}", (number, "name"))
@@ -264,7 +272,7 @@ def _bad_time(document: Document, text: str, at: Path_) -> DocumentError:
     )
 
 
-def chosen(cases: Sequence[Case], pattern: str) -> list[Case]:
+def chosen(cases: Sequence[AnyCase], pattern: str) -> list[AnyCase]:
     """The cases whose name or file has `pattern` in it; all without one."""
     wanted = pattern.casefold()
     return [case for case in cases if wanted in case.name.casefold() or wanted in Path(case.path).name.casefold()]

@@ -16,12 +16,13 @@ from typing import Any, Final
 
 import msgspec
 
-from remit.app.cases import Call, Case, Change, Move, Risk, Step, TaskOf, milliseconds
+from remit.app.cases import AnyCase, Call, Case, Change, Move, Risk, Step, TaskOf, milliseconds
 from remit.app.embedded import Embedded
 from remit.app.folder import Folder
 from remit.app.identities import declared, local_key, spiffe_id
 from remit.app.installation import Installation, audience_of, compose, make_state
 from remit.app.project import load_project
+from remit.app.question_cases import QuestionCase, answer
 from remit.app.session import operator_path, point_for
 from remit.console.detail import revealed
 from remit.console.screen import readable
@@ -71,7 +72,7 @@ class CaseFault(Exception):
 
 
 async def run_cases(
-    folder: Folder, cases: Iterable[Case], told: Callable[[Result], None] = lambda _: None
+    folder: Folder, cases: Iterable[AnyCase], told: Callable[[Result], None] = lambda _: None
 ) -> list[Result]:
     """Runs the cases one after the other; `told` gets each result as it comes."""
     settings, configuration = load_project(folder)
@@ -109,17 +110,25 @@ class Trial:
         self._registrations = tuple(_held(each, keys) for each in declared(settings, keys))
         self._count = 0
 
-    async def run(self, case: Case) -> Result:
-        """One case, in an installation of its own."""
+    async def run(self, case: AnyCase) -> Result:
+        """One case: a general question of the policies alone, any other in an installation of its own."""
         began = time.perf_counter()
         try:
-            differences, answer, policies = await self._run(case)
-            found = _result(case, passed=not differences, differences=differences, answer=answer, policies=policies)
+            differences, told, policies = self._ask(case) if isinstance(case, QuestionCase) else await self._run(case)
+            found = _result(case, passed=not differences, differences=differences, answer=told, policies=policies)
         except RemitError as error:
             found = _result(case, passed=False, error=error.message, next_step=error.next_step)
         except CaseFault as fault:
             found = _result(case, passed=False, error=str(fault))
         return msgspec.structs.replace(found, seconds=round(time.perf_counter() - began, 4))
+
+    def _ask(self, case: QuestionCase) -> tuple[tuple[Difference, ...], str, tuple[str, ...]]:
+        compared, told, policies = answer(case, self._configuration.policies.general)
+        return (
+            tuple(Difference(what=what, expected=expected, got=got) for what, expected, got in compared),
+            told,
+            policies,
+        )
 
     async def _run(self, case: Case) -> tuple[tuple[Difference, ...], str, tuple[str, ...]]:
         self._count += 1
@@ -419,5 +428,5 @@ def _held(registration: Registration, copy: Folder) -> Registration:
     return msgspec.structs.replace(registration, key=local_key(copy, registration.id.split("/", 3)[3]))
 
 
-def _result(case: Case, **fields: Any) -> Result:
+def _result(case: AnyCase, **fields: Any) -> Result:
     return Result(name=case.name, path=case.path, line=case.line, **fields)

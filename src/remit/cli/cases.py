@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from remit.app.cases import Case, chosen, load_cases
+from remit.app.cases import AnyCase, chosen, load_cases
 from remit.app.trial import Result, run_cases
 from remit.cli import options
 from remit.cli.failures import FAILED, reported
@@ -81,7 +81,7 @@ def _tell(console: Console, root: Path, result: Result) -> None:
         console.print(Text(f"        decided by {printable(policy)}", style="dim"), soft_wrap=True)
 
 
-def _sum_up(console: Console, results: list[Result], ran: list[Case], cases: list[Case]) -> None:
+def _sum_up(console: Console, results: list[Result], ran: list[AnyCase], cases: list[AnyCase]) -> None:
     failed = sum(not result.passed for result in results)
     seconds = sum(result.seconds for result in results)
     left = f", {len(cases) - len(ran)} not chosen" if len(cases) > len(ran) else ""

@@ -45,18 +45,24 @@ class Entities:
     """All entities of a project, with what each is in. Immutable."""
 
     def __init__(self, declared_: Declared, entities: Mapping[Uid, Entity], texts: Mapping[str, str]) -> None:
-        """`texts` are the files (by path, the schema's with them)."""
+        """`texts` are the files by name, the schema's with them.
+
+        `digest` is of the index of all; `texts` has the index and the schema. SECURITY: the entities themselves are
+        not kept with the records: they are of people, records are published and never erased, and no recorded
+        decision rests on them.
+        """
         self.declared = declared_
         self.by_uid = entities
         self.ancestors = _ancestors(entities, texts)
         self.by_type: dict[str, list[str]] = {}
         for type_, id_ in sorted(entities):
             self.by_type.setdefault(type_, []).append(id_)
-        index = {path: canonical.sha256(text.encode()) for path, text in sorted(texts.items())}
-        listed = canonical.encode(index).decode()
-        self.digest = canonical.sha256(listed.encode()) if texts else ""
+        kept = {name: text for name, text in texts.items() if name in declared.FILES}
+        digests = {name: canonical.sha256(text.encode()) for name, text in texts.items()}
+        index = canonical.encode({name: each if name in kept else f"sha256:{each}" for name, each in digests.items()})
+        self.digest = canonical.sha256(index) if texts else ""
         self.texts: Mapping[str, str] = (
-            {self.digest: listed, **{index[path]: texts[path] for path in index}} if texts else {}
+            {self.digest: index.decode(), **{digests[name]: text for name, text in kept.items()}} if texts else {}
         )
 
 

@@ -61,14 +61,16 @@ class Asking:
         subject, resource = self.type_of(question.subject), self.type_of(question.resource)
         for named, type_ in ((question.subject, subject), (question.resource, resource)):
             if not type_:
-                return _deny(TYPE_UNKNOWN, f"there is no type `{named.type[:64]}` in the project's schema")
+                return _deny(code=TYPE_UNKNOWN, message=f"there is no type `{named.type[:64]}` in the project's schema")
         action = self.names.action(question.action, resource)
         if action is None:
-            return _deny(ACTION_UNKNOWN, f"there is no action `{question.action[:64]}` in the project's schema")
+            return _deny(
+                code=ACTION_UNKNOWN, message=f"there is no action `{question.action[:64]}` in the project's schema"
+            )
         kind = self._kinds.get(subject, action, resource)
         if kind is None:
             message = f"`{question.action[:64]}` does not apply to a `{subject}` and a `{resource}`"
-            return _deny(NOT_APPLICABLE, message)
+            return _deny(code=NOT_APPLICABLE, message=message)
         request: dict[str, Any] = {
             "principal": {"type": subject, "id": question.subject.id},
             "action": {"type": action[0], "id": action[1]},
@@ -81,15 +83,15 @@ class Asking:
                 continue
             uid = (type_, named.id)
             if not self._is_listed(label, uid):
-                return _deny(NOT_LISTED, f"`{uid[1][:64]}` is not listed for `{uid[0]}` in the schema")
+                return _deny(code=NOT_LISTED, message=f"`{uid[1][:64]}` is not listed for `{uid[0]}` in the schema")
             if named.properties:
                 self.say(asked, uid, self.typed(label, named, type_))
         lacking = lacking or self.lacks(asked, sought)
         if lacking:
             return _deny(
-                ATTRIBUTE_MISSING,
-                f"`{lacking[:200]}` is missing, which the schema requires",
-                "supply it, or make it optional in the schema and test it with `has` in policies",
+                code=ATTRIBUTE_MISSING,
+                message=f"`{lacking[:200]}` is missing, which the schema requires",
+                next_step="supply it, or make it optional in the schema and test it with `has` in policies",
             )
         request["context"] = kind.slice.encoded(asked.context)
         return asked
@@ -116,7 +118,7 @@ class Asking:
                 try:
                     found[name] = Typed(convert(value, references), references)
                 except Misfit as error:
-                    raise _invalid("property_invalid", f"{label}.properties", error.below(name)) from None
+                    raise _invalid(f"{label}.properties", code="property_invalid", error=error.below(name)) from None
         return found
 
     def say(self, asked: Asked, uid: Uid, typed: Mapping[str, Typed]) -> None:
@@ -177,7 +179,7 @@ class Asking:
                 except Missing as error:
                     lacking = lacking or f"context.{error.below(name).path}"
                 except Misfit as error:
-                    raise _invalid("context_invalid", "context", error.below(name)) from None
+                    raise _invalid("context", code="context_invalid", error=error.below(name)) from None
                 _name(asked, name, references)
             elif is_required:
                 lacking = lacking or f"context.{name}"
@@ -188,7 +190,7 @@ class Asking:
         try:
             forms.check_id(uid[1])
         except Misfit as error:
-            raise _invalid("id_invalid", f"{label}.id", error) from None
+            raise _invalid(f"{label}.id", code="id_invalid", error=error) from None
         ids = self._types[uid[0]].ids
         return ids is None or uid[1] in ids
 
@@ -200,10 +202,10 @@ def _name(asked: Asked, attribute: str, references: References) -> None:
         asked.relied.update(references)
 
 
-def _invalid(code: str, label: str, error: Misfit) -> InvalidInput:
+def _invalid(label: str, *, code: str, error: Misfit) -> InvalidInput:
     where = f"{label}.{error.path}" if error.path else label
     return InvalidInput(code, f"`{where[:200]}` {error.problem}")
 
 
-def _deny(code: str, message: str, next_step: str = "") -> Evaluation:
+def _deny(*, code: str, message: str, next_step: str = "") -> Evaluation:
     return Evaluation(permitted=False, reason=Reason(code=code, message=message, next_step=next_step))
