@@ -23,6 +23,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "gateway": ("remit.cli.gateway", "gateway"),
     "task": ("remit.cli.task", "task"),
     "decide": ("remit.cli.decide", "decide"),
+    "ask": ("remit.cli.ask", "ask"),
     "log": ("remit.cli.log", "log"),
     "verify": ("remit.cli.verify", "verify"),
     "doctor": ("remit.cli.doctor", "doctor"),
@@ -39,7 +40,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
 SECTIONS: Final = {
     "Begin": ("init", "check", "test", "up", "doctor"),
     "Govern": ("run", "exec", "gateway", "task"),
-    "Look": ("decide", "log", "verify"),
+    "Look": ("decide", "ask", "log", "verify"),
     "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust", "issuers", "store"),
 }
 
