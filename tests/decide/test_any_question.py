@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from remit.core.decisions import Ask, Outcome, TaskHandle
 from remit.core.errors import RemitError
 from remit.core.identities import Identity, Registration
+from remit.core.obligations import KNOWN
 from remit.core.tasks import RiskSignal, TaskRequest
 from tests.decide.stage import (
     ADMIN,

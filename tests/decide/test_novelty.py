@@ -7,11 +7,16 @@ from typing import Any
 import pytest
 
 from remit.core.decisions import Decision
+from remit.core.errors import Forbidden, InvalidInput, TooLarge
+from remit.core.tasks import Forgetting
 from remit.decide.lessons import Lesson
 from tests.decide.stage import (
+    ADMIN,
+    APP,
     CHILDREN,
     FETCH,
     FINANCE,
+    GATEWAY,
     HOUR,
     INTENTS,
     INVOICE,
@@ -355,3 +360,56 @@ async def test_names_are_recorded_a_few_at_a_time(stage: Stage) -> None:
     assert len(records) == 2
     assert sum(len(record.body["destinations"]) for record in records) == 70
     assert all(record.body["id"] == spiffe("workload/finance") for record in records)
+
+
+# --- a person's reset ----------------------------------------------------------------------------------------------
+
+
+async def forgets(stage: Stage, by: Any = ADMIN, **what: Any) -> list[str]:
+    return await stage.governor.forget(by, Forgetting(id=FINANCE.id, **what))
+
+
+@staged()
+async def test_a_person_has_habits_forgotten(stage: Stage) -> None:
+    await days(stage, 7, READ, SEARCH)
+    assert await forgets(stage, tools=(SEARCH, "web/never"), reason="not ours") == [SEARCH]
+    assert stage.records("forgotten")[-1].body["by"] == ADMIN.id
+    grant = await stage.start()
+    assert (await seen(stage, READ, None, grant))["tool"] == 0
+    assert (await seen(stage, SEARCH, {}, grant))["tool"] == 100
+    await stage.restart()
+    assert (await seen(stage, SEARCH, {}))["isLearning"] is False
+
+
+@staged()
+async def test_a_workload_with_a_new_job_learns_anew(stage: Stage) -> None:
+    await days(stage, 7)
+    assert await forgets(stage, everything=True, reason="new job") == [READ]
+    assert await seen(stage) == {"days": 0, "isLearning": True, "step": 100, "tool": 100}
+    assert await forgets(stage, everything=True) == []
+    assert len(stage.records("forgotten")) == 1
+
+
+@pytest.mark.parametrize("who", [FINANCE, GATEWAY, APP, identity("person/carol")])
+@staged()
+async def test_nobody_else_has_habits_forgotten(stage: Stage, who: Any) -> None:
+    with pytest.raises(Forbidden):
+        await forgets(stage, who, everything=True)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {},
+        {"everything": True, "tools": ("a/b",)},
+        {"tools": ("a/b",) * 65},
+        {"destinations": ("h" * 513,)},
+        {"everything": True, "reason": "r" * 2000},
+    ],
+)
+@staged()
+async def test_what_makes_no_sense_changes_nothing(stage: Stage, what: dict[str, Any]) -> None:
+    await days(stage, 1)
+    with pytest.raises((InvalidInput, TooLarge)):
+        await forgets(stage, **what)
+    assert stage.records("forgotten") == []

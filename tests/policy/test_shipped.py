@@ -128,7 +128,9 @@ def test_reporting_an_outcome(who: Registration, is_pep: bool, wanted: bool) -> 
     assert wanted or evaluation.reason.code == "not_its_permit"
 
 
-@pytest.mark.parametrize("name", ["identity.register", "identity.change", "record.read", "permit.resolve", "risk.set"])
+@pytest.mark.parametrize(
+    "name", ["identity.register", "identity.change", "record.read", "permit.resolve", "risk.set", "habits.forget"]
+)
 def test_administration_is_for_administrators(name: str) -> None:
     facts: dict[str, Any] = {"target": WORKLOAD.id, "isSelf": False} if name.startswith("identity.") else {}
     assert POLICIES.evaluate(ADMINISTRATOR, name, INSTALLATION, facts).permitted

@@ -24,7 +24,7 @@ from remit.core.errors import (
     Unavailable,
 )
 from remit.core.identities import Registration
-from remit.core.tasks import RiskSignal, TaskRequest
+from remit.core.tasks import Forgetting, RiskSignal, TaskRequest
 from remit.identity.holder import Holder, expiry_of
 from remit.identity.keys import generate_key, thumbprint
 from remit.sdk.client import Client
@@ -378,9 +378,11 @@ def test_administers(tmp_path: Path) -> None:
             await client.set_risk(
                 RiskSignal(id=WORKLOAD, signal="manual", value=50, source="kim", expires=system_clock() + 1000)
             )
+            wanted = Forgetting(id=WORKLOAD, tools=("a/b",), destinations=("h.example",), reason="not ours")
+            assert await client.forget(wanted) == ("a/b", "h.example")
             await client.resolve("d_1", "not_executed", "looked")
             kinds = [kind for kind, _ in stage.service.records]
-            assert kinds == ["identity", "identity", "risk", "resolution"]
+            assert kinds == ["identity", "identity", "risk", "forgotten", "resolution"]
             with pytest.raises(InvalidInput):
                 await client.set_risk(RiskSignal(id=WORKLOAD, signal="m", value=101, source="kim", expires=1))
 

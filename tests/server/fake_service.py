@@ -11,7 +11,7 @@ from remit.core.decisions import Ask, Decision, Obligation, Outcome, OutcomeRece
 from remit.core.errors import Forbidden, InvalidInput, NotFound
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.ids import new_id
-from remit.core.tasks import RiskSignal, TaskEnd, TaskRequest, TaskView
+from remit.core.tasks import Forgetting, RiskSignal, TaskEnd, TaskRequest, TaskView
 from remit.decide.questions import Answered, Until
 from remit.policy.evaluation import Evaluation
 from remit.policy.general import Found, Named, Question, What
@@ -175,6 +175,19 @@ class FakeService:
 
     async def set_risk(self, caller: Identity, signal: RiskSignal) -> None:
         self.records.append(("risk", signal))
+
+    async def forget(self, caller: Identity, wanted: Forgetting) -> Sequence[str]:
+        self.records.append(("forgotten", wanted))
+        return [*wanted.tools, *wanted.destinations]
+
+    async def exchange(self, arrival: Arrival, prove: Callable[[], str]) -> tuple[Registration, str]:
+        key = prove()
+        self._check_fault()
+        registration = self.registrations.get(arrival.id)
+        if registration is None:
+            raise Forbidden("identity_unknown", f"`{arrival.id}` is not registered")
+        self.records.append(("exchange", (arrival, key)))
+        return registration, key
 
     def registration(self, id: str) -> Registration | None:
         return self.registrations.get(id)

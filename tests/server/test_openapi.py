@@ -135,6 +135,7 @@ def exchanges(stage: Stage) -> list[tuple[str, str, str, Any, str]]:
         ("GET", "/v1/identities", "/v1/identities", None, PERSON),
         ("POST", "/v1/identities", "/v1/identities", registration, PERSON),
         ("POST", "/v1/identities/change", "/v1/identities/change", {"id": WORKLOAD, "state": "active"}, PERSON),
+        ("POST", "/v1/habits/forget", "/v1/habits/forget", {"id": WORKLOAD, "everything": True}, PERSON),
         (
             "POST",
             "/v1/risk",

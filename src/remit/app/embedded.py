@@ -11,7 +11,7 @@ from remit.core.decisions import Ask, Decision, Outcome, OutcomeReceipt, Outcome
 from remit.core.errors import NotFound, Unavailable
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.obligations import KNOWN
-from remit.core.tasks import RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
+from remit.core.tasks import Forgetting, RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.identity.holder import Holder
 from remit.identity.keys import load_key
 from remit.sdk.api import Enforcement
@@ -152,6 +152,10 @@ class Embedded:
     async def set_risk(self, signal: RiskSignal) -> None:
         """Sets a live risk signal of a workload."""
         await self._open.governor.set_risk(self._identity, signal)
+
+    async def forget(self, wanted: Forgetting) -> Sequence[str]:
+        """Has habits of a workload forgotten; answers which there were."""
+        return await self._open.governor.forget(self._identity, wanted)
 
     async def svid(self, bind: str) -> str:
         """An identity document of this identity, bound to the key with thumbprint `bind`."""

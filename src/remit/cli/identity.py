@@ -24,7 +24,7 @@ from remit.core.clock import system_clock
 from remit.core.errors import InvalidInput
 from remit.core.identities import Kind, Lifecycle, Registration
 from remit.core.settings import Settings, read_settings
-from remit.core.tasks import RiskSignal
+from remit.core.tasks import Forgetting, RiskSignal
 from remit.sdk.api import Remit
 
 _WHAT: Final[dict[Managed, str]] = {
@@ -264,6 +264,50 @@ def risk(
     click.echo(f"`{set_.id}` has the risk {value} by the signal `{signal}` until {moment(until)}")
 
 
+@click.command()
+@click.argument("name")
+@click.option("--tool", "tools", multiple=True, metavar="SERVER/TOOL", help="An action; may be repeated.")
+@click.option("--destination", "destinations", multiple=True, metavar="HOST", help="A host; may be repeated.")
+@click.option("--all", "everything", is_flag=True, help="Everything: it begins to learn anew.")
+@click.option("--reason", required=True, help="Why; it stands in the record.")
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def forget(
+    context: click.Context,
+    name: str,
+    tools: tuple[str, ...],
+    destinations: tuple[str, ...],
+    everything: bool,
+    reason: str,
+    project: Path | None,
+    as_json: bool,
+) -> None:
+    """Have habits of a workload forgotten, so that they are new again: because they should never have been learned,
+    or because it has another job now. `remit workload show NAME` lists them.
+
+    \b
+    Examples:
+      remit workload forget finance-agent --destination files.example.org --reason "not ours"
+      remit workload forget finance-agent --all --reason "new version"
+    """
+    folder = options.folder_of(context, project)
+    settings = read_settings(folder.root)
+
+    async def work(remit: Remit) -> Sequence[str]:
+        found = await administration.known(settings, remit, "workload", name)
+        return await remit.forget(
+            Forgetting(id=found.id, tools=tools, destinations=destinations, everything=everything, reason=reason)
+        )
+
+    forgotten = run_as_operator(folder, work)
+    if as_json:
+        click.echo(msgspec.json.encode(forgotten).decode())
+        return
+    click.echo(f"forgotten: {', '.join(forgotten)}" if forgotten else "nothing of this was learned")
+
+
 # --- what is shown ------------------------------------------------------------------------------------------
 
 
@@ -298,6 +342,7 @@ def _confirm(id_: str) -> None:
 
 workload = _group("workload")
 workload.add_command(risk)
+workload.add_command(forget)
 starter = _group("starter")
 pep = _group("pep")
 approver = _group("approver")

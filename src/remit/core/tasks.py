@@ -50,6 +50,16 @@ class StartedTask(msgspec.Struct, frozen=True, kw_only=True):
     token: str
 
 
+class Forgetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Habits of a workload that are to be forgotten: these, or everything. What is left is as it was."""
+
+    id: str  # the workload
+    tools: tuple[str, ...] = ()  # actions, with the steps from and to them
+    destinations: tuple[str, ...] = ()  # hosts
+    everything: bool = False
+    reason: str = ""
+
+
 class RiskSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One live risk signal of a workload: 0 to 100, with a source and an expiry."""
 

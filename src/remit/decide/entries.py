@@ -14,7 +14,7 @@ from remit.core import canonical
 from remit.core.decisions import Ask, Decision, Obligation, PolicyRef, Reason
 from remit.core.identities import Registration
 from remit.core.intents import Intent
-from remit.core.tasks import RiskSignal, TaskState
+from remit.core.tasks import Forgetting, RiskSignal, TaskState
 from remit.decide import folding, requests
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
@@ -198,6 +198,11 @@ def risk(signal: RiskSignal, by: str, decision: str = "", items: tuple[str, ...]
     if items:
         body["items"] = list(items)
     return Entry(identity_stream(signal.id), "risk", body)
+
+
+def forgotten(wanted: Forgetting, by: str) -> Entry:
+    """The entry of habits that are forgotten."""
+    return Entry(identity_stream(wanted.id), "forgotten", msgspec.to_builtins(wanted) | {"by": by})
 
 
 def repeated(stream: str, decision_id: str, count: int) -> Entry:

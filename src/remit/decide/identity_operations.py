@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from remit.core import bounds
 from remit.core.errors import Conflict, InvalidInput, TooLarge
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.risk import RAISED_HERE
-from remit.core.tasks import RiskSignal
+from remit.core.tasks import Forgetting, RiskSignal
 from remit.decide import entries, risk
+from remit.decide.habits import Habits
 from remit.decide.operations import Operations, check_length, registered
 from remit.decide.sequence import Entry, Needs, Step
 from remit.decide.world import EVERYBODY, World, identity_stream
 from remit.identity.spiffe import parse_spiffe_id
+
+FORGOTTEN_AT_ONCE: Final = 64
 
 
 class IdentityOperations(Operations):
@@ -102,6 +107,36 @@ class IdentityOperations(Operations):
             return Step(signal, tuple(found))
 
         return await self._run(work, self._needs(caller, signal.id))
+
+    async def forget(self, caller: Identity, wanted: Forgetting) -> list[str]:
+        """Has habits of a workload forgotten: what it does of them is new again. Answers what was known of them."""
+
+        def work(world: World, now: int) -> Step[list[str]]:
+            self._active(caller, world, now)
+            check_length(wanted.reason, "reason")
+            self._require(caller, "habits.forget", self._installation(), {"target": wanted.id}, world, now)
+            registered(world, wanted.id)
+            named = (*wanted.tools, *wanted.destinations)
+            if wanted.everything == bool(named):
+                raise InvalidInput(
+                    "habits_unclear", "it is not said which habits are forgotten", "name tools, destinations, or all"
+                )
+            if len(named) > FORGOTTEN_AT_ONCE or any(len(name) > 2 * bounds.NAME_BYTES for name in named):
+                raise TooLarge(
+                    "habits_too_many", f"at most {FORGOTTEN_AT_ONCE} habits are forgotten at once", "split it"
+                )
+            life = world.life(wanted.id)
+            habits = life.habits if life is not None else Habits()
+            known = sorted(
+                {*habits.tools, *habits.destinations}
+                if wanted.everything
+                else {*(habits.tools.keys() & wanted.tools), *(habits.destinations.keys() & wanted.destinations)}
+            )
+            if not known and (named or habits.anything is None):
+                return Step(known)
+            return Step(known, (entries.forgotten(wanted, caller.id),))
+
+        return await self._run(work, self._needs(caller, wanted.id))
 
     def _check_id(self, spiffe_id: str) -> None:
         """An identity is of this trust domain, and its id short enough to stand in every record."""

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, Self
 from remit.core.decisions import Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason
 from remit.core.identities import Lifecycle, Registration
 from remit.core.obligations import KNOWN
-from remit.core.tasks import RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
+from remit.core.tasks import Forgetting, RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.sdk.grant import TaskGrant
 from remit.sdk.permit import Permit
 
@@ -102,6 +102,9 @@ class Remit(Protocol):
 
     async def set_risk(self, signal: RiskSignal) -> None:
         """Sets a live risk signal of a workload."""
+
+    async def forget(self, wanted: Forgetting) -> Sequence[str]:
+        """Has habits of a workload forgotten; answers which there were."""
 
     async def close(self) -> None:
         """Gives back what it holds; afterwards every method raises `Unavailable`."""

@@ -14,7 +14,7 @@ from remit.core.decisions import Decision, Outcome, OutcomeReceipt, OutcomeResul
 from remit.core.errors import Unavailable
 from remit.core.identities import Lifecycle, Registration
 from remit.core.obligations import KNOWN
-from remit.core.tasks import RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
+from remit.core.tasks import Forgetting, RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.identity.holder import Holder
 from remit.sdk.api import Enforcement, Remit
 from remit.sdk.client import Client
@@ -156,6 +156,10 @@ class Blocking:
     def set_risk(self, signal: RiskSignal) -> None:
         """See `Remit.set_risk`."""
         self._wait(self._remit.set_risk(signal))
+
+    def forget(self, wanted: Forgetting) -> Sequence[str]:
+        """See `Remit.forget`."""
+        return self._wait(self._remit.forget(wanted))
 
     def close(self) -> None:
         """Closes the client and ends the thread; afterwards every method raises `Unavailable`."""

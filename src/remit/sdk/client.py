@@ -20,7 +20,7 @@ from remit.core.decisions import Decision, Outcome, OutcomeReceipt, OutcomeResul
 from remit.core.errors import RemitError, TooLarge, Unauthenticated, Unavailable
 from remit.core.identities import Lifecycle, Registration
 from remit.core.obligations import KNOWN
-from remit.core.tasks import RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
+from remit.core.tasks import Forgetting, RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.identity.holder import Holder
 from remit.identity.spiffe import parse_spiffe_id
 from remit.sdk import wire
@@ -53,6 +53,7 @@ _task = msgspec.json.Decoder(wire.TaskBody)
 _registration = msgspec.json.Decoder(Registration)
 _identities = msgspec.json.Decoder(wire.IdentityList)
 _done = msgspec.json.Decoder(wire.Done)
+_forgotten = msgspec.json.Decoder(wire.Forgotten)
 
 
 class Ended(asyncio.Event):
@@ -228,6 +229,10 @@ class Client:
     async def set_risk(self, signal: RiskSignal) -> None:
         """Sets a live risk signal of a workload."""
         await self._call("POST", "/v1/risk", signal, _done)
+
+    async def forget(self, wanted: Forgetting) -> Sequence[str]:
+        """Has habits of a workload forgotten; answers which there were."""
+        return (await self._call("POST", "/v1/habits/forget", wanted, _forgotten)).habits
 
     async def svid(self, bind: str = "") -> wire.Svid:
         """A JWT-SVID of the caller, bound to the key with thumbprint `bind` (only its registered key may bind one)."""

@@ -1,7 +1,7 @@
 """JSON on the wire, camelCase: the bodies that the client sends and the service answers, and their core values.
 
-Core values whose fields are single words (`Registration`, `Outcome`, `OutcomeReceipt`, `RiskSignal`) travel as they
-are; a test keeps it so. The others have a struct here and a pair of plain functions.
+Core values whose fields are single words (`Registration`, `Outcome`, `OutcomeReceipt`, `RiskSignal`, `Forgetting`)
+travel as they are; a test keeps it so. The others have a struct here and a pair of plain functions.
 """
 
 from __future__ import annotations
@@ -210,6 +210,12 @@ class ResolutionRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel
     decision: str
     result: Literal["response", "error", "not_executed"]
     reason: str = ""
+
+
+class Forgotten(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The tools and destinations whose habits were forgotten."""
+
+    habits: tuple[str, ...]
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

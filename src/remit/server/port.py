@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from remit.core.decisions import Ask, Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason, TaskHandle
 from remit.core.identities import Identity, Lifecycle, Registration
-from remit.core.tasks import RiskSignal, TaskEnd, TaskRequest, TaskView
+from remit.core.tasks import Forgetting, RiskSignal, TaskEnd, TaskRequest, TaskView
 from remit.decide.questions import Answered, Until
 from remit.identity.arrival import Arrival
 from remit.identity.certificates import ClientCertificates
@@ -69,6 +69,9 @@ class ServicePort(Protocol):
 
     async def exchange(self, arrival: Arrival, prove: Callable[[], str], /) -> tuple[Registration, str]:
         """Takes a verified outside token for an identity here, with the key that its holder proves when admitted."""
+
+    async def forget(self, caller: Identity, wanted: Forgetting, /) -> Sequence[str]:
+        """Has habits of a workload forgotten; what was known of them."""
 
     def registration(self, id: str, /) -> Registration | None:
         """What is known of one identity now."""

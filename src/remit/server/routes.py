@@ -7,7 +7,7 @@ from typing import Final
 from remit.core import bounds
 from remit.core.decisions import Outcome, OutcomeReceipt
 from remit.core.identities import Registration
-from remit.core.tasks import RiskSignal
+from remit.core.tasks import Forgetting, RiskSignal
 from remit.sdk import authzen, wire
 from remit.server import (
     evaluation,
@@ -187,6 +187,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         takes=RiskSignal,
         gives=wire.Done,
         refusals=(403, 404),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/habits/forget",
+        id="forgetHabits",
+        summary="Have habits of a workload forgotten",
+        handler=risk.forget,
+        takes=Forgetting,
+        gives=wire.Forgotten,
+        refusals=(403, 404, 413),
     ),
     Operation(
         method="POST",
