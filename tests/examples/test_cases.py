@@ -15,7 +15,18 @@ from remit.app.trial import run_cases
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.mark.parametrize(("example", "least"), [("finance", 50), ("pipeline", 50)])
+@pytest.mark.parametrize(
+    ("example", "least"),
+    [
+        ("finance", 50),
+        ("pipeline", 50),
+        ("authzen/todo", 15),
+        ("authzen/api-gateway", 7),
+        ("authzen/search", 15),
+        ("authzen/idp", 4),
+        ("authzen/certification", 8),
+    ],
+)
 def test_the_cases_of_an_example_hold(example: str, least: int) -> None:
     cases = load_cases(EXAMPLES / example / "tests")
     results = asyncio.run(run_cases(Folder(EXAMPLES / example), cases))
