@@ -20,7 +20,7 @@ from remit.cli.failures import reported
 @click.pass_context
 @reported
 def check(context: click.Context, project: Path | None, show_generated: bool, show_schema: bool, as_json: bool) -> None:
-    """Check settings, catalogue, intents, policies and windows; the first mistake with file, line and fix."""
+    """Check settings, catalogue, intents, policies, entities and windows; the first mistake with file, line and fix."""
     folder = options.folder_of(context, project)
     settings, configuration = load_project(folder)
     if show_generated:
@@ -40,6 +40,7 @@ def check(context: click.Context, project: Path | None, show_generated: bool, sh
         "actions": sum(not action.tool.startswith("mcp:") for action in actions),
         "unreviewed": sum(not action.reviewed for action in actions),
         "policies": len(configuration.policies.refs),
+        "entities": len(configuration.policies.general.entities.by_uid),
         "digest": configuration.digest,
         "notices": notices(configuration),
     }
@@ -49,8 +50,9 @@ def check(context: click.Context, project: Path | None, show_generated: bool, sh
     for notice in notices(configuration):
         click.secho("notice: ", fg="yellow", nl=False)
         click.echo(notice)
+    entities = f"{found['entities']} entities, " if found["entities"] else ""
     click.secho("in order: ", fg="green", nl=False)
     click.echo(
         f"{found['intents']} intents, {found['actions']} actions ({found['unreviewed']} not reviewed), "
-        f"{found['policies']} policies, mode {found['mode']}, digest {str(found['digest'])[:12]}"
+        f"{found['policies']} policies, {entities}mode {found['mode']}, digest {str(found['digest'])[:12]}"
     )

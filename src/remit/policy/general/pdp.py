@@ -31,6 +31,8 @@ from remit.policy.slices import Verdict
 from remit.policy.sources import Policy
 
 PAGE: Final = 1_000  # results of a search by default
+_KEPT_HANDLES: Final = 2_000  # of entities with what callers say of them
+_KEPT_BYTES: Final = 8 * 1024  # of text, of one of them
 _EXPLAINED: Final = 10_000  # distinct outcomes whose explanation is kept
 
 
@@ -50,6 +52,7 @@ class General:
         self._asking = Asking(entities, Kinds(entities, policies, names), names)
         self._handle = handle
         self._search = Search(self._asking, self._decide, policies)
+        self._handles: dict[bytes, Any] = {}
         self._explained: dict[tuple[str, bool, tuple[str, ...]], Evaluation] = {}
 
     def evaluate(self, question: Question) -> Evaluation:
@@ -97,8 +100,40 @@ class General:
         decide = asked[0].kind.slice.decide_many
         plain = [each.request for each in asked if not each.said]
         verdicts = iter(decide(plain, self._handle) if plain else ())
-        special = iter(_decide_said([each for each in asked if each.said]) if len(plain) < len(asked) else ())
+        special = iter(self._decide_said([each for each in asked if each.said]) if len(plain) < len(asked) else ())
         return [next(special) if each.said else next(verdicts) for each in asked]
+
+    def _decide_said(self, asked: Sequence[Asked]) -> list[Verdict]:
+        """Verdicts on questions whose callers say something of entities, over entities cut to what policies can reach.
+
+        Several share one set of entities as long as they say the same of each.
+        """
+        kind = asked[0].kind
+        verdicts: list[Verdict] = []
+        pieces: dict[Uid, bytes] = {}
+        together: list[dict[str, Any]] = []
+        for each in asked:
+            cut = kind.cut(each.request, each.said, each.relied)
+            # SECURITY: of two questions that say two things of one entity, neither may see what the other says.
+            if any(pieces.get(uid, piece) != piece for uid, piece in cut.items()):
+                verdicts.extend(kind.slice.decide_many(together, self._parsed(kind, pieces)))
+                pieces, together = {}, []
+            pieces.update(cut)
+            together.append(each.request)
+        verdicts.extend(kind.slice.decide_many(together, self._parsed(kind, pieces)))
+        return verdicts
+
+    def _parsed(self, kind: Kind, pieces: Mapping[Uid, bytes]) -> Any:
+        """The engine's handle of these entities; the latest are kept, by their whole text."""
+        text = b"[" + b",".join([kind.action_piece, *pieces.values()]) + b"]"
+        handle = self._handles.get(text)
+        if handle is None:
+            handle = cedar.Entities.from_json_str(text.decode())
+            if len(text) <= _KEPT_BYTES:
+                if len(self._handles) >= _KEPT_HANDLES:
+                    self._handles = {}
+                self._handles[text] = handle
+        return handle
 
     def _explain(self, verdict: Verdict, kind: Kind) -> Evaluation:
         if verdict.failed or verdict.is_broken:
@@ -125,28 +160,3 @@ class General:
                 self._explained = {}
             self._explained[key] = explained
         return explained
-
-
-def _decide_said(asked: Sequence[Asked]) -> list[Verdict]:
-    """Verdicts on questions whose callers say something of entities, over entities cut to what policies can reach.
-
-    Several share one set of entities as long as they say the same of each.
-    """
-    kind = asked[0].kind
-    verdicts: list[Verdict] = []
-    pieces: dict[Uid, bytes] = {}
-    together: list[dict[str, Any]] = []
-    for each in asked:
-        cut = kind.cut(each.request, each.said, each.relied)
-        # SECURITY: of two questions that differ in what they say of one entity, neither may see what the other says.
-        if any(pieces.get(uid, piece) != piece for uid, piece in cut.items()):
-            verdicts.extend(kind.slice.decide_many(together, _handle(kind, pieces)))
-            pieces, together = {}, []
-        pieces.update(cut)
-        together.append(each.request)
-    verdicts.extend(kind.slice.decide_many(together, _handle(kind, pieces)))
-    return verdicts
-
-
-def _handle(kind: Kind, pieces: Mapping[Uid, bytes]) -> Any:
-    return cedar.Entities.from_json_str((b"[" + b",".join([kind.action_piece, *pieces.values()]) + b"]").decode())
