@@ -242,6 +242,21 @@ def test_a_probe_tells_nobody(tmp_path: Path) -> None:
     assert not (tmp_path / "audit.jsonl").exists()
 
 
+def test_a_notifier_is_tried_out(tmp_path: Path) -> None:
+    async def work(receiver: Receiver) -> None:
+        notifiers = Notifiers([webhook(tmp_path, receiver.url)], tmp_path)
+        assert await notifiers.try_out("security") == ""
+        receiver.statuses = [404]
+        assert "404" in await notifiers.try_out("security")
+        assert "no notifier" in await notifiers.try_out("other")
+        await notifiers.close()
+        messages = [Webhook(SECRET).verify(body, headers) for headers, body in receiver.got]
+        assert [each["type"] for each in messages] == ["remit.test", "remit.test"]
+        assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 2
+
+    run(work)
+
+
 # --- what is not --------------------------------------------------------------------------------------------
 
 

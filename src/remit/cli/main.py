@@ -35,13 +35,14 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "pep": ("remit.cli.identity", "pep"),
     "approver": ("remit.cli.identity", "approver"),
     "store": ("remit.cli.store", "store"),
+    "notify": ("remit.cli.notify", "notify"),
 }
 
 SECTIONS: Final = {
     "Begin": ("init", "check", "test", "up", "doctor"),
     "Govern": ("run", "exec", "gateway", "task"),
     "Look": ("decide", "ask", "log", "verify"),
-    "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust", "issuers", "store"),
+    "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust", "issuers", "store", "notify"),
 }
 
 

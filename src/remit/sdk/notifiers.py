@@ -27,6 +27,7 @@ import msgspec
 from remit.core.clock import Clock, system_clock
 from remit.core.decisions import Decision
 from remit.core.errors import RemitError
+from remit.core.ids import new_id
 from remit.core.notifiers import TELL_SECONDS, NotifierSettings
 from remit.core.obligations import NOTIFY
 from remit.decide.rates import Rates
@@ -37,6 +38,7 @@ from remit.sdk.webhook import message_id, read_secrets, signed_headers
 ATTEMPT_SECONDS: Final = 1.2
 PAUSES: Final = (0.0, 0.2, 0.5)  # before each attempt
 CONNECTIONS: Final = 16
+TEST: Final = "remit.test"  # the type of a message that tells of nothing
 
 _AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _POLICIES: Final = 32  # named in one message
@@ -81,8 +83,9 @@ class Notifiers:
         names = [obligation.to for obligation in decision.obligations if obligation.id == NOTIFY]
         if not names or decision.probe or not decision.id:
             return
-        data = _data(decision, workload, point)
-        failed = await self._tell(names, decision, data)
+        message = _message(topic(decision.permitted), decision.at, _data(decision, workload, point))
+        found = await asyncio.gather(*[self._tell(name, decision.id, message) for name in names])
+        failed = {name: why for name, why in zip(names, found, strict=True) if why}
         for name, why in failed.items():
             _log.warning("the notifier %s was not told of decision %s: %s", name[:64], decision.id[:64], why)
         if failed and decision.permitted:
@@ -94,19 +97,19 @@ class Notifiers:
                 decision,
             )
 
+    async def try_out(self, name: str) -> str:
+        """Sends a test message to one notifier: "" when it was delivered, else why not."""
+        now = self._clock()
+        return await self._tell(name, new_id("test", now), _message(TEST, now, {"message": "a test by its operator"}))
+
     async def close(self) -> None:
         """Closes the connections."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
-    async def _tell(self, names: list[str], decision: Decision, data: Mapping[str, Any]) -> dict[str, str]:
-        """Why each notifier that was not told was not."""
-        told = [self._tell_one(name, decision, data) for name in names]
-        found = await asyncio.gather(*told)
-        return {name: why for name, why in zip(names, found, strict=True) if why}
-
-    async def _tell_one(self, name: str, decision: Decision, data: Mapping[str, Any]) -> str:
+    async def _tell(self, name: str, about: str, message: Mapping[str, Any]) -> str:
+        """Delivers one message: "" when that is done, else why not. `about` is the id of what it tells of."""
         notifier = self._declared.get(name)
         if notifier is None:
             return "no notifier of this name is declared here"
@@ -114,14 +117,11 @@ class Notifiers:
             self._left_out[name] += 1
             return f"it was told {notifier.per_minute} times within a minute"
         left_out = self._left_out.pop(name, 0)
-        message = {
-            "type": topic(decision.permitted),
-            "timestamp": datetime.fromtimestamp(decision.at / 1000, UTC).isoformat(timespec="milliseconds"),
-            "data": {**data, **({"leftOut": left_out} if left_out else {})},
-        }
+        if left_out:
+            message = {**message, "data": {**message["data"], "leftOut": left_out}}
         try:
             async with asyncio.timeout(TELL_SECONDS):
-                await self._deliver(notifier, message_id(decision.id, name), message)
+                await self._deliver(notifier, message_id(about, name), message)
         except _Failed as failed:
             why = str(failed)
         except TimeoutError:
@@ -200,6 +200,11 @@ def _append(path: Path, line: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _message(type_: str, at: int, data: Mapping[str, Any]) -> dict[str, Any]:
+    moment = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
+    return {"type": type_, "timestamp": moment, "data": data}
 
 
 def _data(decision: Decision, workload: str, point: str) -> dict[str, Any]:
