@@ -19,6 +19,7 @@ import uvloop
 from remit.app.folder import Folder
 from remit.app.identities import spiffe_id
 from remit.app.local import connect_as, is_served
+from remit.app.records import reader_of
 from remit.app.service import run_service
 from remit.core.settings import read_settings
 from remit.core.tasks import TaskRequest
@@ -26,7 +27,6 @@ from remit.identity.keys import generate_key, private_jwk, thumbprint
 from remit.ledger.findings import Report
 from remit.sdk.client import Client
 from remit.sdk.grant import TaskGrant
-from remit.storage.sqlite_reader import SqliteReader
 
 START_SECONDS = 30.0
 REMIT = (sys.executable, "-m", "remit")
@@ -245,7 +245,7 @@ async def point(folder: Folder) -> Client:
 
 def decisions(folder: Folder) -> list[tuple[str, str, str]]:
     """(action, effect, reason) of every recorded decision about a tool, in order."""
-    with SqliteReader(folder.database) as reader:
+    with reader_of(folder) as reader:
         bodies = [stored.record.body for stored in reader.records(kinds=("decision",))]
     return [(body["action"], body["effect"], body["reason"]["code"]) for body in bodies if "/" in body["action"]]
 

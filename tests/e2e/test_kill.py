@@ -4,96 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from dataclasses import dataclass, field
 
 import pytest
 
-from remit.app.exports import verify_folder
 from remit.app.folder import Folder
 from remit.app.local import connect_as, ensure_service
-from remit.core.decisions import Decision, Outcome
-from remit.core.errors import RemitError, Unavailable
-from remit.sdk.client import Client
-from remit.sdk.grant import TaskGrant
-from remit.storage.sqlite_reader import SqliteReader
-from tests.e2e.service import Forked, fork_context, grants, kill_service, point, service_pid, told, wait_gone
+from tests.e2e.load import Acknowledged, Load, check, served_again
+from tests.e2e.service import Forked, fork_context, grants, kill_service, point, service_pid, wait_gone
 
 CALLERS = 32
 KILLS = 50
 CONNECTIONS = 4
-
-
-@dataclass
-class Acknowledged:
-    """What callers were told: permits by id, and the results of durable outcomes."""
-
-    permits: dict[str, Decision] = field(default_factory=dict)
-    denials: dict[str, Decision] = field(default_factory=dict)
-    outcomes: dict[str, str] = field(default_factory=dict)
-    lost: int = 0  # answers that never came
-    others: list[str] = field(default_factory=list)  # errors that no caller should see
-
-
-@dataclass
-class Load:
-    """Callers that ask, report and ask again, for as long as `running`; an outage makes them try again."""
-
-    acknowledged: Acknowledged
-    held: list[TaskGrant]  # by caller; replaced while they run
-    running: bool = True
-    served: int = 0
-
-    async def call(self, number: int, client: Client) -> None:
-        """One caller."""
-        count = 0
-        while self.running:
-            count += 1
-            try:
-                await self._one(f"{number}-{count}", client, self.held[number])
-                self.served += 1
-            except Unavailable:
-                self.acknowledged.lost += 1
-                await asyncio.sleep(0.1)
-            except RemitError as error:
-                self.acknowledged.others.append(f"{error.code}: {error.message}")
-                await asyncio.sleep(0.01)
-
-    async def _one(self, order: str, client: Client, grant: TaskGrant) -> None:
-        decision = await client.authorize(grant, "orders/get", {"order": order})
-        if not decision.permitted:
-            self.acknowledged.denials[decision.id] = decision
-            return
-        self.acknowledged.permits[decision.id] = decision
-        outcome = Outcome(
-            decision=decision.id, digest=decision.digest, result="response", output={"state": "open"}, bytes=10
-        )
-        receipt = await client.report(outcome)
-        assert receipt.standing == "believed"
-        self.acknowledged.outcomes[decision.id] = "response"
-
-
-def check(folder: Folder, acknowledged: Acknowledged) -> None:
-    """Everything that was acknowledged is in the database, and the verifier finds nothing."""
-    with SqliteReader(folder.database) as reader:
-        assert reader.damage() == []
-        recorded: dict[str, dict[str, object]] = {}
-        outcomes: dict[str, str] = {}
-        for stored in reader.records(kinds=("decision", "outcome")):
-            body = stored.record.body
-            if stored.record.kind == "decision":
-                assert body["id"] not in recorded, "a decision stands twice"
-                recorded[body["id"]] = body
-            elif body["result"] != "unknown":
-                assert body["decision"] not in outcomes, "an outcome stands twice"
-                outcomes[body["decision"]] = body["result"]
-    assert acknowledged.permits.keys() - recorded.keys() == set()
-    for id_, decision in acknowledged.permits.items():
-        assert (recorded[id_]["effect"], recorded[id_]["digest"]) == ("permit", decision.digest)
-    assert {id_: outcomes.get(id_) for id_ in acknowledged.outcomes} == acknowledged.outcomes
-    report = verify_folder(folder)
-    assert told(report) == []
-    assert report.failed is False
 
 
 @pytest.mark.timeout(600)
@@ -145,16 +66,6 @@ async def begin_anew(folder: Folder, load: Load) -> None:
     old, load.held = load.held, await grants(folder, "work", len(load.held))
     async with await connect_as(folder, "person/alice") as operator:
         await asyncio.gather(*(operator.end_task(grant.task) for grant in old))
-
-
-async def served_again(load: Load, callers: list[asyncio.Task[None]]) -> None:
-    """Waits until callers get answers (again)."""
-    before, until = load.served, time.monotonic() + 20
-    while load.served < before + CALLERS:
-        for caller in callers:
-            assert not caller.done() or caller.exception() is None, caller.exception()
-        assert time.monotonic() < until, "callers are not served again"
-        await asyncio.sleep(0.005)
 
 
 def test_a_service_that_was_killed_comes_back_with_the_next_caller_that_needs_it(folder: Folder) -> None:
