@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from remit.core.canonical import request_digest
@@ -13,6 +13,7 @@ from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.ids import new_id
 from remit.core.tasks import Forgetting, RiskSignal, TaskEnd, TaskRequest, TaskView
 from remit.decide.questions import Answered, Until
+from remit.identity.arrival import Arrival
 from remit.policy.evaluation import Evaluation
 from remit.policy.general import Found, Named, Question, What
 

@@ -79,7 +79,7 @@ class Refresher:
                 await source.look(self._clock)
             except RemitError:
                 if source.state.error != error:
-                    log.error("ALARM %s: %s", source.state.source, source.state.error)
+                    log.error("ALARM the keys of %s can't be used: %s", source.state.source, source.state.error)
             else:
                 if error:
                     log.info("%s: its file can be used again", source.state.source)
@@ -93,11 +93,11 @@ class Refresher:
             hint = await source.refresh(self._clock)
         except RemitError:
             if state.error != error:
-                log.error("ALARM %s is out of reach: %s", state.source, state.error)
+                log.error("ALARM the keys of %s can't be read: %s", state.source, state.error)
             wait = min(pace.first_retry * 2.0 ** min(state.failures - 1, 20), pace.most)
             return wait * random.uniform(0.5, 1.0)  # noqa: S311 - so that many processes do not ask at once
         except Exception:
-            log.critical("ALARM %s could not be read; it is tried again", state.source, exc_info=True)
+            log.critical("ALARM reading the keys of %s failed; it is tried again", state.source, exc_info=True)
             return pace.usual
         if error:
             log.info("%s is in reach again", state.source)
