@@ -47,6 +47,8 @@ Identities may also be registered with `remit workload add`, `remit starter add`
 add`.
 """
 
+_NO_IDENTITIES: Final = frozenset({"notifiers"})  # tables that may stand several times, and declare nobody
+
 _ENVIRONMENT: Final = """\
 ## Environment
 
@@ -86,7 +88,8 @@ def settings_page() -> str:
         if inner is None:
             own.append(field)
         else:
-            (seeds if isinstance(field.type, inspect.VarTupleType) else tables).append(_section(inner))
+            is_seed = isinstance(field.type, inspect.VarTupleType) and field.encode_name not in _NO_IDENTITIES
+            (seeds if is_seed else tables).append(_section(inner))
     parts = [_HEAD, "## At the head of the file\n\n" + _table(own), *tables]
     parts += ["## Identities\n\n" + _IDENTITIES, *seeds, _ENVIRONMENT, _bounds()]
     return "\n".join(parts)
@@ -94,7 +97,8 @@ def settings_page() -> str:
 
 def _section(struct: inspect.StructType) -> str:
     name, _, rest = (struct.cls.__doc__ or "").partition(": ")
-    level = "###" if name.startswith("`[[") or "." in name else "##"
+    is_below = name.startswith("`[[") and name.strip("`[]") not in _NO_IDENTITIES
+    level = "###" if is_below or "." in name else "##"
     said = rest.strip()
     page = f"{level} {name}\n\n{said[:1].upper()}{said[1:]}\n\n{_table(_fields(struct))}"
     inner = [each for field in _fields(struct) if (each := _struct_of(field.type)) is not None]
