@@ -377,6 +377,25 @@ def test_too_many_exchanges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     run(tmp_path, work)
 
 
+def test_strangers_leave_nothing_behind(tmp_path: Path) -> None:
+    """Whoever has no token that a rule maps can't fill what is remembered of proofs, nor the records."""
+
+    async def work(place: Place) -> None:
+        before = len(place.records("identity"))
+        for text in (
+            "x.y.z",
+            token(aud="https://other.example.org"),
+            token(repository_id="75"),
+            LocalIssuer(GITHUB, rsa(1)).token(github()),
+        ):
+            for _ in range(3):
+                assert await code_of(place.exchange(text, Holder(generate_key(), "", "")))
+        assert len(place.authenticator._used_alone) == 0
+        assert (len(place.records()), len(place.records("identity"))) == (0, before)
+
+    run(tmp_path, work)
+
+
 def test_an_expired_token_at_the_very_end(tmp_path: Path) -> None:
     async def work(place: Place) -> None:
         now = system_clock() // 1000
