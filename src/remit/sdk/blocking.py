@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -22,6 +21,7 @@ from remit.sdk.grant import TaskGrant
 from remit.sdk.notifiers import NO_NOTIFIERS, Notifiers
 from remit.sdk.permit import Permit
 from remit.sdk.tokens import TokenSource
+from remit.sdk.transport import Target
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Blocking:
     @classmethod
     def connect(
         cls,
-        target: Path | str,
+        target: Target,
         holder: Holder,
         *,
         notifiers: Notifiers = NO_NOTIFIERS,

@@ -219,13 +219,19 @@ def _url(scope: Scope) -> str:
     origins = _origins(scope)
     if not origins:
         raise Unauthenticated("origin_unknown", "the listener has no origin, so that no proof can be checked")
-    origin = origins[0]
-    if len(origins) > 1:
-        # SECURITY: the Host header chooses among the listener's own names; a proof for another site is no proof here.
-        named = parse_target(f"{urlsplit(origin).scheme}://{_host(scope)}")
-        origin = named.origin if named is not None and named.origin in origins else origin
+    # SECURITY: the Host header chooses among the listener's own names; a proof for another site is no proof here.
+    origin = origins[0] if len(origins) == 1 else _named(origins, _host(scope))
     path: str = scope["raw_path"].decode("ascii")
     return f"{origin}{path}"
+
+
+def _named(origins: tuple[str, ...], host: str) -> str:
+    """The one of these origins that a `Host` header names; the first one where it names none."""
+    for origin in origins:
+        named = parse_target(f"{urlsplit(origin).scheme}://{host}")
+        if named is not None and named.origin == origin:
+            return origin
+    return origins[0]
 
 
 def _check_host(scope: Scope) -> None:

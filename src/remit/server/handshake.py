@@ -15,7 +15,7 @@ from remit.identity.certificates import ClientCertificates, client_certificates
 
 HANDSHAKES: Final = 512  # under way at once
 HANDSHAKE_SECONDS: Final = 10.0
-CLOSING_SECONDS: Final = 5.0
+CLOSING_SECONDS: Final = 2.0
 _TOLD_SECONDS: Final = 1.0  # refused certificates are logged at most this often
 _PAUSE_SECONDS: Final = 1.0  # after the system let nobody in
 
