@@ -1,7 +1,8 @@
 """A load generator for connections with a client certificate, which `wrk` does not make; in a process of its own.
 
-`python -m bench.certified_load URL REQUEST CERTIFICATE KEY AUTHORITIES CONNECTIONS SECONDS` sends the bytes in the file
-REQUEST again and again, one request at a time on each connection, and prints what came of it as one line of JSON.
+`python -m bench.certified_load URL SERVER REQUEST CERTIFICATE KEY AUTHORITIES CONNECTIONS SECONDS` sends the bytes in
+the file REQUEST again and again, one at a time on each connection, and prints what came of it as one line of JSON.
+SERVER is the process whose time is taken too. The clock runs once every connection has shaken hands.
 """
 
 from __future__ import annotations
@@ -16,19 +17,23 @@ from urllib.parse import urlsplit
 
 import uvloop
 
+from bench.processes import cpu_of
 from bench.result import percentile
 
 
 class Connection(asyncio.Protocol):
     """Sends, waits for the whole answer, takes the time, and sends again until the end."""
 
-    def __init__(self, request: bytes, until: float, times: list[float], ended: asyncio.Future[int]) -> None:
-        self.request, self.until, self.times, self.ended = request, until, times, ended
+    def __init__(self, request: bytes, times: list[float], ended: asyncio.Future[int]) -> None:
+        self.request, self.times, self.ended = request, times, ended
         self.answer = b""
         self.failed = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]  # of a stream
+
+    def start(self, until: float) -> None:
+        self.until = until
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -57,29 +62,40 @@ class Connection(asyncio.Protocol):
         self.transport.write(self.request)
 
 
-async def _run(url: str, request: bytes, files: list[str], connections: int, seconds: float) -> None:
+async def _run(url: str, server: int, request: bytes, files: list[str], connections: int, seconds: float) -> None:
     loop = asyncio.get_running_loop()
     context = ssl.create_default_context(cafile=files[2])
     context.load_cert_chain(files[0], files[1])
     parts = urlsplit(url)
     times: list[float] = []
     opened = []
-    began = time.perf_counter()
+    protocols = []
     for _ in range(connections):
         ended: asyncio.Future[int] = loop.create_future()
         opened.append(ended)
-        await loop.create_connection(
-            lambda ended=ended: Connection(request, began + seconds, times, ended),  # type: ignore[misc]  # bound now
+        _, protocol = await loop.create_connection(
+            lambda ended=ended: Connection(request, times, ended),  # type: ignore[misc]  # bound now
             parts.hostname or "",
             parts.port or 443,
             ssl=context,
         )
+        protocols.append(protocol)
+    client, served, began = time.process_time(), cpu_of(server), time.perf_counter()
+    for each in protocols:
+        each.start(began + seconds)
     failed = sum(await asyncio.gather(*opened))
-    took = time.perf_counter() - began
-    p50, p99 = (percentile(times, share) * 1000 for share in (0.5, 0.99))
-    print(json.dumps({"requests": len(times), "seconds": took, "p50_ms": p50, "p99_ms": p99, "failed": failed}))
+    said = {
+        "requests": len(times),
+        "seconds": time.perf_counter() - began,
+        "p50_ms": percentile(times, 0.5) * 1000,
+        "p99_ms": percentile(times, 0.99) * 1000,
+        "failed": failed,
+        "client_cpu_s": time.process_time() - client,
+        "server_cpu_s": cpu_of(server) - served,
+    }
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":
-    url, file, *files, connections, seconds = sys.argv[1:]
-    uvloop.run(_run(url, Path(file).read_bytes(), files, int(connections), float(seconds)))
+    url, server, file, *files, connections, seconds = sys.argv[1:]
+    uvloop.run(_run(url, int(server), Path(file).read_bytes(), files, int(connections), float(seconds)))

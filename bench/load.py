@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -16,8 +15,9 @@ from typing import Any, Final
 
 import msgspec
 
+from bench.processes import cpu_of
+
 SCRIPT: Final = Path(__file__).with_name("requests.lua")
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,10 +79,14 @@ def wrk(url: str, requests: Iterable[bytes], connections: int, seconds: int, *, 
             count += 1
         file.flush()
         command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
-        said, client, spent = _timed([*command, "--", file.name, "again" if again else "once"], server)
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), cpu_of(server)
+        said = _said([*command, "--", file.name, "again" if again else "once"])
+        after, ended = resource.getrusage(resource.RUSAGE_CHILDREN), cpu_of(server)
     if not again and said["requests"] > count:
         raise SystemExit("the benchmark made too few requests for this machine")
-    return _load(said, client, spent)
+    said["client_cpu_s"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    said["server_cpu_s"] = ended - began
+    return _load(said)
 
 
 def certified(
@@ -92,29 +96,20 @@ def certified(
     with tempfile.NamedTemporaryFile(prefix="remit-bench-") as file:
         file.write(body)
         file.flush()
-        command = [sys.executable, "-m", "bench.certified_load", url, file.name, *map(str, files)]
-        said, client, spent = _timed([*command, str(connections), str(seconds)], server)
-    return _load(said, client, spent)
+        command = [sys.executable, "-m", "bench.certified_load", url, str(server), file.name, *map(str, files)]
+        return _load(_said([*command, str(connections), str(seconds)]))
 
 
-def cpu_of(process: int) -> float:
-    """The processor time of a process, all threads, in seconds."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def _timed(command: list[str], server: int) -> tuple[dict[str, Any], float, float]:
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), cpu_of(server)
+def _said(command: list[str]) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         raise SystemExit(f"the client failed: {done.stderr or done.stdout}")
-    client = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return json.loads(lines[-1]), client, cpu_of(server) - began
+    said: dict[str, Any] = json.loads(lines[-1])
+    return said
 
 
-def _load(said: dict[str, Any], client: float, server: float) -> Load:
+def _load(said: dict[str, Any]) -> Load:
     if said["failed"] or not said["requests"]:
         raise SystemExit(f"the benchmark's own requests were refused: {said}")
-    return Load(**said, client_cpu_s=client, server_cpu_s=server)
+    return Load(**said)

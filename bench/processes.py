@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
@@ -10,12 +11,20 @@ from typing import NamedTuple
 
 START_SECONDS = 60.0
 
+_TICKS = os.sysconf("SC_CLK_TCK")
+
 
 class Process(NamedTuple):
     """A running server."""
 
     url: str
     pid: int
+
+
+def cpu_of(process: int) -> float:
+    """The processor time of a process, all threads, in seconds."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def free_port() -> int:
