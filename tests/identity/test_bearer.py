@@ -142,6 +142,13 @@ def test_a_secret_that_is_made_here_is_kept_for_its_owner_alone(tmp_path: Path) 
     assert caught.value.code == "key_file_exposed"
 
 
+def test_of_two_that_make_a_secret_at_once_one_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.bearer"
+    first = local_secret(path)
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    assert local_secret(path) == first
+
+
 @pytest.mark.parametrize("content", ["", "short", "a" * 44, f"{SECRET} {SECRET}"])
 def test_a_secret_that_somebody_else_wrote(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "x.bearer"

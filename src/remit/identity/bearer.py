@@ -10,6 +10,7 @@ ask general questions, where a policy of the project says so, and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import re
@@ -21,7 +22,7 @@ from typing import Final
 import msgspec
 
 from remit.core import bounds
-from remit.core.errors import DocumentError, InvalidInput, Unauthenticated
+from remit.core.errors import Conflict, DocumentError, InvalidInput, Unauthenticated
 from remit.core.identities import Identity
 from remit.identity.private_file import read_private, write_private
 
@@ -89,9 +90,9 @@ def digest_of(secret: str) -> bytes:
 def local_secret(path: Path) -> str:
     """The secret in the file at `path`, made of 32 random bytes, mode 0600, when there is none."""
     if not path.exists():
-        secret = secrets.token_urlsafe(32)
-        write_private(path, secret.encode() + b"\n", replace=False)
-        return secret
+        # Another process may have made it meanwhile: then that one counts.
+        with contextlib.suppress(Conflict):
+            write_private(path, secrets.token_urlsafe(32).encode() + b"\n", replace=False)
     text = read_private(path).decode("utf-8", "replace").strip()
     if not _SECRET.fullmatch(text):
         raise DocumentError(
