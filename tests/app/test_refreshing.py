@@ -375,6 +375,40 @@ def test_a_self_serving_endpoint_authenticates_with_the_newest_bundle(tmp_path: 
     asyncio.run(work())
 
 
+def test_an_endpoint_in_another_trust_domain(tmp_path: Path) -> None:
+    """A host serves the bundle of another trust domain: its own domain's authorities prove it, and no others."""
+
+    async def work() -> None:
+        folder = Folder(tmp_path)
+        folder.state.mkdir(mode=0o700)
+        local, host, thief = LocalIssuer("", kid="p1"), LocalAuthority("host"), LocalAuthority("thief")
+        (tmp_path / "host.json").write_bytes(bundle(LocalIssuer("", rsa(1), kid="h"), host, sequence=1))
+        name = "spiffe://host.example/bundle-endpoint"
+        for authority, reached in ((thief, False), (host, True)):
+            async with publishing(authority.server(tmp_path, x509.UniformResourceIdentifier(name))) as publisher:
+                # what is served names the thief as an authority too, which must not count for its own endpoint
+                publisher.answers["/bundle"] = bundle(local, thief, sequence=1)
+                wanted = FederationSettings(
+                    trust_domain=PARTNER,
+                    bundle_url=publisher.url + "/bundle",
+                    profile="https_spiffe",
+                    endpoint_id=name,
+                    rules=(FederationRule(spiffe_id=f"spiffe://{PARTNER}/ns/prod/*", identity="workload/partner"),),
+                )
+                host_domain = FederationSettings(
+                    trust_domain="host.example",
+                    bundle_file="host.json",
+                    rules=(FederationRule(spiffe_id="spiffe://host.example/a", identity="workload/a"),),
+                )
+                both = [read_federation(each, audience=AUDIENCE) for each in (wanted, host_domain)]
+                reading = Reading(Elsewhere(DOMAIN, (), both), folder, Clock())
+                async with reading.running():
+                    await until(lambda reading=reading: reading.state.read > 0 or reading.state.failures > 0)
+                    assert (reading.code(local.token(partner())) == "") is reached, reading.state.error
+
+    asyncio.run(work())
+
+
 def test_a_bundle_file_that_goes_back(tmp_path: Path) -> None:
     async def work() -> None:
         folder = Folder(tmp_path)
