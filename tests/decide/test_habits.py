@@ -141,6 +141,7 @@ def test_a_copy_learns_the_same(taught: list[tuple[str, int, int]]) -> None:
         habits.practise(body(day, tools={name: tasks}, steps={("", name): tasks}, destinations={name: tasks}), day)
     for each in told(habits, spiffe("workload/finance"), 1000):
         copy.practise(each, each["day"])
+    assert copy.days == habits.days
     for kind in ("tools", "steps", "destinations"):
         for name, habit in getattr(habits, kind).items():
             again = getattr(copy, kind)[name]

@@ -77,13 +77,27 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A live risk signal of the case's workload, or of `identity`, for an hour or for as long as `lasts` says."""
 
     risk: int
+    signal: str = "manual"
     identity: str = ""
     lasts: str = "1h"
     by: str = ""
     after: str = ""
 
 
-Step = Call | Move | Change | Risk
+class Habits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the case's workload, or `identity`, is supposed to have done on each of the days before this one.
+
+    `server/tool`, a step `server/tool -> server/tool` (`-> server/tool` at the beginning of a session), or a host.
+    """
+
+    practised: tuple[str, ...]
+    days: int = 30
+    tasks: int = 3  # task trees on each of these days; more than 3 count no more
+    identity: str = ""
+    after: str = ""
+
+
+Step = Call | Move | Change | Risk | Habits
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +122,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policies: tuple[str, ...] = ()  # ids, some of those that decided
     obligations: dict[str, tuple[str, ...]] | None = None  # the terms of each; none: it does not oblige to this
     record: dict[str, Any] = {}  # fields of the record by dotted path
+    requestable: bool | None = None  # whether a person could overcome the denial
     started: bool = False
     refused: str | None = None  # the reason for which the task is not started
 
@@ -189,16 +204,25 @@ def _case(document: Document, item: Any, at: Path_) -> Case:
     )
 
 
-_STEPS: Final[Mapping[str, type[Step]]] = {"action": Call, "task": Move, "identity": Change, "risk": Risk}
+_STEPS: Final[Mapping[str, type[Step]]] = {
+    "action": Call,
+    "task": Move,
+    "identity": Change,
+    "risk": Risk,
+    "practised": Habits,
+}
 
 
 def _step(document: Document, item: Mapping[str, Any], at: Path_) -> Step:
-    """One step of `given`; its kind is told by the key that it has. A risk may name an identity too."""
+    """One step of `given`; its kind is told by the key that it has. A risk or habits may name an identity too."""
     found = [key for key in _STEPS if key in item]
-    kind = "risk" if "risk" in found else found[0] if len(found) == 1 else ""
+    first = next((kind for kind in ("risk", "practised") if kind in found), "")
+    kind = first or (found[0] if len(found) == 1 else "")
     if not kind:
         raise document.error(
-            "it is not clear what happened in this step", at, "give one of `action`, `task`, `identity` and `risk`"
+            "it is not clear what happened in this step",
+            at,
+            "give one of `action`, `task`, `identity`, `risk` and `practised`",
         )
     step: Step = document.convert_part(dict(item), _STEPS[kind], at)
     _check_duration(document, step.after, (*at, "after"))
@@ -206,9 +230,22 @@ def _step(document: Document, item: Mapping[str, Any], at: Path_) -> Step:
         _check_duration(document, step.lasts, (*at, "lasts"))
         if not 0 <= step.risk <= 100:
             raise document.error("a risk is between 0 and 100", (*at, "risk"))
+    if isinstance(step, Habits):
+        _check_habits(document, step, at)
     if isinstance(step, Call) and step.output and step.outcome != "response":
         raise document.error("only a response has an output", (*at, "output"), "leave it out")
     return step
+
+
+def _check_habits(document: Document, step: Habits, at: Path_) -> None:
+    for key, value, most in (("days", step.days, bounds.HABIT_DAYS), ("tasks", step.tasks, 1_000)):
+        if not 1 <= value <= most:
+            raise document.error(f"`{key}` is between 1 and {most}", (*at, key))
+    for number, name in enumerate(step.practised):
+        if not name.strip() or len(name) > 4 * bounds.NAME_BYTES:
+            raise document.error(
+                "this is no habit", (*at, "practised", number), "write `server/tool`, `a/b -> c/d`, or a host"
+            )
 
 
 def _check_ask(document: Document, raw: _Raw, at: Path_) -> None:
@@ -233,6 +270,7 @@ def _check_ask(document: Document, raw: _Raw, at: Path_) -> None:
             expect.probe,
             expect.policies,
             expect.obligations,
+            expect.requestable,
         )
     )
     if expect.started and expect.refused is not None:

@@ -1,8 +1,8 @@
 """What would be decided: a temporary installation with the same configuration and identities, and nothing real.
 
-The project's files are read, the identities and risks are taken from its records as they stand, and everything else
-happens in a temporary folder with keys of its own. No service is asked, no record, limit or history is touched, and
-no permit that comes out of it is worth anything.
+The project's files are read; the identities, risks and habits are taken from its records as they stand. Everything
+else happens in a temporary folder with keys of its own. No service is asked, no record, limit or history is touched,
+and no permit that comes out of it is worth anything.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ from remit.core.decisions import Decision
 from remit.core.errors import Forbidden, InvalidInput, NotFound, RemitError
 from remit.core.identities import Registration
 from remit.core.intents import Intent
+from remit.core.risk import NOVELTY
 from remit.core.settings import Settings
-from remit.core.tasks import RiskSignal, TaskRequest
+from remit.core.tasks import TaskRequest
 from remit.decide import entries
-from remit.decide.sequence import Step
-from remit.decide.world import Life, World
+from remit.decide.habits import day_of, told
+from remit.decide.sequence import Entry, Step
+from remit.decide.world import LIFE_KINDS, Life, World, identity_stream
 from remit.identity.keyring import KeyRing
 from remit.identity.keys import generate_key, private_jwk, thumbprint
 from remit.sdk.grant import TaskGrant
@@ -76,7 +78,7 @@ async def suppose(
         store = await SqliteStore.open(copy.database, settings.trust_domain, clock)
         installation = await compose(copy, settings, configuration, keyring, registered, clock, store)
         try:
-            await _repeat_risks(installation, lives)
+            await _repeat_lives(installation, lives)
             starter, grant = await _start(installation, starters, workload, choice)
             decision = await Embedded(installation, point, owns=False).authorize(grant, action, arguments)
             found = _told(copy, decision)
@@ -165,25 +167,33 @@ def _held(registration: Registration, copy: Folder) -> Registration:
 
 
 def _lives(folder: Folder) -> dict[str, Life]:
-    """The identities and risks of the records; none before the first start."""
+    """The identities, risks and habits of the records; none before the first start."""
     lives: dict[str, Life] = {}
     try:
         reader = reader_of(folder)
     except NotFound:
         return lives
     with reader:
-        for stored in reader.records(kinds=("identity", "risk")):
+        for stored in reader.records(kinds=LIFE_KINDS):
             record = stored.record
             lives.setdefault(record.stream.removeprefix("identity/"), Life()).apply(record.kind, record.body, record.t)
     return lives
 
 
-async def _repeat_risks(installation: Installation, lives: Mapping[str, Life]) -> None:
-    signals: list[RiskSignal] = [signal for life in lives.values() for signal in life.risk.values()]
+async def _repeat_lives(installation: Installation, lives: Mapping[str, Life]) -> None:
+    """Gives each identity the live signals and the habits that it has now."""
 
-    def work(_: World, now: int) -> Step[None]:
-        live = [signal for signal in signals if signal.expires > now]
-        return Step(None, tuple(entries.risk(signal, signal.source) for signal in live))
+    def work(world: World, now: int) -> Step[None]:
+        found: list[Entry] = []
+        for id_, life in lives.items():
+            live = [signal for signal in life.risk.values() if signal.expires > now]
+            found += [
+                entries.risk(signal, signal.source, items=life.novel if signal.signal == NOVELTY else ())
+                for signal in live
+            ]
+            # Days are counted without those in quarantine, of which the copy had none.
+            shift = day_of(now) - life.today(now)
+            found += [Entry(identity_stream(id_), "practice", body) for body in told(life.habits, id_, shift)]
+        return Step(None, tuple(found))
 
-    if signals:
-        await installation.store.run(work)
+    await installation.store.run(work)

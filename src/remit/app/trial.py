@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from remit.app.cases import AnyCase, Call, Case, Change, Move, Risk, Step, TaskOf, milliseconds
+from remit.app.cases import AnyCase, Call, Case, Change, Habits, Move, Risk, Step, TaskOf, milliseconds
 from remit.app.embedded import Embedded
 from remit.app.folder import Folder
 from remit.app.identities import declared, local_key, spiffe_id
@@ -33,6 +33,10 @@ from remit.core.obligations import terms
 from remit.core.settings import Settings
 from remit.core.tasks import RiskSignal, StartedTask, TaskRequest
 from remit.decide.configuration import Configuration
+from remit.decide.habits import day_of, practice_body
+from remit.decide.sequence import Entry
+from remit.decide.sequence import Step as Work
+from remit.decide.world import World, identity_stream
 from remit.identity.keyring import KeyRing
 from remit.identity.keys import load_key, private_jwk
 from remit.sdk.grant import TaskGrant
@@ -267,6 +271,8 @@ class Play:
                 await self._as(step.by or starter).end_task(started.task.id, step.task)
             elif isinstance(step, Change):
                 await self._as(step.by or operator_path(self._settings)).change(self._id(step.identity), step.state)
+            elif isinstance(step, Habits):
+                await self._practise(step, started)
             else:
                 await self._set_risk(step, started)
         except RemitError as error:
@@ -276,12 +282,36 @@ class Play:
         by = step.by or operator_path(self._settings)
         signal = RiskSignal(
             id=self._id(step.identity) if step.identity else started.task.workload,
-            signal="manual",
+            signal=step.signal,
             value=step.risk,
             source=by,
             expires=self._clock() + milliseconds(step.lasts),
         )
         await self._as(by).set_risk(signal)
+
+    async def _practise(self, step: Habits, started: StartedTask) -> None:
+        """Supposes habits: what they would follow from is written as it is recorded, without what it sums up."""
+        workload = self._id(step.identity) if step.identity else started.task.workload
+        tools: dict[str, int] = {}
+        steps: dict[tuple[str, str], int] = {}
+        hosts: dict[str, int] = {}
+        for name in step.practised:
+            before, arrow, action = (part.strip() for part in name.partition("->"))
+            if arrow:
+                steps[before, action] = step.tasks
+            elif "/" in name:
+                tools[name] = step.tasks
+            else:
+                hosts[name] = step.tasks
+        today = day_of(self._clock())
+
+        def work(_: World, __: int) -> Work[None]:
+            bodies = [
+                practice_body(workload, day, tools, steps, hosts) for day in range(today - step.days, today) if day >= 0
+            ]
+            return Work(None, tuple(Entry(identity_stream(workload), "practice", body) for body in bodies))
+
+        await self._installation.store.run(work)
 
     async def _call(self, number: int, step: Call, started: StartedTask) -> None:
         asking = self._as(self._asker("pep", step.action))
@@ -318,6 +348,7 @@ class Play:
             ("reason", expect.reason, reason.code),
             ("would", expect.would, decision.would),
             ("probe", expect.probe, decision.probe),
+            ("requestable", expect.requestable, decision.requestable),
         )
         for what, expected, got in pairs:
             if expected is not None and expected != got:

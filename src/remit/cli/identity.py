@@ -16,10 +16,12 @@ from remit.app.folder import Folder
 from remit.app.identities import declared_in
 from remit.app.operator import run_as_operator
 from remit.app.session import operator_path
+from remit.app.workload import account, live_signals
 from remit.cli import options
 from remit.cli.failures import reported
 from remit.console.identities import identity_table, show_identity
 from remit.console.screen import moment, screen
+from remit.console.workload import show_account
 from remit.core.clock import system_clock
 from remit.core.errors import InvalidInput
 from remit.core.identities import Kind, Lifecycle, Registration
@@ -151,17 +153,18 @@ def _list(role: Managed) -> click.Command:
 
 
 def _show(role: Managed) -> click.Command:
-    @click.command(
-        "show",
-        help=f"Show everything about one of the {_WHAT[role].partition(':')[0]}.\n\n"
-        f"\b\nExample:\n  remit {role} show invoices",
+    more = (
+        ": what it may do, what it really did and when last, what it is used to, which grants it never used, and which "
+        "risk signals live"
+        if role == "workload"
+        else ""
     )
-    @click.argument("name")
+
     @options.project
     @options.as_json
     @click.pass_context
     @reported
-    def show(context: click.Context, name: str, project: Path | None, as_json: bool) -> None:
+    def show(context: click.Context, name: str, project: Path | None, as_json: bool, days: int = 0) -> None:
         folder = options.folder_of(context, project)
         settings = read_settings(folder.root)
 
@@ -169,13 +172,26 @@ def _show(role: Managed) -> click.Command:
             return await administration.known(settings, remit, role, name)
 
         registration = run_as_operator(folder, work)
-        found = _everything(folder, settings, registration)
+        found = _everything(folder, settings, registration, days)
         if as_json:
             click.echo(msgspec.json.encode(found).decode())
             return
-        show_identity(screen(), found)
+        console = screen()
+        show_identity(console, found)
+        if role == "workload":
+            show_account(console, found)
 
-    return show
+    command = click.command(
+        "show",
+        help=f"Show everything about one of the {_WHAT[role].partition(':')[0]}{more}.\n\n"
+        f"\b\nExample:\n  remit {role} show invoices",
+    )(show)
+    command.params.insert(0, click.Argument(["name"]))
+    if role == "workload":
+        said = "How far back to look at what it did."
+        length = click.IntRange(1, 3650)
+        command.params.insert(1, click.Option(["--days"], type=length, default=90, show_default=True, help=said))
+    return command
 
 
 def _change(role: Managed, verb: str, state: Lifecycle) -> click.Command:
@@ -321,16 +337,20 @@ def _tell_added(added: Added) -> None:
     click.echo(f"  key  {registration.key}")
 
 
-def _everything(folder: Folder, settings: Settings, registration: Registration) -> dict[str, Any]:
+def _everything(folder: Folder, settings: Settings, registration: Registration, days: int) -> dict[str, Any]:
+    """The registration with its life; with `days`, also a workload's account of so many days."""
     now = system_clock()
     life = administration.life_of(folder, registration.id)
     file = folder.key_file(registration.id.split("/", 3)[3])
+    risks, level = live_signals(life["risks"], settings.risk.signals, now)
     found: dict[str, Any] = msgspec.to_builtins(registration)
     return found | {
         "declared": registration.id in declared_in(settings),
         "keyFile": str(file) if file.exists() else "",
-        "risk": max((each["value"] for each in life["risks"] if each["expires"] > now), default=0),
+        "risk": level,
         **life,
+        "risks": risks,
+        **(account(folder, registration, days, now) if days else {}),
     }
 
 

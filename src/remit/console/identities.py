@@ -34,7 +34,8 @@ def identity_table(found: Sequence[Registration], *, with_servers: bool) -> Tabl
 
 
 def show_identity(console: Console, found: dict[str, Any]) -> None:
-    """Prints a registration with its life: keys, risks, changes."""
+    """Prints a registration with its life: keys, risks (but of a workload, whose account tells them), changes."""
+    is_workload = "grants" in found
     console.print(Text.assemble((found["id"], "bold"), "  ", (found["state"], _STATES[found["state"]])))
     said = {
         "kind": found["kind"],
@@ -48,11 +49,11 @@ def show_identity(console: Console, found: dict[str, Any]) -> None:
         "key": found["key"] or "none: tokens from elsewhere speak for it",
         "key file": found["keyFile"] or "not in this folder",
         "declared": "in remit.toml" if found["declared"] else "by a command",
-        "risk": str(found["risk"]),
+        "risk": "" if is_workload else str(found["risk"]),
         "refused": f"{found['refused']} times outside of tasks" if found["refused"] else "",
     }
     rows = [(Text(name, style="dim"), Text(printable(value))) for name, value in said.items() if value]
-    for signal in found["risks"]:
+    for signal in () if is_workload else found["risks"]:
         until = f"{signal['value']} until {moment(signal['expires'])} ({signal['source']})"
         rows.append((Text(printable(signal["signal"]), style="yellow"), Text(printable(until))))
     for came in found["arrivals"][-3:]:

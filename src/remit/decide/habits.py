@@ -180,7 +180,8 @@ def told(habits: Habits, workload: str, shift: int) -> Iterator[dict[str, Any]]:
     """The habits as bodies of `practice` records, one a day, each `shift` days later: what a copy learns again."""
     tools, destinations = _by_day(habits.tools), _by_day(habits.destinations)
     steps = _by_day(habits.steps)
-    for day in sorted({*tools, *steps, *destinations}):
+    days = {day for day, _ in habits.anything.by_day()} if habits.anything is not None else set[int]()
+    for day in sorted({*tools, *steps, *destinations, *days}):
         parts = (tools.get(day, {}), steps.get(day, {}), destinations.get(day, {}))
         yield practice_body(workload, day + shift, *parts)
 
