@@ -8,6 +8,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
+from msgspec.structs import replace
 
 from remit.core.errors import DocumentError, InvalidInput
 from remit.policy import General, Named, Question, load
@@ -318,6 +319,85 @@ def test_properties_of_the_action_stand_in_the_context_and_nowhere_else(tmp_path
         subject=Named("user", "ann"), action="read", resource=Named("doc", "d1"), context={"action": {"method": "GET"}}
     )
     assert not general.evaluate(said_in_context).permitted
+
+
+CHAINS = """
+namespace App {
+  entity Group in [Group];
+  entity User in [Group] = { manager?: User, level?: Long, unused?: Bool } tags User;
+  entity doc in [Group] = { owner: User, meta?: { by?: User }, readers?: Set<User>, unused?: Bool };
+  action all;
+  action read in [all] appliesTo { principal: User, resource: doc, context: { by?: User, at?: { by?: User } } };
+}
+"""
+CHAINED = [
+    entity("App::Group", "inner", [("App::Group", "middle")]),
+    entity("App::Group", "middle", [("App::Group", "outer")]),
+    entity("App::Group", "outer"),
+    {**entity("App::User", "ann", [("App::Group", "inner")], manager="bob"), "tags": {"deputy": "bob"}},
+    entity("App::User", "bob", [("App::Group", "middle")], manager="cid", level=2),
+    entity("App::User", "cid", [("App::Group", "outer")], level=3),
+    entity("App::doc", "d", [("App::Group", "inner")], owner="ann", meta={"by": "bob"}, readers=["ann", "cid"]),
+]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        'principal in App::Group::"outer"',
+        'resource in App::Group::"outer"',
+        "principal has manager && principal.manager has level && principal.manager.level == 2",
+        "principal has manager && principal.manager has manager && principal.manager.manager has level",
+        'principal has manager && principal.manager in App::Group::"outer"',
+        "resource.owner has manager.manager.level && resource.owner.manager.manager.level == 3",
+        "resource has meta && resource.meta has by && resource.meta.by has level && resource.meta.by.level == 2",
+        'resource has meta.by && resource.meta.by in App::Group::"middle"',
+        "(if principal has level then principal else resource.owner) has manager",
+        '(if context has by then context.by else principal) in App::Group::"inner"',
+        'principal.hasTag("deputy") && principal.getTag("deputy") has level && principal.getTag("deputy").level == 2',
+        "resource has readers && resource.readers.contains(principal) && principal in resource.readers",
+        'App::User::"cid" has level && App::User::"cid".level == 3',
+        'App::User::"bob" in App::Group::"outer"',
+        '[App::User::"bob"].contains(principal) || App::User::"bob" has level',
+        'principal is App::User in App::Group::"outer"',
+        "resource.owner is App::User && resource.owner has manager",
+        'action in App::Action::"all"',
+    ],
+)
+def test_what_policies_reach_is_there_whatever_the_caller_says_besides(tmp_path: Path, condition: str) -> None:
+    policies = f'@id("a") permit(principal, action in App::Action::"all", resource) when {{ {condition} }};'
+    general = own.project(tmp_path, CHAINS, CHAINED, policies).general
+    asked = Question(subject=Named("user", "ann"), action="read", resource=Named("doc", "d"))
+    assert general.evaluate(asked).permitted
+    for more in (
+        {"subject": Named("user", "ann", {"unused": True})},
+        {"resource": Named("doc", "d", {"unused": True})},
+    ):
+        assert general.evaluate(replace(asked, **more)).permitted
+
+
+@pytest.mark.parametrize(
+    ("condition", "context"),
+    [
+        ("context has by && context.by has manager && context.by.manager has level", {"by": "ann"}),
+        ('context has by && context.by in App::Group::"outer"', {"by": "ann"}),
+        ("context has at && context.at has by && context.at.by has level", {"at": {"by": "bob"}}),
+    ],
+)
+def test_what_policies_reach_through_the_context_is_there(
+    tmp_path: Path, condition: str, context: dict[str, Any]
+) -> None:
+    general = own.project(
+        tmp_path, CHAINS, CHAINED, f"permit(principal, action, resource is App::doc) when {{ {condition} }};"
+    ).general
+    for subject in (
+        Named("user", "ann"),
+        Named("user", "ann", {"unused": True}),
+        Named("user", "zoe", {"unused": True}),
+    ):
+        asked = Question(subject=subject, action="read", resource=Named("doc", "d"), context=context)
+        assert general.evaluate(asked).permitted
+        assert not general.evaluate(replace(asked, context={})).permitted
 
 
 # --- what is missing

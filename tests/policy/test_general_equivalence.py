@@ -20,11 +20,11 @@ from tests.policy import own
 SCHEMA = """
 namespace App {
   entity Group in [Group];
-  entity User in [Group] = { team: String, level: Long, boss?: User, active?: Bool };
-  entity Folder in [Folder] = { owner?: User, name?: String };
+  entity User in [Group] = { team: String, level: Long, boss?: User, active?: Bool, unused?: Bool };
+  entity Folder in [Folder] = { owner?: User, name?: String, unused?: Bool };
   entity Doc in [Folder] = {
     owner: User, team?: String, level?: Long, readers?: Set<User>, groups?: Set<Group>, labels?: Set<String>,
-    meta?: { team?: String, owner?: User }
+    meta?: { team?: String, owner?: User }, unused?: Bool
   } tags String;
   action all;
   action read, write in [all] appliesTo {
@@ -265,6 +265,20 @@ def test_an_answer_is_that_of_the_engine_on_all_policies_and_all_entities(data: 
         assert (answer.reason.code == "policy_error") is bool(errors)
         if not errors:
             assert {ref.id for ref in answer.policies} == {f"own#{name.removeprefix('policy')}" for name in matched}
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_what_no_policy_reads_changes_no_answer(data: st.DataObject) -> None:
+    """With it, entities are cut to what policies can reach; without it, they are all there."""
+    general, _ = general_of(data)
+    for _ in range(8):
+        asked = data.draw(question())
+        asked = replace(asked, subject=replace(asked.subject, properties={}))
+        asked = replace(asked, resource=replace(asked.resource, properties={}))
+        for what in ("subject", "resource"):
+            more = replace(asked, **{what: replace(getattr(asked, what), properties={"unused": True})})
+            assert general.evaluate(more) == general.evaluate(asked)
 
 
 def engine(general: General, policies: str, asked: Question) -> tuple[str, list[str], list[str]]:
