@@ -291,6 +291,28 @@ async def test_a_destination_that_what_was_read_may_have_named_is_not_learned(st
     assert (await seen(stage, FETCH, {"url": "https://evil.example"}))["destination"] == 100
 
 
+FIXED = {
+    "api": """
+server: api
+tools:
+  lookup: {effect: read, destination: api.example, reviewed: true, input_schema: {type: object}}
+"""
+}
+GATED = '[[enforcement_points]]\nname = "gate"\nowner = "ada"\nservers = ["api"]\nkey = "k-gate"\n'
+
+
+@staged(catalogue=FIXED, settings=GATED)
+async def test_a_destination_that_no_argument_chooses_is_learned_whatever_was_read(stage: Stage) -> None:
+    gate = identity("pep/gate")
+    grant = await stage.start()
+    await completes(stage, grant, FETCH, {"url": "https://wiki.example"})
+    decision = await stage.permit(grant, "api/lookup", {}, caller=gate)
+    await stage.report(decision, by=gate)
+    await stage.pass_(0)
+    learned = {host for record in stage.records("practice") for host in record.body["destinations"]}
+    assert learned == {"wiki.example", "api.example"}
+
+
 # --- quarantine --------------------------------------------------------------------------------------------------
 
 

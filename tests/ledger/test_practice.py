@@ -113,6 +113,14 @@ def test_what_was_read_before_may_have_named_the_destination(tmp_path: Path) -> 
     only(tmp_path, story, "practice", f"with this it has practised the destination `evil.example` {SHOWS}")
 
 
+def test_a_fixed_destination_is_named_by_nothing_that_was_read(tmp_path: Path) -> None:
+    story = begin()
+    story.decision(adds={"untrusted": True})
+    completed(story, adds={"destination": "bank.example", "fixed": True})
+    learned(story, destinations={"bank.example": 1})
+    assert found(tmp_path, story) == []
+
+
 def test_nothing_is_learned_in_quarantine(tmp_path: Path) -> None:
     story = begin()
     decision = story.decision()

@@ -71,6 +71,8 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
             "labels": list(action.labels),
             "untrusted": not action.trusted,
         }
+        if case.destination is not None and not action.destination.startswith("input."):
+            body["adds"]["fixed"] = True
     recorded, openings = _conceal_facts(body, configuration, case)
     if recorded is body:
         entry = Entry(case.stream, "decision", body, made.id)

@@ -240,8 +240,7 @@ class Session:
             usage=body.get("usage", {}),
             input=_scalars(body["context"].get("input", {})),
             previous=self.last.get(body["subject"], ""),
-            # SECURITY: what was read in this session may be what chose the destination.
-            host="" if self.untrusted else body.get("adds", {}).get("destination", ""),
+            host=self._learnable(body.get("adds", {})),
             teaches=self._teaches(body),
         )
         self.permits[permit.decision] = permit
@@ -258,6 +257,11 @@ class Session:
             self.untrusted = self.untrusted or adds.get("untrusted", False)
             if host := adds.get("destination"):
                 self.destinations.add(host)
+
+    def _learnable(self, adds: Mapping[str, Any]) -> str:
+        """The destination that a permit adds, unless untrusted content may have named it; a fixed one it can't."""
+        # SECURITY: what was read in this session may be what chose the destination.
+        return "" if self.untrusted and not adds.get("fixed", False) else str(adds.get("destination", ""))
 
     def _teaches(self, body: Mapping[str, Any]) -> bool:
         """Habits are learned from what policies permitted, in ordinary tasks that others started."""

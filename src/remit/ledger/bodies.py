@@ -55,6 +55,7 @@ class Adds(msgspec.Struct, frozen=True):
 
     untrusted: bool = False
     destination: str = ""
+    fixed: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, rename="camel"):

@@ -202,7 +202,7 @@ class Session:
         if task is None or task.emergency or task.self_started or body.would == "deny":
             return ()
         items: list[Item] = [("tool", "", body.action), ("step", self.last.get(body.subject, ""), body.action)]
-        if body.adds.destination and not self.untrusted:
+        if body.adds.destination and (body.adds.fixed or not self.untrusted):
             items.append(("destination", "", body.adds.destination))
         return tuple(items)
 
