@@ -473,6 +473,24 @@ def test_entities_change_nothing_for_governed_actions(tmp_path: Path) -> None:
     assert project.pay(loaded, input={"invoice": "other"}).reason.code == "argument_not_bound"
 
 
+@pytest.mark.parametrize(
+    ("policy", "step"),
+    [
+        ("permit(principal, action, resource) when { resource.owner == principal };", "`resource is App::doc`"),
+        ('permit(principal, action, resource) when { principal.role == "x" };', "`principal is App::User`"),
+        (
+            'permit(principal is App::User, action, resource) when { principal.rule == "x" };',
+            "declare it in the schema",
+        ),
+        ('permit(principal, action == App::Action::"raed", resource);', "declare it in the schema"),
+    ],
+)
+def test_a_policy_for_more_than_it_can_read_is_told_what_to_say(tmp_path: Path, policy: str, step: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        with_policies(tmp_path, policy)
+    assert step in caught.value.next_step
+
+
 def test_odd_names_and_actions_that_nothing_permits_are_noticed(tmp_path: Path) -> None:
     loaded = own.project(tmp_path, SCHEMA, ENTITIES, POLICIES.replace('"staff"', '"stuff"'))
     found = loaded.notices()

@@ -197,7 +197,21 @@ def _explain(policy: Policy, errors: list[str], vocabulary: Vocabulary) -> Docum
     elif "expected Long but saw decimal" in message or "Long and decimal" in message:
         step = 'compare decimals with methods: `x.lessThanOrEqual(decimal("10.00"))`'
     elif "not found" in message:
-        step = "docs/design/policy.md lists the attributes of the context"
-        if "on entity type" in message and f"`{NAMESPACE}::" not in message:
-            step = "declare it in the schema in `entities/`, or correct the name"
+        step = _where_found(policy, message, word, vocabulary)
     return policy.error(message, step, word=word)
+
+
+def _where_found(policy: Policy, message: str, attribute: str, vocabulary: Vocabulary) -> str:
+    """What to do about an attribute that is not there for all that the policy covers."""
+    if "on entity type" in message:
+        having = [type_.name for type_ in vocabulary.declared.types.values() if attribute in type_.attributes]
+        read = re.search(rf"\b(principal|resource)\.{re.escape(attribute)}\b", policy.text)
+        if having and read:
+            return (
+                f"say what the policy is about, such as `{read[1]} is {having[0]}`; or test `{read[1]} has {attribute}`"
+            )
+        if f"`{NAMESPACE}::" not in message:
+            return "declare it in the schema in `entities/`, or correct the name"
+    elif f'{NAMESPACE}::Action::"' not in message:
+        return "declare it in the schema in `entities/`, or say which action the policy is about: `action == …`"
+    return "docs/design/policy.md lists the attributes of the context"
