@@ -56,13 +56,15 @@ class Live:
         self._thread.join()
 
     def _run(self) -> None:
-        after, intents = 0, {}
-        while not self._stop.wait(0.03):
-            if not self._folder.socket.exists() and after == 0:
-                continue  # the service makes its database before it listens
-            with reader_of(self._folder) as reader:
-                for stored in reader.records(after=after, kinds=("decision", "task")):
-                    after = stored.seq
+        while not self._folder.socket.exists():  # the service makes its database before it listens
+            if self._stop.wait(0.03):
+                return
+        intents: dict[str, str] = {}
+        with reader_of(self._folder) as reader:
+            tail, stopped = reader.tail(("decision", "task")), False
+            while not stopped:
+                stopped = self._stop.wait(0.03)
+                for stored in tail.fresh():
                     record = decode_record(stored.data)
                     if record.kind == "task":
                         intents.setdefault(record.body["task"], record.body.get("intent", ""))
