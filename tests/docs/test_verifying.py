@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from remit.ledger.findings import CHECKS
+from remit.ledger.findings import CHECKS, LOG_CHECKS
 from tools.transcript import ROOT, transcribe
 
 PAGE = (ROOT / "docs/guides/verifying.md").read_text("utf-8")
@@ -15,6 +15,10 @@ PAGE = (ROOT / "docs/guides/verifying.md").read_text("utf-8")
 
 def test_every_check_stands_in_the_table_in_its_words() -> None:
     assert re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]+ \|$", PAGE, re.MULTILINE) == list(CHECKS.items())
+
+
+def test_every_check_of_a_published_log_stands_on_the_page() -> None:
+    assert re.findall(r"^\| `(log_\w+)` \| ([^|]+) \|$", PAGE, re.MULTILINE) == list(LOG_CHECKS.items())
 
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the sqlite3 shell is not installed here")

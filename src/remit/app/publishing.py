@@ -84,7 +84,8 @@ class Publisher:
                 log.critical("ALARM the log can't be published, records stay pending: %s", error.message)
             self.failing = error.code
         except Exception:
-            log.critical("ALARM the log can't be published, records stay pending", exc_info=True)
+            why = "a fault in Remit"
+            log.critical("ALARM the log can't be published, records stay pending: %s", why, exc_info=True)
             self.failing = "internal_fault"
         else:
             if self.failing:
