@@ -81,7 +81,7 @@ async def _search(
     limit = max(page.limit, 1)
     found = await serving.service.search(call.caller, what, question, call.now, after=page.after, limit=limit)
     token = next_token(what, question, page.limit, found.next) if found.next else ""
-    # SECURITY: whom an obligation goes with that the caller can't fulfil is not found (profile, section 3.3).
+    # SECURITY: what goes with an obligation that the caller can't fulfil is not found (profile, section 4.3).
     obliged = found.obligations
     results = tuple(each for each in found.results if not not_supported(obliged.get(_name(each), ()), question.context))
     if page.limit == 0:
