@@ -79,13 +79,12 @@ class Narrowing:
         return found
 
     def _scope(self, variable: str, constraint: Mapping[str, Any]) -> Ids:
-        left = {"Var": variable}
         inner = constraint.get("in") if constraint["op"] == "is" else constraint
-        if constraint["op"] == "==":
-            return self._equals(left, {"Value": {"__entity": constraint["entity"]}})
-        if inner is not None and "entity" in inner:
-            return self._is_in(left, {"Value": {"__entity": inner["entity"]}})
-        return None
+        if inner is None or "entity" not in inner:
+            return None  # the slice has only policies for these types
+        op = "==" if constraint["op"] == "==" else "in"
+        right = {"Value": {"__entity": inner["entity"]}}
+        return self._holds({op: {"left": {"Var": variable}, "right": right}}, True, 0)
 
     def _holds(self, node: Any, wanted: bool, depth: int) -> Ids:
         """For whom the expression could be `wanted`."""
