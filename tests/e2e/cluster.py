@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +27,24 @@ class Cluster:
     The identities' keys are made by the first process and copied, so that a test can ask at every socket.
     """
 
-    def __init__(self, root: Path, url: str, count: int = 3, *, urls: tuple[str, ...] = ()) -> None:
-        """`urls` are ways to the same database for single processes, through a proxy."""
+    def __init__(
+        self,
+        root: Path,
+        url: str,
+        count: int = 3,
+        *,
+        urls: tuple[str, ...] = (),
+        origin: str = "",
+    ) -> None:
+        """`urls` are ways to the same database for single processes, through a proxy.
+
+        With `origin` all of them are reached by that name too, each listening at a port of its own.
+        """
         first = write_project(root / "0")
         text = (first.root / "remit.toml").read_text()
+        if origin:
+            text = text.replace("[service]\n", f'[service]\norigins = ["{origin}"]\n')
+        self.ports = [free_port() if origin else 0 for _ in range(count)]
         (first.root / "remit.toml").write_text(text + '\n[identity]\ntrust = "../trust"\n')
         self.folders = [first, *(Folder(root / str(number)) for number in range(1, count))]
         for folder in self.folders[1:]:
@@ -40,10 +55,11 @@ class Cluster:
 
     def start(self, number: int) -> Service:
         """Starts one process."""
-        if number and not self.folders[number].keys.exists():
+        if number and self.folders[0].keys.exists() and not self.folders[number].keys.exists():
             shutil.copytree(self.folders[0].keys, self.folders[number].keys)
             self.folders[number].state.chmod(0o700)
-        running = self.services[number] = Service(self.folders[number])
+        options = ("--listen", f"127.0.0.1:{self.ports[number]}") if self.ports[number] else ()
+        running = self.services[number] = Service(self.folders[number], *options)
         return running
 
     def kill(self, number: int) -> None:
@@ -52,28 +68,48 @@ class Cluster:
         assert running is not None
         running.kill()
 
+    def running(self) -> list[Service]:
+        """Those that have not ended."""
+        return [each for each in self.services if each is not None and each.process.poll() is None]
+
     def log(self, number: int) -> str:
         """What one process has written to its log."""
         return (self.folders[number].root / "service.log").read_text()
 
 
 @contextmanager
-def cluster(root: Path, url: str, count: int = 3, *, urls: tuple[str, ...] = ()) -> Iterator[Cluster]:
-    """All of them for a block; those that run at the end are stopped, and must have stopped well."""
-    made = Cluster(root, url, count, urls=urls)
+def cluster(
+    root: Path,
+    url: str,
+    count: int = 3,
+    *,
+    urls: tuple[str, ...] = (),
+    origin: str = "",
+    at_once: bool = False,
+) -> Iterator[Cluster]:
+    """All of them for a block; those that run at the end are stopped, and must have stopped well.
+
+    `at_once`: none begins before the others, so that each makes keys of its own.
+    """
+    made = Cluster(root, url, count, urls=urls, origin=origin)
     try:
-        made.start(0)
+        if not at_once:
+            made.start(0)
         with ThreadPoolExecutor() as pool:
-            list(pool.map(made.start, range(1, count)))
+            list(pool.map(made.start, range(0 if at_once else 1, count)))
         yield made
-    except BaseException:
-        for running in made.services:
-            if running is not None and running.process.poll() is None:
-                running.kill()
-        raise
-    for running in made.services:
-        if running is not None and running.process.poll() is None:
+        for running in made.running():
             assert running.stop() == 0, running.log.read_text()
+    finally:
+        for running in made.running():
+            running.kill()
+
+
+def free_port() -> int:
+    """A port that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Proxy:

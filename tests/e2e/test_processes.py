@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import shutil
+import subprocess
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import aiohttp
 import pytest
 
 from remit.app.exports import verify_folder
 from remit.app.folder import Folder
 from remit.app.local import connect_as
+from remit.app.records import reader_of
+from remit.app.storing import show_store
+from remit.core.clock import system_clock
 from remit.core.decisions import Decision
 from remit.core.errors import RemitError, Unavailable
+from remit.identity.holder import Holder
+from remit.identity.keys import generate_key, load_key, thumbprint
 from remit.sdk.client import Client
 from remit.sdk.grant import TaskGrant
 from tests.e2e.cluster import Cluster, cluster, proxied
 from tests.e2e.load import Acknowledged, Load, check, served_again
-from tests.e2e.service import grants, told
+from tests.e2e.service import REMIT, grants, told
 from tests.postgres import PostgresServer
 
 T = TypeVar("T")
@@ -383,3 +393,155 @@ def test_a_process_that_can_t_reach_the_database_denies_and_the_others_go_on(
         play(made, story)
         made.kill(2)
     in_order(made.folders[0])
+
+
+# --- one name, one set of keys, one configuration ------------------------------------------------------------
+
+
+def test_attack_a_proof_that_was_seen_behind_one_name_is_used_at_another_process(
+    short_path: Path, postgres: PostgresServer
+) -> None:
+    """The proof says nothing of the body: whoever saw it could have a key of their own bound to the identity."""
+    origin = "http://localhost:9"
+    url = f"{origin}/v1/svids"
+
+    async def post(port: int, headers: dict[str, str], body: dict[str, str]) -> tuple[int, str]:
+        headers = {**headers, "Host": "localhost:9"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"http://127.0.0.1:{port}/v1/svids", json=body, headers=headers) as response,
+        ):
+            answer = await response.json()
+            return response.status, str(answer.get("code", ""))
+
+    async def story(made: Cluster, clients: list[Client]) -> None:
+        id_ = "spiffe://e2e.example/pep/gateway"
+        key = load_key(made.folders[0].key_file("pep/gateway"))
+        mine = {"id": id_, "bind": thumbprint(generate_key())}
+        for turn in range(3):
+            # By the key alone, and with a live SVID.
+            for holder in (Holder(key, "", id_), Holder(key, (await clients[0].svid(bind=thumbprint(key))).svid, id_)):
+                headers = holder.headers("POST", url, system_clock())
+                first, second = made.ports[turn % 2], made.ports[(turn + 1) % 2]
+                assert await post(first, headers, {"id": id_}) == (201, "")
+                assert await post(second, headers, mine) == (401, "proof_replayed")
+                assert await post(first, headers, mine) == (401, "proof_replayed")
+                # Another signature over the same claims holds as well, and is the same proof.
+                assert await post(second, headers | {"DPoP": twin(headers["DPoP"])}, mine) == (401, "proof_replayed")
+
+    with cluster(short_path, postgres.database(), 2, origin=origin) as made:
+        play(made, story)
+
+
+def twin(proof: str) -> str:
+    """The proof with its signature (r, s) as (r, n - s), which verifies as well."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    signed, _, signature = proof.rpartition(".")
+    raw = urlsafe_b64decode(signature + "==")
+    other = raw[:32] + (order - int.from_bytes(raw[32:])).to_bytes(32)
+    return f"{signed}.{urlsafe_b64encode(other).decode().rstrip('=')}"
+
+
+def test_processes_that_begin_at_the_same_time_with_nothing_there_are_one_installation(
+    short_path: Path, postgres: PostgresServer
+) -> None:
+    with cluster(short_path, postgres.database(), at_once=True) as made:
+        with reader_of(made.folders[0]) as reader:
+            kinds = [stored.record.kind for stored in reader.stream("administration")]
+            registered = [stored.record.body["registration"] for stored in reader.records(kinds=("identity",))]
+        assert kinds == ["configuration", "mode"]
+        ids = [each["id"] for each in registered]
+        assert len(ids) == len(set(ids)) == 3
+        keys = {thumbprint(load_key(path)) for folder in made.folders for path in folder.keys.glob("*.jwk")}
+        assert {each["key"] for each in registered} <= keys
+        assert len(list((short_path / "trust").iterdir())) == 1
+    in_order(made.folders[0])
+
+
+def test_a_process_without_the_shared_keys_does_not_start(short_path: Path, postgres: PostgresServer) -> None:
+    with cluster(short_path, postgres.database(), 1) as made:
+        alone = short_path / "alone"
+        shutil.copytree(made.folders[0].root, alone, ignore=shutil.ignore_patterns(".remit", "service.log"))
+        text = (alone / "remit.toml").read_text()
+        (alone / "remit.toml").write_text(text.replace('trust = "../trust"\n', ""))
+        refused = subprocess.run(
+            [*REMIT, "up", "--plain", "--project", str(alone)], capture_output=True, text=True, timeout=60
+        )
+    assert refused.returncode == 1
+    assert "the records are here but the trust domain's keys are not" in refused.stderr
+    assert "[identity] trust" in refused.stderr
+
+
+def test_a_revoked_key_is_refused_by_all_within_seconds(short_path: Path, postgres: PostgresServer) -> None:
+    async def story(made: Cluster, clients: list[Client]) -> float:
+        (held,) = await grants(made.folders[0], "work", 1)
+        for client in clients:
+            assert (await client.authorize(held, "orders/get", {"order": "O-1"})).permitted
+        show = [*REMIT, "trust", "show", "--json", "--project", str(made.folders[1].root)]
+        (kid,) = (key["kid"] for key in json.loads(subprocess.check_output(show))["keys"])
+        subprocess.run([*REMIT, "trust", "revoke", kid, "--project", str(made.folders[1].root)], check=True)
+        began = time.monotonic()
+        for client in clients:
+
+            async def refused(client: Client = client) -> bool:
+                try:
+                    decision = await client.authorize(held, "orders/get", {"order": "O-1"})
+                except RemitError as error:
+                    return error.code == "token_invalid"
+                return not decision.permitted
+
+            await until(refused, 15)
+        return time.monotonic() - began
+
+    with cluster(short_path, postgres.database()) as made:
+        took = play(made, story)
+    assert took < 10
+    in_order(made.folders[0])
+
+
+def test_a_process_that_decides_otherwise_is_shown(short_path: Path, postgres: PostgresServer) -> None:
+    async def gauges(client: Client) -> dict[str, int]:
+        async with client._transport.session.get("http://remit.local/metrics") as response:
+            lines = (await response.text()).splitlines()
+        return {
+            name: int(float(value)) for name, _, value in (line.partition(" ") for line in lines) if "process" in name
+        }
+
+    async def story(made: Cluster, clients: list[Client]) -> None:
+        intent = made.folders[1].root / "intents" / "once.yaml"
+        assert made.services[1] is not None
+        assert made.services[1].stop() == 0
+        intent.write_text(intent.read_text().replace("one-close", "one"))
+        await asyncio.to_thread(made.start, 1)
+        wanted = {"remit_processes": 2, "remit_processes_differing": 1, "remit_processes_other_keys": 0}
+        until = time.monotonic() + 15
+        while any([await gauges(client) != wanted for client in clients]):
+            assert time.monotonic() < until, [await gauges(client) for client in clients]
+            await asyncio.sleep(0.2)
+
+    with cluster(short_path, postgres.database(), 2) as made:
+        play(made, story)
+        assert "another process decides with another configuration" in made.log(0)
+        assert "another process decides with another configuration" in made.log(1)
+        shown = show_store(made.folders[0])
+        assert len({each.configuration for each in shown.processes}) == 2
+    in_order(made.folders[0])
+
+
+def test_a_process_that_can_t_decide_is_not_ready(short_path: Path, own_postgres: PostgresServer) -> None:
+    async def ready(client: Client) -> int:
+        async with client._transport.session.get("http://remit.local/readyz") as response:
+            return response.status
+
+    async def story(made: Cluster, clients: list[Client]) -> None:
+        assert await ready(clients[0]) == 200
+        own_postgres.stop()
+        assert await ready(clients[0]) == 503
+        own_postgres.start()
+        until = time.monotonic() + 20
+        while await ready(clients[0]) != 200:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.1)
+
+    with cluster(short_path, own_postgres.database(), 1) as made:
+        play(made, story)

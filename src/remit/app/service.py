@@ -12,10 +12,13 @@ from remit.app.folder import Folder
 from remit.app.installation import UNIX_ORIGIN, Installation, audience_of, open_installation
 from remit.app.issuers import gauges
 from remit.app.publishing import Publisher, open_publisher
+from remit.app.readiness import Readiness
 from remit.app.refreshing import Refresher
 from remit.core.errors import InvalidInput
 from remit.server.app import build_app
 from remit.server.listener import Listener, serve
+from remit.storage.address import address_of
+from remit.storage.claims import PostgresClaims
 
 log = logging.getLogger("remit.service")
 
@@ -39,7 +42,10 @@ async def run_service(
     tasks: list[asyncio.Task[None]] = []
     refresher: Refresher | None = None
     publisher: Publisher | None = None
+    claims = claims_of(installation)
     try:
+        if claims is not None:
+            await claims.open()
         settings = installation.settings
         publisher = await asyncio.to_thread(open_publisher, folder, settings)
         elsewhere = installation.elsewhere
@@ -58,6 +64,8 @@ async def run_service(
             certificates=certificates.authenticator,
             tls=certificates.tls,
             elsewhere=elsewhere,
+            not_ready=Readiness(installation.store),
+            claims=claims,
             key_sources=lambda: gauges(installation.sources, installation.clock()),
         )
         refresher = Refresher(installation.sources, installation.clock)
@@ -86,9 +94,20 @@ async def run_service(
             task.cancel()
         if refresher is not None:
             await refresher.stop()
+        if claims is not None:
+            await claims.close()
         await installation.close()
         if publisher is not None:
             await asyncio.to_thread(publisher.stop)
+
+
+def claims_of(installation: Installation) -> PostgresClaims | None:
+    """Where used proofs are claimed: needed where other processes are reached by the same name as this one."""
+    settings, authenticator = installation.settings, installation.authenticator
+    if not settings.storage.url or not settings.service.origins:
+        return None
+    address = address_of(settings.storage, installation.folder.root)
+    return PostgresClaims(address, lambda: authenticator.refuse_before(installation.clock()))
 
 
 def listen_address(listen: str) -> tuple[str, int | None]:

@@ -99,6 +99,10 @@ class Authenticator:
         self._bundles[parse_trust_domain(trust_domain)] = verification_keys(bundle)
         self._forget()
 
+    def refuse_before(self, now: int) -> None:
+        """Refuses proofs that were made before `now` (ms): which of them were used is no longer known."""
+        self._started = max(self._started, now)
+
     def distrust(self, trust_domain: str) -> None:
         """Ends the federation with `trust_domain`: its identities are refused from now on."""
         if trust_domain == self.trust_domain:

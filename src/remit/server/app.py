@@ -21,7 +21,7 @@ from remit.server.authentication import UNIX_ORIGIN, Authentication
 from remit.server.endpoint import Endpoint
 from remit.server.openapi import openapi
 from remit.server.operation import Operation
-from remit.server.port import AuthenticatorPort, AuthorityPort, CertificatesPort, ElsewherePort, ServicePort
+from remit.server.port import AuthenticatorPort, AuthorityPort, CertificatesPort, ClaimsPort, ElsewherePort, ServicePort
 from remit.server.problems import problem
 from remit.server.routes import OPERATIONS
 from remit.server.serving import Call, Serving
@@ -54,12 +54,14 @@ def build_app(
     elsewhere: ElsewherePort | None = None,
     tls: ServerTls | None = None,
     key_sources: Callable[[], Mapping[str, Mapping[str, float]]] = dict,
+    claims: ClaimsPort | None = None,
 ) -> Starlette:
     """The application. `app.state.serving.attachments` counts who holds the service open.
 
     `bundle` gives the public keys for `/v1/keys`; `not_ready` says why it can't decide now, or "". The listener must
     put its origins into the scope's state (`remit_origins`); without them no proof is accepted. Without `certificates`
-    no client certificate is taken, and without `elsewhere` no outside token.
+    no client certificate is taken, and without `elsewhere` no outside token. `claims` are for processes that are
+    reached by one name.
     """
     serving = Serving(
         service=service,
@@ -76,6 +78,7 @@ def build_app(
         elsewhere=elsewhere,
         tls=tls,
         key_sources=key_sources,
+        claims=claims,
     )
     described = json_answer(openapi(OPERATIONS, version))
     endpoints = [(op, Endpoint(_with_description(op, described), serving)) for op in OPERATIONS]

@@ -8,6 +8,7 @@
 4. A request with a bearer key (RFC 6750) is accepted where general questions are asked, and nowhere else.
 5. Any other request proves an SVID and the possession of its key (RFC 9449), for this method and this URL.
 6. A certificate that was given must hold, and be of the same identity as what else the request proves (2, 4, 5).
+7. Behind a name that other processes have too, a proof is good at one of them (2, 5).
 
 Refused requests are answered here, their bodies unread: nothing below learns of them and no record is written.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -76,6 +78,8 @@ class Authentication:
         rid = scope["remit.request_id"] = request_id(scope["headers"])
         try:
             self._admit(scope)
+            if scope["remit.proof"]:
+                await claim(self.serving, scope["remit.proof"], scope["remit.now"])
         except RemitError as error:
             takes_bearer = scope["path"] in self.bearer and bool(self.serving.bearer_keys)
             await send_answer(send, problem(error, rid, close=_has_body(scope), bearer=takes_bearer), rid)
@@ -99,6 +103,7 @@ class Authentication:
             raise Unavailable("busy", f"the service is answering {IN_FLIGHT} requests already", "retry in a second")
         now = scope["remit.now"] = self.serving.clock()
         scope["remit.key_proof"] = None
+        scope["remit.proof"] = ""
         if scope["path"] in self.public and scope["method"] in ("GET", "HEAD"):
             _check_host(scope)
             scope["remit.caller"] = None
@@ -132,6 +137,7 @@ class Authentication:
         caller = self.serving.authenticator.authenticate(authorization, proof, method=method, url=url, now=now)
         _check_certified(certified.id if certified else "", caller.id)
         scope["remit.caller"] = caller
+        scope["remit.proof"] = proof
 
     def _certified(self, scope: Scope, now: int) -> Identity | None:
         """Who the connection's client certificate says it is; None without one, `Unauthenticated` if it can't be."""
@@ -165,6 +171,14 @@ def _check_certified(certified: str, id: str) -> None:
             "the client certificate and the proof are of two identities",
             "connect as the identity that asks, or without a certificate",
         )
+
+
+async def claim(serving: Serving, proof: str, now: int) -> None:
+    """Uses up a proof that holds for the other processes too, where there are some behind the same name."""
+    if serving.claims is not None:
+        # SECURITY: what was signed and not the signature, which can be changed so that it still holds.
+        signed = proof.rpartition(".")[0]
+        await serving.claims.use(sha256(signed.encode("ascii")).digest(), now)
 
 
 def registered_key(serving: Serving, call: Call, id: str) -> Registration:

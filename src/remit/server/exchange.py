@@ -12,7 +12,7 @@ from remit.core.errors import Forbidden, InvalidInput, RemitError, Unauthenticat
 from remit.identity.arrival import Arrival
 from remit.sdk.wire import Svid, SvidRequest
 from remit.server.answer import Answer, json_answer
-from remit.server.authentication import proved_key
+from remit.server.authentication import claim, proved_key
 from remit.server.serving import Call, Serving
 
 
@@ -52,6 +52,7 @@ async def _exchanged(serving: Serving, call: Call, body: SvidRequest) -> Answer:
         return proved_key(serving, call, arrival.id, allowed=lambda made: _is_bound_to(arrival, made))
 
     registration, key = await serving.service.exchange(arrival, prove)
+    await claim(serving, call.key_proof.proof, call.now)
     svid = serving.authority.issue_svid(registration.id, body.bind or key, serving.audience, call.now, seconds)
     return json_answer(Svid(svid=svid, expires=call.now + seconds * 1000, id=registration.id), 201)
 

@@ -115,6 +115,13 @@ class ElsewherePort(Protocol):
         """Who the subject of a token of an outside issuer is here."""
 
 
+class ClaimsPort(Protocol):
+    """Remembers used proofs for all processes that are reached by one name."""
+
+    async def use(self, mark: bytes, now: int) -> None:
+        """Claims the proof with this mark, once; `Unauthenticated("proof_replayed")`, or `Unavailable`."""
+
+
 class AuthorityPort(Protocol):
     """Signs for the trust domain."""
 

@@ -9,7 +9,7 @@ from remit.core.identities import Registration
 from remit.identity.keys import THUMBPRINT
 from remit.sdk.wire import Svid, SvidRequest
 from remit.server.answer import Answer, json_answer
-from remit.server.authentication import registered_key
+from remit.server.authentication import claim, registered_key
 from remit.server.bodies import decode
 from remit.server.exchange import exchange
 from remit.server.serving import Call, Serving
@@ -36,6 +36,8 @@ async def issue_svid(serving: Serving, call: Call) -> Answer:
     if body.token:
         return await exchange(serving, call, body)
     registration, key = _proved(serving, call, body)
+    if call.key_proof is not None:
+        await claim(serving, call.key_proof.proof, call.now)
     # SECURITY: without this an ephemeral key could pass its identity on to another for ever.
     certified = call.key_proof is None and call.caller.possession == "mtls"
     if body.bind not in ("", key) and key != registration.key and not certified:

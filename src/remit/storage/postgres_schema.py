@@ -56,6 +56,7 @@ CREATE TABLE streams ( -- the last record of each stream
     due  bigint -- ms; before this, time alone changes nothing; null: time alone never changes anything
 ) WITH (fillfactor = 70);
 CREATE INDEX streams_due ON streams (due) WHERE due IS NOT NULL;
+CREATE UNLOGGED TABLE proofs (mark bytea PRIMARY KEY, until bigint NOT NULL); -- that were used; no record
 CREATE TABLE processes ( -- one row for each process that writes, so that none waits for another
     id    text COLLATE "C" PRIMARY KEY,
     name  text NOT NULL,

@@ -94,6 +94,14 @@ class Presence:
             "processes_other_keys": sum(each.keys not in ("", keys) for each in self.present),
         }
 
+    def why_not(self) -> str:
+        """Why nothing may be decided on these records now; empty when it may."""
+        if self.refusal is not None:
+            return self.refusal.message
+        if self._db is None or self._db.is_closed():
+            return f"the database at `{self._address.shown}` does not answer"
+        return ""
+
     async def _enter(self) -> None:
         db = await connect(self._address)
         try:

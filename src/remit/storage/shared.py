@@ -56,6 +56,10 @@ class SharedStore:
         """Who else is there."""
         return self._presence
 
+    def why_not(self) -> str:
+        """Why nothing can be decided and recorded now; empty when it can."""
+        return self._presence.why_not()
+
     async def run(self, work: Work[T], needs: Needs = NOTHING_KNOWN) -> T:
         """As `Sequencer.run`."""
         if self._presence.refusal is not None:
