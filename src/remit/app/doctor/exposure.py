@@ -70,7 +70,9 @@ def users(situation: Situation) -> Iterator[Finding]:
             next_step=f"chmod -R go= {state}",
         )
     changeable = [
-        name for name in ("remit.toml", "policies", "intents", "catalogue", "windows") if _may_write(situation, name)
+        name
+        for name in ("remit.toml", "policies", "intents", "catalogue", "windows", "entities")
+        if _may_write(situation, name)
     ]
     if changeable:
         yield Finding(
