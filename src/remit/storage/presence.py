@@ -127,7 +127,7 @@ class Presence:
             except FAILURES as error:
                 log.warning("the other processes can't be seen: %s", describe(error))
                 await leave(self._db)
-                self._db = None
+                self._db, self.present = None, ()
 
     async def _look(self, db: Db) -> None:
         """Says who this is, where that has changed, and who else is there."""
