@@ -199,7 +199,7 @@ async def test_new_tools_and_destinations_raise_the_risk_once_each(stage: Stage)
     assert signals(stage) == [("novelty", 20)]
     await completes(stage, grant, FETCH, AWAY)  # a new tool, and a new destination
     await completes(stage, grant, FETCH, {"url": "https://third.example"})
-    assert signals(stage) == [("novelty", 20), ("novelty", 60), ("novelty", 80)]
+    assert signals(stage) == [("novelty", 20), ("novelty", 40), ("novelty", 60)]
     last = stage.records("risk")[-1].body
     assert last["source"] == "permitted, and new to it: destination third.example"
     assert last["items"] == [
@@ -271,6 +271,7 @@ async def test_what_would_make_the_signal_quarantine_is_refused_itself(stage: St
     grant = await stage.start()
     await stage.permit(grant, SEARCH, {})
     await stage.permit(grant, FETCH, AWAY)
+    await stage.permit(grant, FETCH, {"url": "https://other.example"})
     decision = await stage.authorize(grant, FETCH, {"url": "https://third.example"})
     assert (decision.effect, decision.reason.code, decision.expires) == ("deny", "identity_quarantined", 0)
     assert "with this the risk signal `novelty`" in decision.reason.message
@@ -287,8 +288,8 @@ async def test_two_calls_at_once_that_both_reach_the_threshold(stage: Stage) -> 
     grant = await stage.start()
     hosts = [f"https://h{number}.example" for number in range(12)]
     answers = await together(*(stage.authorize(grant, FETCH, {"url": url}) for url in hosts))
-    assert [answer.permitted for answer in answers] == [True, True] + [False] * 10  # 40, 60, and 80 is too much
-    assert {answer.reason.code for answer in answers[2:]} == {"identity_quarantined"}
+    assert [answer.permitted for answer in answers] == [True] * 3 + [False] * 9  # 20, 40, 60, and 80 is too much
+    assert {answer.reason.code for answer in answers[3:]} == {"identity_quarantined"}
     assert [state for state, _ in states(stage)] == ["active", "quarantined"]
 
 

@@ -149,7 +149,7 @@ def lifetime(text: str) -> int:
 def life_of(folder: Folder, id_: str) -> dict[str, Any]:
     """What the records say of an identity: its changes, its risk signals by name, how it came, how often refused."""
     changes: list[dict[str, Any]] = []
-    risks: dict[str, RiskSignal] = {}
+    risks: dict[str, dict[str, Any]] = {}
     refused = 0
     arrivals: deque[dict[str, Any]] = deque(maxlen=ARRIVALS)
     with suppress(NotFound), reader_of(folder) as reader:
@@ -164,14 +164,16 @@ def life_of(folder: Folder, id_: str) -> dict[str, Any]:
                 arrivals.append({"at": record.t, **said})
             elif record.kind == "risk":
                 fields = {name: record.body[name] for name in RiskSignal.__struct_fields__}
-                risks[fields["signal"]] = msgspec.convert(fields, RiskSignal)
+                more = {"at": record.t, **{key: record.body.get(key, "") for key in ("by", "decision")}}
+                more["items"] = record.body.get("items", [])
+                risks[fields["signal"]] = msgspec.to_builtins(msgspec.convert(fields, RiskSignal)) | more
             elif record.kind == "decision" and record.body["effect"] == "deny":
                 refused += 1
             elif record.kind == "denials":
                 refused += record.body["count"]
     return {
         "changes": changes,
-        "risks": [msgspec.to_builtins(each) for each in risks.values()],
+        "risks": list(risks.values()),
         "arrivals": list(arrivals),
         "refused": refused,
     }

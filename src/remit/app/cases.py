@@ -85,13 +85,14 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Habits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the case's workload, or `identity`, is supposed to have done on each of the days before this one.
+    """What the case's workload, or `identity`, is supposed to have done on each of so many days, until so many ago.
 
     `server/tool`, a step `server/tool -> server/tool` (`-> server/tool` at the beginning of a session), or a host.
     """
 
     practised: tuple[str, ...]
     days: int = 30
+    ago: int = 0  # days between the last of them and yesterday
     tasks: int = 3  # task trees on each of these days; more than 3 count no more
     identity: str = ""
     after: str = ""
@@ -238,9 +239,9 @@ def _step(document: Document, item: Mapping[str, Any], at: Path_) -> Step:
 
 
 def _check_habits(document: Document, step: Habits, at: Path_) -> None:
-    for key, value, most in (("days", step.days, bounds.HABIT_DAYS), ("tasks", step.tasks, 1_000)):
-        if not 1 <= value <= most:
-            raise document.error(f"`{key}` is between 1 and {most}", (*at, key))
+    for key, value, least in (("days", step.days, 1), ("ago", step.ago, 0), ("tasks", step.tasks, 1)):
+        if not least <= value <= bounds.HABIT_DAYS:
+            raise document.error(f"`{key}` is between {least} and {bounds.HABIT_DAYS}", (*at, key))
     for number, name in enumerate(step.practised):
         if not name.strip() or len(name) > 4 * bounds.NAME_BYTES:
             raise document.error(

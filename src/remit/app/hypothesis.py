@@ -21,6 +21,7 @@ from remit.app.installation import Installation, compose, make_state
 from remit.app.project import load_project
 from remit.app.records import reader_of
 from remit.app.session import TaskChoice
+from remit.app.trial import no_alarms
 from remit.console.detail import detail, find
 from remit.core.clock import Clock, system_clock
 from remit.core.decisions import Decision
@@ -65,7 +66,7 @@ async def suppose(
     if intent is None:
         known = ", ".join(sorted(configuration.intents)) or "none"
         raise NotFound("intent_unknown", f"there is no intent `{choice.intent[:64]}`", f"known: {known}")
-    with tempfile.TemporaryDirectory(prefix="remit-decide-") as temporary:
+    with no_alarms(), tempfile.TemporaryDirectory(prefix="remit-decide-") as temporary:
         copy = Folder(Path(temporary))
         make_state(copy)
         keyring = KeyRing.create(copy.trust, clock())

@@ -6,6 +6,7 @@ neither read nor written, and only the identities that `remit.toml` declares exi
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import time
@@ -81,13 +82,24 @@ async def run_cases(
     """Runs the cases one after the other; `told` gets each result as it comes."""
     settings, configuration = load_project(folder)
     results: list[Result] = []
-    with tempfile.TemporaryDirectory(prefix="remit-test-", dir=_scratch()) as temporary:
+    with no_alarms(), tempfile.TemporaryDirectory(prefix="remit-test-", dir=_scratch()) as temporary:
         trial = Trial(Path(temporary), settings, configuration)
         for case in cases:
             result = await trial.run(case)
             results.append(result)
             told(result)
     return results
+
+
+@contextmanager
+def no_alarms() -> Iterator[None]:
+    """What happens in a trial is told as its result, and alarms nobody."""
+    log = logging.getLogger("remit.decide")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 class Clock:
@@ -303,12 +315,11 @@ class Play:
                 tools[name] = step.tasks
             else:
                 hosts[name] = step.tasks
-        today = day_of(self._clock())
+        end = day_of(self._clock()) - step.ago
 
         def work(_: World, __: int) -> Work[None]:
-            bodies = [
-                practice_body(workload, day, tools, steps, hosts) for day in range(today - step.days, today) if day >= 0
-            ]
+            days = range(max(0, end - step.days), end)
+            bodies = [practice_body(workload, day, tools, steps, hosts) for day in days]
             return Work(None, tuple(Entry(identity_stream(workload), "practice", body) for body in bodies))
 
         await self._installation.store.run(work)

@@ -13,6 +13,7 @@ from remit.app.folder import Folder
 from remit.app.project import load_project
 from remit.app.records import reader_of
 from remit.console.deeds import Acts, Deed, Deeds, deeds_of
+from remit.core.actions import Action
 from remit.core.errors import DocumentError, NotFound
 from remit.core.identities import Registration
 from remit.core.intents import Intent
@@ -79,8 +80,10 @@ def _intents(configuration: Configuration | None, registration: Registration) ->
 
 
 def _grant(configuration: Configuration, intent: Intent, deeds: Deeds) -> dict[str, Any]:
-    """What an intent justifies, and what of it was never used."""
-    actions = sorted(action.name for action in configuration.catalogue.actions.values() if justifies(intent, action))
+    """What an intent justifies, and what of it was never used; methods of MCP that are no tools are left out."""
+    justified = [action for action in configuration.catalogue.actions.values() if justifies(intent, action)]
+    tools = [action for action in justified if not action.tool.startswith("mcp:")]
+    actions = sorted(action.name for action in tools if _is_usable(configuration, action))
     run = deeds.runs.get(intent.name)
     used = {name for name, acts in deeds.actions.items() if intent.name in acts.intents}
     return {
@@ -88,11 +91,17 @@ def _grant(configuration: Configuration, intent: Intent, deeds: Deeds) -> dict[s
         "description": intent.description,
         "effects": list(intent.effects),
         "actions": actions,
+        "unreviewed": sorted(action.name for action in tools if not _is_usable(configuration, action)),
         "tasks": run.tasks if run is not None else 0,
         "lastStarted": run.last if run is not None else 0,
         "unusedActions": [name for name in actions if name not in used],
         "unusedCaseTypes": [name for name in intent.case_types if run is None or name not in run.case_types],
     }
+
+
+def _is_usable(configuration: Configuration, action: Action) -> bool:
+    """Whether somebody reviewed it, or a pack covers what nobody reviewed."""
+    return action.reviewed or configuration.catalogue.servers[action.server].covers_unreviewed
 
 
 def _unused_servers(configuration: Configuration | None, intents: list[Intent], deeds: Deeds) -> list[str]:

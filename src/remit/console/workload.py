@@ -40,7 +40,11 @@ def _show_risks(console: Console, found: Mapping[str, Any]) -> None:
         _part(
             console, "", Text(printable(f"{each['signal']} {each['value']} until {moment(each['expires'])}{ignored}"))
         )
-        _part(console, "", Text(printable(f"  {each['source']}"), style="dim"))
+        _part(console, "", Text(printable(each["source"]), style="dim"))
+        if each["items"]:
+            _part(console, "", Text(printable(f"it counts: {', '.join(each['items'])}"), style="dim"))
+        if each["decision"]:
+            _part(console, "", Text(printable(f"the last one: remit log show {each['decision']}"), style="dim"))
 
 
 def _show_grants(console: Console, found: Mapping[str, Any]) -> None:
@@ -48,19 +52,19 @@ def _show_grants(console: Console, found: Mapping[str, Any]) -> None:
     if not found["grants"] and not found["problem"]:
         _part(console, "may", Text("nothing: no intent names it", style="yellow"))
     for number, grant in enumerate(found["grants"]):
-        last = f"last started {_date(grant['lastStarted'])}" if grant["tasks"] else "none started"
-        head = Text.assemble(
-            (printable(grant["intent"]), "bold"),
-            (f"  {grant['tasks']} tasks, {last}", "dim" if grant["tasks"] else "yellow"),
-        )
-        _part(console, "" if number else "may", head)
-        _part(console, "", Text(f"  {_names(grant['actions']) or 'no action of the catalogue'}"))
+        last = f"  {_count(grant['tasks'], 'task')}, the last one started {_date(grant['lastStarted'])}"
+        run = (last, "dim") if grant["tasks"] else ("  never started", "yellow")
+        _part(console, "" if number else "may", Text.assemble((printable(grant["intent"]), "bold"), run))
+        _part(console, "", Text(_names(grant["actions"]) or "no action of the catalogue"))
+        if grant["unreviewed"]:
+            refused = "refused until somebody reviews them: "
+            _part(console, "", Text.assemble((refused, "dim"), (_names(grant["unreviewed"]), "dim")))
 
 
 def _show_deeds(console: Console, deeds: Mapping[str, Any], new_from: int) -> None:
     console.print()
     some = "" if deeds["isWhole"] else f" (of more: the latest {deeds['tasks']})"
-    said = f"{deeds['tasks']} tasks{some} in the last {deeds['days']} days, since {_date(deeds['since'])}"
+    said = f"{_count(deeds['tasks'], 'task')}{some} in the last {deeds['days']} days, since {_date(deeds['since'])}"
     _part(console, "did", Text(said))
     if deeds["unreadable"]:
         _part(console, "", Text(f"{deeds['unreadable']} records can't be read: see `remit verify`", style="yellow"))
@@ -97,17 +101,17 @@ def _novelty(value: int, new_from: int) -> Text:
 
 def _show_habits(console: Console, habits: Mapping[str, Any]) -> None:
     console.print()
-    known = f"{len(habits['tools'])} tools, {len(habits['steps'])} steps, {len(habits['destinations'])} destinations"
-    _part(console, "used to", Text(f"learned on {habits['days']} days: {known}"))
+    known = ", ".join(_count(len(habits[name]), name[:-1]) for name in ("tools", "steps", "destinations"))
+    _part(console, "used to", Text(f"learned on {_count(habits['days'], 'day')}: {known}"))
     if habits["isLearning"]:
-        left = f"it is learning, until it has learned on {habits['learningDays']} days"
+        left = f"it is learning, until it has learned on {_count(habits['learningDays'], 'day')}"
         _part(console, "", Text(left, style="yellow"))
     if habits["stoppedSince"]:
         _part(
             console, "", Text(f"nothing is learned or forgotten since {_date(habits['stoppedSince'])}", style="yellow")
         )
     for each in habits["new"]:
-        ago = "today" if each["daysAgo"] == 0 else f"{each['daysAgo']} days ago"
+        ago = "today" if each["daysAgo"] == 0 else f"{_count(each['daysAgo'], 'day')} ago"
         _part(console, "", Text(printable(f"new: {each['what']} {each['name']}, first {ago}"), style="yellow"))
 
 
@@ -132,6 +136,10 @@ def _show_unused(console: Console, found: Mapping[str, Any]) -> None:
 
 def _part(console: Console, label: str, text: Text) -> None:
     labelled(console, Text(label, style="dim"), [text], column=_COLUMN, indent=2)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _names(names: Sequence[str]) -> str:

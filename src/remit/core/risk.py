@@ -42,7 +42,7 @@ class NoveltySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Days, Meta(description="a workload that learned on fewer days is learning, and raises no signal")
     ] = 7
     rises_from: Annotated[
-        int, Meta(ge=1, le=100, description="a tool or destination at least this novel raises the signal, once")
+        int, Meta(ge=1, le=100, description="an action whose tool or destination is this novel or more raises it, once")
     ] = 80
     permitted: Annotated[Percent, Meta(description="by so much, where it was permitted")] = 20
     refused: Annotated[Percent, Meta(description="by so much, where it was refused")] = 40

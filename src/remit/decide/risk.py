@@ -127,7 +127,7 @@ def suspended(configuration: Configuration, case: Case, cause: str) -> list[Entr
 
 
 def _novelty(configuration: Configuration, case: Case, life: Life, refused: bool) -> Rise | None:
-    """It rises with each tool and each destination that is new to the workload: once, however often it is tried."""
+    """It rises with each action whose tool or destination is new to the workload: once, however often it is tried."""
     terms = configuration.risk
     facts = case.contexts[0]["novelty"] if case.contexts else {"isLearning": True}
     if facts["isLearning"] or NOVELTY not in terms.signals:
@@ -148,7 +148,7 @@ def _novelty(configuration: Configuration, case: Case, life: Life, refused: bool
         _signal(
             case,
             NOVELTY,
-            min(100, value + points * len(new)),
+            min(100, value + points),
             f"{'refused' if refused else 'permitted'}, and new to it: {', '.join(new)}",
             terms.novel_ms,
         ),
