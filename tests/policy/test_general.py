@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from remit.core.errors import DocumentError, InvalidInput
 from remit.policy import General, Named, Question, load
-from remit.policy.general import kinds
+from remit.policy.general import kinds, pdp
 from tests.policy import own, project
 from tests.policy.own import entity
 
@@ -503,15 +503,22 @@ def test_odd_names_and_actions_that_nothing_permits_are_noticed(tmp_path: Path) 
 
 
 def test_caches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds, "_KEPT", 4)
+    monkeypatch.setattr(kinds, "_PIECES", 4)
+    monkeypatch.setattr(kinds, "_KINDS", 1)
+    monkeypatch.setattr(pdp, "_KEPT_HANDLES", 3)
+    monkeypatch.setattr(pdp, "_EXPLAINED", 1)
     general = own.project(tmp_path, SCHEMA, ENTITIES, POLICIES).general
     for number in range(20):
         question = asks(resource=Named("doc", "new", {"owner": f"u{number}"}))
         assert general.evaluate(question).permitted  # of the staff
         assert not general.evaluate(asks(f"u{number}", resource=Named("doc", "new", {"secret": True}))).permitted
+        assert general.evaluate(asks(action="write")).permitted
     kind = general._asking._kinds.get("App::User", ("App::Action", "read"), "App::doc")
     assert kind is not None
     assert len(kind._pieces) <= 4
+    assert len(general._asking._kinds._kinds) <= 1
+    assert len(general._handles) <= 3
+    assert len(general._explained) <= 1
 
 
 JSON = st.recursive(

@@ -22,7 +22,8 @@ from remit.policy.reads import Uid, applies
 from remit.policy.slices import Slice
 from remit.policy.sources import Policy
 
-_KEPT: Final = 20_000  # kinds; and entities per kind, as text
+_KINDS: Final = 2_000  # kept
+_PIECES: Final = 5_000  # entities kept as text, per kind
 _READING: Final = frozenset({".", "has", "in", "getTag", "hasTag", "is"})
 
 _encode = msgspec.json.Encoder().encode
@@ -93,7 +94,7 @@ class Kind:
             else:
                 kept = self._pieces.get(uid)
                 if kept is None:
-                    if len(self._pieces) >= _KEPT:
+                    if len(self._pieces) >= _PIECES:
                         self._pieces = {}
                     kept = self._pieces[uid] = self._piece(uid, {})
                 pieces[uid], named = kept
@@ -144,7 +145,7 @@ class Kinds:
                 and self._fits(policy.json["resource"], resource)
             ]
             kind = Kind(self._entities, chosen, declared, self._names)
-        if len(self._kinds) >= _KEPT:
+        if len(self._kinds) >= _KINDS:
             self._kinds = {}
         self._kinds[key] = kind
         return kind

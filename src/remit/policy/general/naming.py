@@ -26,6 +26,7 @@ class Names:
         self._declared = declared
         only = declared.namespaces[0] if len(declared.namespaces) == 1 else ""
         self._places = tuple(dict.fromkeys([namespace or only, ""]))
+        self._actions: dict[tuple[str, str], Uid] = {}
         # Later ones win: a name exactly so before one in another case, the default namespace before none.
         self._types: dict[str, str] = {}
         for meant in (_uncapitalised, _same):
@@ -42,6 +43,14 @@ class Names:
 
     def action(self, name: str, resource_type: str) -> Uid | None:
         """The action that `name` means for resources of this type; None for none."""
+        found = self._actions.get((name, resource_type))
+        if found is None:
+            found = self._find_action(name, resource_type)
+            if found is not None:  # so there are no more than the schema has
+                self._actions[name, resource_type] = found
+        return found
+
+    def _find_action(self, name: str, resource_type: str) -> Uid | None:
         match = _ACTION.fullmatch(name)
         if match is not None and (match[1], match[2]) in self._declared.actions:
             return match[1], match[2]

@@ -31,8 +31,8 @@ from remit.policy.slices import Verdict
 from remit.policy.sources import Policy
 
 PAGE: Final = 1_000  # results of a search by default
-_KEPT_HANDLES: Final = 2_000  # of entities with what callers say of them
-_KEPT_BYTES: Final = 8 * 1024  # of text, of one of them
+_KEPT_HANDLES: Final = 1_000  # of entities with what callers say of them
+_KEPT_BYTES: Final = 4 * 1024  # of text, of one of them
 _EXPLAINED: Final = 10_000  # distinct outcomes whose explanation is kept
 
 
