@@ -166,6 +166,24 @@ def test_types_that_nest_with_each_step_do_not_end_the_process(tmp_path: Path, s
     assert "deeper than" in refused(tmp_path, "\n".join(steps)).message
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        'entity A = { @source("caller") a?: Long };',
+        "entity A = { @source a?: Long };",
+        '@source("file") entity A;',
+        'entity A = { a?: { @source("files") b?: Long } };',
+        'entity A; type T = { @source("files") b?: Long };',
+        'entity A; @source("files") type T = { b?: Long };',
+        '@source("files") namespace App { entity A; }',
+        'entity A; @source("files") action a appliesTo { principal: A, resource: A };',
+        'entity A; action a appliesTo { principal: A, resource: A, context: { @source("files") a?: Long } };',
+    ],
+)
+def test_a_source_that_would_not_be_heeded_is_refused(tmp_path: Path, schema: str) -> None:
+    assert "`@source`" in refused(tmp_path, schema).message
+
+
 NAMES = [
     *("String", "Long", "Bool", "ipaddr", "decimal", "datetime", "duration", "__cedar::decimal", "__cedar::Long"),
     *("T", "U", "App::T", "User", "App::User", "Top"),

@@ -226,6 +226,27 @@ def test_a_suspension_in_a_file_is_not_lifted_by_a_property(general: General) ->
     assert general.evaluate(question).reason.code == "user_suspended"
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        'entity User = { @source("files") admin?: Bool, team?: String };',
+        '@source("files") entity User = { admin?: Bool };',
+    ],
+)
+def test_what_only_files_give_no_caller_gives(tmp_path: Path, schema: str) -> None:
+    text = f"namespace App {{ {schema} action read appliesTo {{ principal: User, resource: User }}; }}"
+    users = [entity("App::User", "ann"), entity("App::User", "root", admin=True)]
+    policies = "permit(principal is App::User, action, resource) when { principal has admin && principal.admin };"
+    general = own.project(tmp_path, text, users, policies).general
+    for id_, wanted in (("root", True), ("ann", False), ("zoe", False)):
+        asked = Question(subject=Named("user", id_, {"admin": True}), action="read", resource=Named("user", "ann"))
+        assert general.evaluate(asked).permitted is wanted
+        assert general.evaluate(replace(asked, subject=Named("user", id_, {"admin": "?"}))).permitted is wanted
+        found = general.search("subject", asked)
+        assert [each.id for each in found.results if isinstance(each, Named)] == ["root"]
+        assert found.exact
+
+
 def test_a_caller_puts_nobody_into_a_group(general: General) -> None:
     for more in ({"parents": [{"type": "Group", "id": "staff"}]}, {"groups": ["staff"]}, {"uid": "ann"}):
         assert not general.evaluate(asks(Named("user", "zoe", more))).permitted

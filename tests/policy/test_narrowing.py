@@ -16,7 +16,9 @@ from tests.policy.own import entity
 SCHEMA = """
 namespace App {
   entity Team in [Team];
-  entity User in [Team] = { team: String, level: Long, active?: Bool, boss?: User, tags?: Set<String> };
+  entity User in [Team] = {
+    @source("files") rank?: Long, team: String, level: Long, active?: Bool, boss?: User, tags?: Set<String>
+  };
   entity Doc in [Doc] = {
     owner: User, team?: String, readers?: Set<User>, teams?: Set<Team>, labels?: Set<String>, price?: decimal,
     meta?: { by: User }
@@ -192,6 +194,7 @@ def test_what_the_caller_says_of_the_other_counts_where_files_say_nothing(tmp_pa
         ('principal.team == "red"', ALL),
         ("principal has boss", ALL),
         ('principal has tags && principal.tags.contains("a")', ALL),
+        ("principal has rank && principal.rank == 1", set()),
         ('principal in App::Team::"t1"', set()),
         ('principal in App::User::"zoe"', {"zoe"}),
         ("resource.owner == principal", {"ann"}),
@@ -199,7 +202,7 @@ def test_what_the_caller_says_of_the_other_counts_where_files_say_nothing(tmp_pa
         ("resource.owner has active && resource.owner.active", ALL),
     ],
 )
-def test_strangers_may_have_any_attribute_and_are_in_nothing(
+def test_strangers_may_have_any_attribute_that_callers_give_and_are_in_nothing(
     tmp_path: Path, condition: str, wanted: set[str] | None
 ) -> None:
     assert narrowed(tmp_path, condition, "principal", strangers=True) == wanted

@@ -52,6 +52,7 @@ class EntityType(msgspec.Struct, frozen=True, kw_only=True):
     within: frozenset[str] = frozenset()  # the same, over any number of steps
     tags: Shape | None = None
     ids: frozenset[str] | None = None  # of an enumeration: all that there are
+    closed: frozenset[str] = frozenset()  # attributes that only files give: `@source("files")`
 
     @property
     def required(self) -> frozenset[str]:
@@ -178,6 +179,7 @@ class _Model:
         self.written_out: dict[str, _Sized] = {}
         for namespace, fragment in json.items():
             self.check_namespace(namespace)
+            self.check_open(fragment)
             for name, declaration in fragment.get("entityTypes", {}).items():
                 self.entities[_join(namespace, name)] = (namespace, declaration)
             for name, declaration in fragment.get("commonTypes", {}).items():
@@ -210,9 +212,13 @@ class _Model:
             return EntityType(name=name, ids=frozenset(declaration["enum"]))
         shape = declaration.get("shape")
         tags = declaration.get("tags")
+        attributes = self.shape(namespace, shape, is_entity=True).shape.fields if shape else {}
+        own = shape.get("attributes", {}) if shape else {}
+        closed = attributes if self.is_closed(declaration) else [each for each in own if self.is_closed(own[each])]
         return EntityType(
             name=name,
-            attributes=self.shape(namespace, shape).shape.fields if shape else {},
+            attributes=attributes,
+            closed=frozenset(closed),
             parents=frozenset(self.entity_name(namespace, each) for each in declaration.get("memberOfTypes") or ()),
             tags=self.shape(namespace, tags).shape if tags else None,
         )
@@ -221,6 +227,7 @@ class _Model:
         self, uid: Uid, groups: frozenset[Uid], namespace: str, declaration: Mapping[str, Any]
     ) -> DeclaredAction:
         self.inside = uid[1]
+        self.check_open(declaration)
         applies = declaration.get("appliesTo") or {}
         context = applies.get("context")
         return DeclaredAction(
@@ -241,7 +248,7 @@ class _Model:
         self.check_name(type_)
         return type_, reference["id"]
 
-    def shape(self, namespace: str, json: Mapping[str, Any], level: int = 0) -> _Sized:
+    def shape(self, namespace: str, json: Mapping[str, Any], level: int = 0, *, is_entity: bool = False) -> _Sized:
         """The shape of a type, with its size; a `DocumentError` over the bounds.
 
         SECURITY: types named in types double, or go deeper, with each step; a small schema could fill the memory or
@@ -257,6 +264,8 @@ class _Model:
             fields: dict[str, Attribute] = {}
             parts: list[_Sized] = []
             for name, attribute in json.get("attributes", {}).items():
+                if not is_entity:
+                    self.check_open(attribute)
                 parts.append(self.shape(namespace, attribute, level + 1))
                 note = (attribute.get("annotations") or {}).get("doc") or ""
                 required = attribute.get("required", True)
@@ -290,6 +299,7 @@ class _Model:
         if found is None:
             before, self.inside = self.inside, full.rpartition("::")[2]
             namespace, declaration = self.common[full]
+            self.check_open(declaration)
             written = self.shape(namespace, declaration, level)
             found = self.written_out[full] = self.sized(written.shape, [written])
             self.inside = before
@@ -301,6 +311,20 @@ class _Model:
                 return full
         self.check_name(name)
         raise self.error(f"there is no entity type `{name}`", name, "declare it, or correct the name")
+
+    def is_closed(self, json: Mapping[str, Any]) -> bool:
+        """Whether `@source("files")` stands at an entity or at one of its attributes."""
+        source = (json.get("annotations") or {}).get("source")
+        if source not in (None, "files"):
+            raise self.error('`@source` has one value: `@source("files")`', "source", "write that, or take it out")
+        return source is not None
+
+    def check_open(self, json: Mapping[str, Any]) -> None:
+        """SECURITY: what is written down and not heeded is worse than nothing written."""
+        if "source" in (json.get("annotations") or {}):
+            raise self.error(
+                "`@source` stands at an entity or at an attribute of its own, nowhere else", "source", "move it there"
+            )
 
     def check_namespace(self, namespace: str) -> None:
         # SECURITY: identities and governed actions are Remit's own; a project can neither add to them nor borrow them.

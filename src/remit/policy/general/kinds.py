@@ -123,8 +123,13 @@ class Kinds:
         self._policies = policies
         self._names = names
         self._kinds: dict[tuple[str, Uid, str], Kind | None] = {}
+        # SECURITY: a closed attribute has no conversion, so a caller can't give it.
         self._attributes = {
-            type_.name: {name: forms.converter(each.shape, names.type) for name, each in type_.attributes.items()}
+            type_.name: {
+                name: forms.converter(each.shape, names.type)
+                for name, each in type_.attributes.items()
+                if name not in type_.closed
+            }
             for type_ in self._declared.types.values()
         }
         self._required = {type_.name: type_.required for type_ in self._declared.types.values()}
@@ -151,7 +156,7 @@ class Kinds:
         return kind
 
     def attributes(self, type_: str) -> Mapping[str, Convert]:
-        """The conversion of each attribute of a type."""
+        """The conversion of each attribute of a type that a caller may give."""
         return self._attributes[type_]
 
     def required(self, type_: str) -> frozenset[str]:

@@ -57,6 +57,7 @@ class Narrowing:
         self._said = said
         self._supplied = supplied
         self._strangers = strangers
+        self._closed = entities.declared.types[self._type].closed
 
     def candidates(self, policies: Iterable[Policy]) -> Ids:
         """Everybody whom one of the permits among `policies` could match."""
@@ -189,9 +190,9 @@ class Narrowing:
 
     def _has(self, args: Mapping[str, Any]) -> Ids:
         """`left has attr`."""
-        if args["left"] != {"Var": self._variable} or self._strangers or args["attr"] in self._supplied:
+        if args["left"] != {"Var": self._variable} or args["attr"] in self._supplied:
             return None
-        return self._index.having(self._type, args["attr"])
+        return self._given(args["attr"]) if self._strangers else self._index.having(self._type, args["attr"])
 
     def _is(self, args: Mapping[str, Any]) -> Ids:
         """`left is type in right`."""
@@ -209,7 +210,7 @@ class Narrowing:
     def _with_value(self, attribute: str, value: Any) -> Ids:
         key = key_of(value)
         if key is None or self._strangers:
-            return None
+            return self._given(attribute)
         supplied = self._supplied.get(attribute)
         if supplied is not None and key_of(supplied) in (key, None):
             return None  # whoever has no value of his own has this one
@@ -218,8 +219,12 @@ class Narrowing:
     def _holding(self, attribute: str, value: Any) -> Ids:
         key = key_of(value)
         if key is None or self._strangers or attribute in self._supplied:
-            return None
+            return self._given(attribute)
         return self._index.holding(self._type, attribute).get(key, _NOBODY)
+
+    def _given(self, attribute: str) -> Ids:
+        """Who may have an attribute of any value: of strangers nobody, where only files give it."""
+        return _NOBODY if self._strangers and attribute in self._closed else None
 
     def _attribute(self, node: Any) -> str | None:
         """The attribute of the one who is sought; None for any other expression."""
