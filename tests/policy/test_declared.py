@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from remit.core.errors import DocumentError
 from remit.policy import shapes
+from remit.policy.entities import syntax
 from remit.policy.entities.declared import load_declared
 from tests.policy import own
 
@@ -127,6 +128,18 @@ def test_a_name_that_hides_one_of_remits_is_refused_with_the_way_out(tmp_path: P
     error = refused(tmp_path, schema)
     assert "does not go with Remit's own" in error.message
     assert "namespace App" in error.next_step
+
+
+def test_a_schema_that_is_read_in_two_ways_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = syntax.parse
+
+    def otherwise(text: str) -> dict[str, Any]:
+        read = parse(text)
+        read["App"]["entityTypes"]["User"]["shape"]["attributes"]["pay"]["required"] = True
+        return read
+
+    monkeypatch.setattr(syntax, "parse", otherwise)
+    assert "the schema can't be read reliably" in refused(tmp_path, SCHEMA).message
 
 
 @pytest.mark.parametrize(

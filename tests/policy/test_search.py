@@ -18,12 +18,13 @@ from tests.policy.own import entity
 SCHEMA = """
 namespace App {
   entity Team in [Team];
-  entity User in [Team] = { level: Long, badge?: String };
+  entity User in [Team] = { level: Long, badge?: String, boss?: User };
   entity Doc in [Doc] = { owner: User, label?: String, readers?: Set<User> };
   entity Draft = { owner?: User };
   entity Colour enum ["red", "green", "blue"];
   action view, edit, "delete" appliesTo { principal: User, resource: [Doc, Draft], context: { night?: Bool } };
   action sign appliesTo { principal: User, resource: Doc, context: { mfa: Bool } };
+  action visit appliesTo { principal: User, resource: User };
   action paint appliesTo { principal: User, resource: Colour };
 }
 """
@@ -188,6 +189,24 @@ def test_one_who_is_only_named_by_a_policy_or_a_value_is_found(tmp_path: Path) -
     assert ids(subjects(general, Named("doc", "new", {"owner": "yve"}))) == ["yve", "zoe"]
 
 
+def test_whoever_is_named_is_tried_also_where_no_index_helps(tmp_path: Path) -> None:
+    policies = when('[App::User::"zoe"].containsAll([principal])')  # not understood by the index
+    found = subjects(general_of(tmp_path, policies))
+    assert (ids(found), found.exact) == (["zoe"], True)
+    general = general_of(tmp_path, when("[resource].containsAll([principal])", "visit", of="User"))
+    assert ids(subjects(general, Named("user", "yve"), "visit")) == ["yve"]
+    policies = when("context has night && [resource.owner].containsAll([principal])")
+    question = {"context": {"night": True}, "resource": Named("doc", "new", {"owner": "xia"})}
+    assert ids(subjects(general_of(tmp_path, policies), **question)) == ["xia"]
+
+
+def test_whom_the_question_describes_as_the_other_one_is_tried(tmp_path: Path) -> None:
+    general = general_of(tmp_path, when('principal has badge && principal.badge == "gold"', "visit", of="User"))
+    assert ids(subjects(general, Named("user", "u05", {"badge": "gold"}), "visit")) == ["u05"]
+    question = Question(subject=Named("user", "u05", {"badge": "gold"}), action="visit", resource=Named("user"))
+    assert len(ids(general.search("resource", question))) == 20
+
+
 def test_enumerated_entities_are_all_that_there_are(tmp_path: Path) -> None:
     general = general_of(tmp_path, 'permit(principal, action == App::Action::"paint", resource);')
     question = Question(subject=Named("user", "u03"), action="paint", resource=Named("colour"))
@@ -243,6 +262,14 @@ def test_a_property_of_another_type_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidInput) as caught:
             subjects(general, properties=properties)
         assert caught.value.code == "property_invalid"
+
+
+def test_what_is_said_of_one_candidate_is_not_said_of_the_next(tmp_path: Path) -> None:
+    """The boss that the caller names is in no file, so whoever would have it is denied, and nobody else."""
+    users = [entity("App::User", "a", level=1), entity("App::User", "b", level=1, boss="a"), *DOCS[:0]]
+    general = general_of(tmp_path, when("principal has boss && principal.boss.level == 1"), users)
+    assert ids(subjects(general, properties={"boss": "nobody"})) == ["b"]
+    assert ids(subjects(general, properties={"boss": "b"})) == ["a", "b"]
 
 
 def test_a_policy_that_fails_leaves_a_candidate_out(tmp_path: Path) -> None:
