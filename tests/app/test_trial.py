@@ -114,6 +114,24 @@ def test_a_case_that_holds_passes(project: Path) -> None:
     assert result.passed, result
 
 
+def test_a_case_expects_what_policies_oblige_to_and_tells_nobody(project: Path) -> None:
+    with (project / "remit.toml").open("a") as settings:
+        settings.write('[[notifiers]]\nname = "audit"\nfile = "audit.jsonl"\n')
+    (project / "policies").mkdir(exist_ok=True)
+    (project / "policies" / "told.cedar").write_text(
+        '@notify("audit")\n@limit("output.lines=5, bytes=900")\n'
+        'permit (principal, action == Remit::Action::"orders/get", resource);\n'
+    )
+    wanted = "{notify: [audit], limit: [output.lines=5, bytes=900], select: [state], report_first: []}"
+    result = one(project, f"  when: {{{GET}}}\n  expect: {{obligations: {wanted}}}")
+    assert result.passed, result
+    result = one(project, f"  when: {{{GET}}}\n  expect: {{obligations: {{notify: [], limit: [output.lines=6]}}}}")
+    assert [each.got for each in result.differences] == [
+        {"limit": ["bytes=900", "output.lines=5"], "notify": ["audit"]}
+    ]
+    assert not (project / "audit.jsonl").exists()
+
+
 def test_what_differs_is_told(project: Path) -> None:
     expect = """  expect:
     effect: deny
