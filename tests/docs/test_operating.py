@@ -9,16 +9,21 @@ import re
 import shlex
 import shutil
 import sqlite3
+from pathlib import Path
 
 import click
 import pytest
 
-from bench.installation import ACTION, INPUT, grant, installation
+from bench.installation import ACTION, INPUT, grant, installation, write_project
 from remit.app.embedded import Embedded
+from remit.app.folder import Folder
+from remit.app.installation import open_installation
 from remit.cli.main import cli
 from remit.console.history import Line
 from remit.core.decisions import Outcome
 from tests.docs.test_metrics import named
+from tests.postgres import PostgresServer
+from tests.storage.places import use_postgres
 from tools.transcript import ROOT, transcribe
 
 PAGE = (ROOT / "docs/guides/operating.md").read_text("utf-8")
@@ -65,13 +70,15 @@ def test_its_commands_print_what_it_says() -> None:
     assert not differences, "run `python tools/transcript.py docs/guides/operating.md`\n" + "\n".join(differences)
 
 
-def test_its_sizes_are_measured() -> None:
+def test_its_sizes_are_measured(postgres: PostgresServer, tmp_path: Path) -> None:
     permit, outcome, call = asyncio.run(sizes())
+    on_postgres = asyncio.run(size_on_postgres(postgres, tmp_path))
     rows = dict(re.findall(r"^\| (the [^|]+) \| ([\d,]+) \|$", PAGE, re.MULTILINE))
     said = {name: int(value.replace(",", "")) for name, value in rows.items()}
     assert said["the record of a permit"] == pytest.approx(permit, rel=0.1)
     assert said["the record of its outcome"] == pytest.approx(outcome, rel=0.1)
     assert said["the database, for one governed call (both, with their index)"] == pytest.approx(call, rel=0.15)
+    assert said["the PostgreSQL database, for one governed call (likewise)"] == pytest.approx(on_postgres, rel=0.15)
 
 
 async def sizes() -> tuple[float, float, float]:
@@ -94,3 +101,28 @@ async def sizes() -> tuple[float, float, float]:
             mean = dict(database.execute("SELECT kind, avg(length(bytes)) FROM records GROUP BY kind"))
         database.close()
     return mean["decision"], mean["outcome"], (after - before) / CALLS
+
+
+async def size_on_postgres(postgres: PostgresServer, root: Path) -> float:
+    """Mean bytes of what one governed call adds to a PostgreSQL database, with indexes."""
+    url = postgres.database()
+    write_project(root, 10)
+    use_postgres(root, url)
+    sql = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relnamespace = "
+    opened = await open_installation(Folder(root))
+    try:
+        point = Embedded(opened, "pep/point", owns=False)
+        grants = [await grant(opened) for _ in range(16)]
+        before = int(postgres.sql(sql + "'remit'::regnamespace", url)[0])
+
+        async def call(number: int) -> None:
+            for _ in range(CALLS // 4):
+                decision = await point.authorize(grants[number], ACTION, INPUT)
+                outcome = Outcome(decision=decision.id, digest=decision.digest, result="response", started=decision.at)
+                await point.report(outcome)
+
+        await asyncio.gather(*(call(number) for number in range(16)))
+        after = int(postgres.sql(sql + "'remit'::regnamespace", url)[0])
+    finally:
+        await opened.close()
+    return (after - before) / (16 * (CALLS // 4))

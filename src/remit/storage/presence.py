@@ -151,11 +151,14 @@ class Presence:
         return configuration[:_DIGITS].ljust(_DIGITS, "0"), hashlib.sha256(keys.encode()).hexdigest()[:_DIGITS]
 
 
-async def connect(address: Address, *, seconds: float | None = CONNECT_SECONDS) -> Db:
-    """A connection that stays open for as long as its lock is needed; `seconds` for each statement."""
+async def connect(address: Address, *, seconds: float | None = CONNECT_SECONDS, any_server: bool = False) -> Db:
+    """A connection that stays open for as long as its lock is needed; `seconds` for each statement.
+
+    Of several hosts to the one that can be written to, unless `any_server`.
+    """
     settings = {"application_name": "remit", "search_path": address.schema}
-    # Of several hosts, the one that can be written to, where the others are.
-    more: dict[str, Any] = {} if "target_session_attrs" in address.url else {"target_session_attrs": "read-write"}
+    named = any_server or "target_session_attrs" in address.url
+    more: dict[str, Any] = {} if named else {"target_session_attrs": "read-write"}
     return await asyncpg.connect(
         address.url, timeout=CONNECT_SECONDS, command_timeout=seconds, server_settings=settings, **more
     )

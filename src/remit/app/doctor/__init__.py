@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from remit.app.doctor import certificates, clients, elsewhere, exposure, notifiers, project, state
+from remit.app.doctor import certificates, clients, database, elsewhere, exposure, notifiers, project, state, trust
 from remit.app.doctor.finding import Finding, Situation
 
 Check = Callable[[Situation], Iterator[Finding]]
@@ -13,12 +13,14 @@ CHECKS: tuple[Check, ...] = (
     project.loads,
     state.folder,
     state.keys,
+    trust.shared,
     state.socket,
     state.listener,
     certificates.own,
     certificates.authorities,
     state.clock,
     state.database,
+    database.postgres,
     state.disk,
     project.reviews,
     project.points,

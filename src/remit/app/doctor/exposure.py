@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from remit.app.doctor.finding import Finding, Situation, User, listed
+from remit.app.trust import is_shared, trust_folder
 from remit.core.errors import NotFound
 
 THREAT_MODEL: Final = "docs/threat-model.md"
@@ -61,6 +62,7 @@ def users(situation: Situation) -> Iterator[Finding]:
         return
     folder = situation.folder
     secrets = [path for place in (folder.trust, folder.keys, folder.run) if place.is_dir() for path in place.iterdir()]
+    secrets += _elsewhere(situation)
     readable = [path.name for path in (*secrets, folder.database) if agent.may(path, 4)]
     if readable:
         yield Finding(
@@ -153,3 +155,14 @@ def _name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def _elsewhere(situation: Situation) -> list[Path]:
+    """Secrets that stand outside `.remit`: shared signing keys, and the password of the database."""
+    settings = situation.settings
+    if settings is None:
+        return []
+    found = [*trust_folder(situation.folder, settings).glob("*")] if is_shared(settings) else []
+    if settings.storage.password_file:
+        found.append(situation.folder.root / settings.storage.password_file)
+    return found
