@@ -127,8 +127,8 @@ async def test_habits_are_in_the_records_and_survive_a_restart(stage: Stage) -> 
         "day": START // DAY,
         "destinations": {},
         "id": FINANCE.id,
-        "steps": {"": {READ: 3}},
-        "tools": {READ: 3},
+        "steps": {"": {READ: 1}},
+        "tools": {READ: 1},
     }
 
 
@@ -147,6 +147,18 @@ async def test_policies_see_it(stage: Stage) -> None:
     assert refused.reason.code == "unusual_tool"
     assert stage.record_of(refused)["mattered"] == ["novelty.isLearning", "novelty.tool"]
     assert (await stage.probe(await stage.start(), SEARCH, {})).reason.code == "unusual_tool"
+
+
+@staged()
+async def test_it_is_recorded_when_a_task_ends_and_now_and_then(stage: Stage) -> None:
+    grant = await stage.start()
+    await completes(stage, grant)
+    assert stage.records("practice") == []
+    await stage.end(grant)
+    assert len(stage.records("practice")) == 1
+    await completes(stage, await stage.start(), SEARCH, {})
+    await stage.governor.record_practice()
+    assert len(stage.records("practice")) == 2
 
 
 # --- what teaches nothing ----------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def _show_novelty(console: Console, context: Mapping[str, Any]) -> None:
         return
     each = [f"{name} {novelty[name]}" for name in ("tool", "step", "destination") if name in novelty]
     days = novelty.get("days", 0)
-    learning = f"it is learning: {days} days so far" if novelty.get("isLearning") else ""
+    learning = f"it is learning: {days} day{'' if days == 1 else 's'} so far" if novelty.get("isLearning") else ""
     _part(console, "novelty", ", ".join(each), learning)
 
 

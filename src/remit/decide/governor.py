@@ -17,9 +17,9 @@ import msgspec
 from remit.core import bounds
 from remit.core.canonical import request_digest
 from remit.core.decisions import Ask, Decision, Reason
-from remit.core.errors import TooLarge, Unavailable
+from remit.core.errors import RemitError, TooLarge, Unavailable
 from remit.core.identities import Identity, Possession, Registration
-from remit.core.tasks import TaskRequest, TaskView
+from remit.core.tasks import TaskEnd, TaskRequest, TaskView
 from remit.decide import entries
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
@@ -211,12 +211,23 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
             sweep.give_back(self._world)
             raise
 
-    async def record_practice(self) -> int:
-        """Records what workloads have practised since the last time, and returns how many records that were."""
+    async def end_task(self, caller: Identity, task_id: str, state: TaskEnd, reason: str) -> TaskView:
+        """Moves a task to `state`; what was learned in it by then is recorded, once per task and not per call."""
+        view = await super().end_task(caller, task_id, state, reason)
+        if view.state != "open":
+            try:
+                await self.record_practice(view.workload)
+            except RemitError:
+                log.warning("what %s practised could not be recorded, and is not learned", view.workload)
+        return view
+
+    async def record_practice(self, *workloads: str) -> int:
+        """Records what workloads (all, if none is named) have practised since the last time; how many records."""
         count = 0
-        for workload in self._world.lessons.workloads():
-            practice = Practice(workload, self._world.lessons.take(workload))
-            count += await self._run(practice, Needs(appends=(identity_stream(workload),)))
+        for workload in workloads or self._world.lessons.workloads():
+            if lessons := self._world.lessons.take(workload):
+                practice = Practice(workload, lessons)
+                count += await self._run(practice, Needs(appends=(identity_stream(workload),)))
         return count
 
     async def _sweep(self) -> None:
