@@ -73,6 +73,8 @@ SUBJECTS: list[tuple[str, set[str] | None]] = [  # of d1
     ('if resource.owner == App::User::"ann" then principal.level == 1 else true', {"ann"}),
     ('if principal.team == "red" then principal.level == 1 else principal.level == 3', {"ann", "cid"}),
     ('resource.owner == App::User::"bob" && principal.level > 0', set()),
+    ('App::User::"cid" has active', set()),
+    ('App::User::"ann" has active', ALL),
     ("context has who && context.who == principal", {"bob"}),
     ("context has who && principal has boss && principal.boss == context.who", {"ann"}),
     ("context has team && context.team == principal.team", set()),
@@ -173,8 +175,8 @@ def test_scopes_narrow_too(tmp_path: Path, scope: str, subjects: set[str] | None
         ("principal has active && principal.active == false", {"bob"}),
         ('principal has tags && principal.tags.contains("a")', ALL),
         ("principal has boss", {"ann", "cid"}),
-        ("resource.owner has tags", ALL),  # ann may be the one who is sought, and described
-        ("resource.owner has boss", ALL),
+        ('App::User::"cid" has active', ALL),  # cid may be the one who is sought, and described
+        ('App::User::"bob" has boss', set()),
     ],
 )
 def test_what_the_caller_says_of_whom_is_sought_widens(tmp_path: Path, condition: str, wanted: set[str] | None) -> None:
