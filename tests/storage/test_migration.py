@@ -443,6 +443,17 @@ def test_settings_that_can_t_be_edited_stop_it_before_anything_moves(folder: Fol
         query(folder, url, "SELECT count(*) FROM records")
 
 
+def test_settings_that_would_not_load_stop_it_before_anything_moves(folder: Folder, url: str) -> None:
+    file = folder.root / "remit.toml"
+    text = file.read_text() + '\n[ledger]\nfolder = "log"\n'
+    file.write_text(text)
+    with pytest.raises(DocumentError):
+        moved(folder, url, switch=True)
+    assert file.read_text() == text
+    with pytest.raises(asyncpg.UndefinedTableError):
+        query(folder, url, "SELECT count(*) FROM records")
+
+
 # --- the commands -------------------------------------------------------------------------------------------
 
 

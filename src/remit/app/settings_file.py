@@ -10,9 +10,9 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-from remit.core.documents import read_text
+from remit.core.documents import parse_toml, read_text
 from remit.core.errors import DocumentError, InvalidInput
-from remit.core.settings import FILE, read_settings
+from remit.core.settings import FILE, read_settings, settings_in
 from remit.core.storage import StorageSettings
 
 _TABLE: Final = re.compile(r"\s*\[")
@@ -79,6 +79,7 @@ def storage_text(root: Path, storage: StorageSettings) -> str:
     if given or "storage" in wanted:
         wanted["storage"] = given
     _check(edited, wanted, root / FILE, "write under `[storage]` by hand: " + (", ".join(added) or "nothing"))
+    settings_in(parse_toml(edited, root / FILE))
     return edited
 
 

@@ -95,7 +95,11 @@ def parse_yaml(text: str, path: Path) -> Document:
 
 def read_toml(path: Path) -> Document:
     """Reads one TOML document; positions are those of the tables and keys that stand on a line of their own."""
-    text = read_text(path)
+    return parse_toml(read_text(path), path)
+
+
+def parse_toml(text: str, path: Path) -> Document:
+    """Parses one TOML document from `text`; `path` is used in errors only."""
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -207,7 +207,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_settings(folder: Path) -> Settings:
     """Reads `remit.toml` of a project folder; every mistake is a `DocumentError` with its line."""
-    document = read_toml(folder / FILE)
+    return settings_in(read_toml(folder / FILE))
+
+
+def settings_in(document: Document) -> Settings:
+    """The settings of a document that may become `remit.toml`; likewise."""
     settings = document.convert(Settings)
     _check(document, settings)
     return settings
