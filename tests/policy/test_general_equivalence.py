@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from cedarpy import _internal as cedar
 from hypothesis import HealthCheck, given, settings
 from msgspec.structs import replace
@@ -206,6 +207,7 @@ def permitted(general: General, question: Question) -> bool:
         return _contradicts(error)
 
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 IDS = {"User": [*USERS, "zoe"], "Folder": FOLDERS, "Doc": [*DOCS, "dx"]}
 
 
@@ -225,9 +227,7 @@ def general_of(data: st.DataObject) -> tuple[General, str]:
         return own.project(Path(folder), SCHEMA, data.draw(entities()), policies).general, policies
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(data=st.data())
-def test_search_finds_exactly_whom_asking_one_by_one_finds(data: st.DataObject) -> None:
+def compare_search(data: st.DataObject) -> None:
     general, _ = general_of(data)
     for _ in range(6):
         asked = data.draw(question())
@@ -244,9 +244,7 @@ def test_search_finds_exactly_whom_asking_one_by_one_finds(data: st.DataObject) 
         assert list(_actions(general, asked)) == actions
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(data=st.data())
-def test_an_answer_is_that_of_the_engine_on_all_policies_and_all_entities(data: st.DataObject) -> None:
+def compare_engine(data: st.DataObject) -> None:
     general, policies = general_of(data)
     asked = data.draw(st.lists(question(), min_size=1, max_size=8))
     alone = []
@@ -267,9 +265,7 @@ def test_an_answer_is_that_of_the_engine_on_all_policies_and_all_entities(data: 
             assert {ref.id for ref in answer.policies} == {f"own#{name.removeprefix('policy')}" for name in matched}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(data=st.data())
-def test_what_no_policy_reads_changes_no_answer(data: st.DataObject) -> None:
+def compare_cut(data: st.DataObject) -> None:
     """With it, entities are cut to what policies can reach; without it, they are all there."""
     general, _ = general_of(data)
     for _ in range(8):
@@ -358,3 +354,28 @@ def _contradicts(error: InvalidInput) -> bool:
     if "the same" not in error.message:
         raise error
     return False
+
+
+@settings(PATIENT, max_examples=100)
+@given(data=st.data())
+def test_search_finds_exactly_whom_asking_one_by_one_finds(data: st.DataObject) -> None:
+    compare_search(data)
+
+
+@settings(PATIENT, max_examples=100)
+@given(data=st.data())
+def test_an_answer_is_that_of_the_engine_on_all_policies_and_all_entities(data: st.DataObject) -> None:
+    compare_engine(data)
+
+
+@settings(PATIENT, max_examples=100)
+@given(data=st.data())
+def test_what_no_policy_reads_changes_no_answer(data: st.DataObject) -> None:
+    compare_cut(data)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("compare", [compare_search, compare_engine, compare_cut])
+def test_the_same_at_length(compare: Callable[[st.DataObject], None]) -> None:
+    settings(PATIENT, max_examples=2_000)(given(data=st.data())(compare))()
