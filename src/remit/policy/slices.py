@@ -125,6 +125,11 @@ class Slice:
         return tuple(self.policies[place] for place in sorted(int(name[_PREFIX:]) for name in names))
 
 
+def parsed(entities: bytes) -> Any:
+    """The engine's handle of entities in Cedar's JSON form, for `decide`; they must fit their schema."""
+    return cedar.Entities.from_json_str(entities.decode())
+
+
 def projection(values: Iterable[Path], tests: Iterable[Path], convert: Callable[[Any], Any] | None = None) -> Project:
     """A function that copies from a context what is read, with the records on the way.
 
@@ -204,7 +209,7 @@ class EntityStore:
     KEPT: Final = 10_000
 
     def __init__(self, fixed: Sequence[dict[str, Any]]) -> None:
-        self._fixed = cedar.Entities.from_json_str(msgspec.json.encode(fixed).decode())
+        self._fixed = parsed(msgspec.json.encode(fixed))
         self._kept: dict[str, tuple[Registration, tuple[Registration, ...], Any]] = {}
 
     def with_(self, principal: Registration, related: tuple[Registration, ...]) -> Any:

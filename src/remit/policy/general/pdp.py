@@ -15,8 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from cedarpy import _internal as cedar
-
 from remit.policy import obligations, reasons
 from remit.policy.entities import Entities
 from remit.policy.evaluation import Evaluation
@@ -27,7 +25,7 @@ from remit.policy.general.naming import Names
 from remit.policy.general.search import Search
 from remit.policy.questions import Found, Question, What
 from remit.policy.reads import Uid
-from remit.policy.slices import Verdict
+from remit.policy.slices import Verdict, parsed
 from remit.policy.sources import Policy
 
 PAGE: Final = 1_000  # results of a search by default
@@ -128,7 +126,7 @@ class General:
         text = b"[" + b",".join([kind.action_piece, *pieces.values()]) + b"]"
         handle = self._handles.get(text)
         if handle is None:
-            handle = cedar.Entities.from_json_str(text.decode())
+            handle = parsed(text)
             if len(text) <= _KEPT_BYTES:
                 if len(self._handles) >= _KEPT_HANDLES:
                     self._handles = {}
