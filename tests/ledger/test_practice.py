@@ -13,7 +13,7 @@ DAY = NOON // 86_400_000
 PAY = "payments/pay"
 ONCE = {"tools": {PAY: 1}, "steps": {"": {PAY: 1}}}
 STREAM = f"identity/{AGENT}"
-SHOWS = "in 1 task trees on 2027-01-15, and the sessions show 0"
+SHOWS = "in 1 task tree on 2027-01-15, and the sessions show 0"
 
 
 def learned(story: Story, day: int = DAY, who: str = AGENT, **items: Any) -> None:

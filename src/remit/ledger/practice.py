@@ -92,7 +92,8 @@ class Practised:
         for (workload, day, item), claimed in self.claims.items():
             report.made("practice")
             if claimed.tasks > claimed.shown:
-                said = f"{_said(item)} in {claimed.tasks} task trees on {_date(day)}, and the sessions show"
+                trees = "1 task tree" if claimed.tasks == 1 else f"{claimed.tasks} task trees"
+                said = f"{_said(item)} in {trees} on {_date(day)}, and the sessions show"
                 message = f"with this it has practised {said} {claimed.shown}"
                 report.find("practice", f"identity/{workload}", claimed.n, message)
         for decision, several in self.causes.items():
