@@ -7,6 +7,7 @@ from pathlib import Path
 
 from remit.storage.address import Address
 from remit.storage.presence import Presence
+from remit.storage.spent import Spent
 from server.real import READ, finance
 from server.stage import run
 from tools.reference import ROOT
@@ -26,7 +27,8 @@ def test_the_pages_name_the_metrics_of_a_real_service(tmp_path: Path) -> None:
                 assert response.status == 200
                 text = await response.text()
         shown = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
-        shared = {f"remit_{name}" for name in Presence(Address("", ""), lambda: ("", "")).gauges()}
+        gauges = {**Presence(Address("", ""), lambda: ("", "")).gauges(), **Spent().gauges()}
+        shared = {f"remit_{name}" for name in gauges}
         assert named("docs/reference/http.md") == shown | shared
         effect, reason = decision.effect, decision.reason.code
         assert f'remit_decisions_total{{kind="authorize",effect="{effect}",reason="{reason}"}} 1' in text

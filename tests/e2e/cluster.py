@@ -116,7 +116,7 @@ class Proxy:
     """A way to a database that can be cut, on a port of its own; it runs in a thread.
 
     `on_sent(data)` sees what a client sends and returns True to cut the connection: before the data is passed on, or
-    after it, when `passes` is set.
+    after it and before its answer, when `passes` is set.
     """
 
     def __init__(self, url: str) -> None:
@@ -171,11 +171,12 @@ class Proxy:
             writer.close()
             return
         self._open |= {writer, there_writer}
+        mute = asyncio.Event()
         try:
             done, waiting = await asyncio.wait(
                 (
-                    asyncio.create_task(self._pass(reader, there_writer, self._sent)),
-                    asyncio.create_task(self._pass(there_reader, writer, lambda _: False)),
+                    asyncio.create_task(self._forth(reader, there_writer, mute)),
+                    asyncio.create_task(self._back(there_reader, writer, mute)),
                 ),
                 return_when=asyncio.FIRST_COMPLETED,
             )
@@ -192,19 +193,26 @@ class Proxy:
         self.cuts += cut
         return cut
 
-    async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cuts: Callable[[bytes], bool]
-    ) -> None:
+    async def _forth(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mute: asyncio.Event) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
-                cut = cuts(data)
+                cut = self._sent(data)
                 if cut and not self.passes:
                     return
+                if cut:
+                    mute.set()
                 writer.write(data)
                 await writer.drain()
                 if cut:
-                    await asyncio.sleep(0.02)  # so that it has arrived
+                    await asyncio.sleep(0.05)  # so that it is carried out
                     return
+
+    async def _back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mute: asyncio.Event) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if not mute.is_set():
+                    writer.write(data)
+                    await writer.drain()
 
 
 @contextmanager

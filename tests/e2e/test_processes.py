@@ -371,6 +371,8 @@ def test_attack_a_connection_that_is_lost_in_the_middle_of_a_commit(
     assert acknowledged.others == []
     assert acknowledged.unrecorded.keys() <= {"storage_unavailable"}
     assert proxy.cuts >= 8
+    # Of a commit without an answer nobody can say whether it is in the records: nothing of it is permitted.
+    assert acknowledged.unrecorded.total() + acknowledged.lost > 0
     check(made.folders[0], acknowledged)
 
 

@@ -36,6 +36,6 @@ class Readiness:
         self._commits, self._failed = commits, failed
         return "records could not be stored a moment ago" if self._clock() < self._since else ""
 
-    def _counts(self) -> tuple[int, int]:
+    def _counts(self) -> tuple[float, float]:
         gauges = self._store.gauges()
         return gauges["commits"], gauges["failed_commits"]

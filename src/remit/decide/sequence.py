@@ -6,7 +6,7 @@ are taken into the world at once, so that the next work sees them; the answer is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -80,6 +80,6 @@ class Sequencer(Protocol):
         """Stores the text of a policy, an intent or a catalogue under its digest; durable with the next commit."""
         ...
 
-    def gauges(self) -> dict[str, int]:
-        """What an operator watches: `queue_depth`, `commits`, `failed_commits`."""
+    def gauges(self) -> Mapping[str, float]:
+        """What an operator watches: `queue_depth`, `commits`, `failed_commits`, and more where there is more."""
         ...

@@ -42,6 +42,7 @@ from remit.storage.postgres_link import FAILURES, Db, Link, describe, is_lost, i
 from remit.storage.postgres_reach import Reach
 from remit.storage.postgres_schema import lock_key, prepare
 from remit.storage.postgres_state import Followed
+from remit.storage.spent import Spent
 
 log = logging.getLogger("remit.storage")
 
@@ -110,6 +111,7 @@ class PostgresStore:
         self._may_be_committed = False
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._spent = Spent()
         self._commits = 0
         self._failed_commits = 0
 
@@ -137,10 +139,11 @@ class PostgresStore:
         store._tasks = [asyncio.create_task(lane) for lane in lanes]
         return store
 
-    def gauges(self) -> dict[str, int]:
-        """What an operator watches: how many works wait, and how commits went since the start."""
+    def gauges(self) -> dict[str, float]:
+        """What an operator watches: how many works wait, how commits went since the start, where their time went."""
         waiting = len(self._writes) + len(self._reads)
-        return {"queue_depth": waiting, "commits": self._commits, "failed_commits": self._failed_commits}
+        commits = {"queue_depth": waiting, "commits": self._commits, "failed_commits": self._failed_commits}
+        return {**commits, **self._spent.gauges()}
 
     async def run(self, work: Work[T], needs: Needs = NOTHING_KNOWN) -> T:
         """Runs `work` in order with all other processes' and returns its answer after its entries are durable."""
@@ -208,13 +211,18 @@ class PostgresStore:
             self._may_be_committed = False
             draft: Draft | None = None
             try:
+                self._spent.begin(len(jobs))
                 db = await self._writer.get()
                 await self._prepare(db, jobs)
+                self._spent.done("prepare")
                 hand = Hand.of(jobs, writes=True)
                 await self._enter(db, hand)
+                self._spent.done("lock")
                 draft = Draft(self._td, hand, self._now(hand))
                 waiting = self._run(jobs, hand, draft)
+                self._spent.done("decide")
                 await self._commit(db, draft)
+                self._spent.done("commit")
             except BaseException as error:
                 await self._give_up(draft, error)
                 again = is_transient(error) or (is_lost(error) and not self._may_be_committed and attempt == 1)
@@ -392,6 +400,7 @@ class PostgresStore:
             self._state.advance(draft.heads())
             await db.execute(CALL, *draft.arguments(self._id, self._name, self._schema, texts))
             self._may_be_committed = True
+            self._spent.done("append")
             await db.execute("COMMIT")
         except BaseException:
             self._texts = texts | self._texts

@@ -70,7 +70,7 @@ class SharedStore:
         """As `Sequencer.keep_text`."""
         self._store.keep_text(digest, text)
 
-    def gauges(self) -> dict[str, int]:
+    def gauges(self) -> dict[str, float]:
         """As `Sequencer.gauges`, and `processes`, `processes_differing`, `processes_other_keys`."""
         return {**self._store.gauges(), **self._presence.gauges()}
 
