@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from remit.core.errors import DocumentError
 from remit.policy import shapes
 from remit.policy.entities import syntax
-from remit.policy.entities.declared import load_declared
+from remit.policy.entities.reading import load_declared
 from tests.policy import own
 
 SCHEMA = """

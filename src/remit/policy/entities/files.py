@@ -20,6 +20,7 @@ from remit.policy import text as cedar_text
 from remit.policy.entities import declared, forms, strict_json
 from remit.policy.entities.declared import Declared, EntityType
 from remit.policy.entities.forms import Convert, Misfit, Missing
+from remit.policy.entities.reading import FILES, load_declared
 from remit.policy.entities.strict_json import StrictJsonError
 from remit.policy.reads import Uid
 
@@ -57,7 +58,7 @@ class Entities:
         self.by_type: dict[str, list[str]] = {}
         for type_, id_ in sorted(entities):
             self.by_type.setdefault(type_, []).append(id_)
-        kept = {name: text for name, text in texts.items() if name in declared.FILES}
+        kept = {name: text for name, text in texts.items() if name in FILES}
         digests = {name: canonical.sha256(text.encode()) for name, text in texts.items()}
         index = canonical.encode({name: each if name in kept else f"sha256:{each}" for name, each in digests.items()})
         self.digest = canonical.sha256(index) if texts else ""
@@ -68,7 +69,7 @@ class Entities:
 
 def load_entities(folder: Path) -> Entities:
     """Reads `folder`; a missing one has no entities. The first mistake is a `DocumentError`."""
-    schema = declared.load_declared(folder)
+    schema = load_declared(folder)
     texts: dict[str, str] = {}
     if schema.text:
         texts[Path(schema.path).name] = schema.text
@@ -87,7 +88,7 @@ def _files(folder: Path) -> list[Path]:
     for file in sorted(folder.iterdir()) if folder.is_dir() else []:
         if file.name.startswith(".") or file.name.startswith("README") or file.suffix == ".md":
             continue
-        if file.name in declared.FILES:
+        if file.name in FILES:
             continue
         if file.suffix != ".json" or not file.is_file():
             # SECURITY: a misspelt ending must not take entities away without a word.

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from remit.policy.entities.files import Entities
 from remit.policy.general.index import Index, key_of
+from remit.policy.general.known import UNKNOWN, Known, uid_in
 from remit.policy.reads import Uid
 from remit.policy.sources import Policy
 
@@ -19,13 +20,6 @@ Ids = frozenset[str] | None  # None: everybody
 
 _NOBODY: Final[frozenset[str]] = frozenset()
 _DEPTH: Final = 64
-
-
-class _Unknown:
-    """A value that depends on who is sought, or that is not worked out here."""
-
-
-UNKNOWN: Final = _Unknown()
 
 
 class Narrowing:
@@ -52,9 +46,7 @@ class Narrowing:
         self._entities = entities
         self._index = index
         self._variable, self._type = sought
-        self._known = known
-        self._context = context
-        self._said = said
+        self._known = Known(entities, known, context, said, self._type, None if strangers else frozenset(supplied))
         self._supplied = supplied
         self._strangers = strangers
         self._closed = entities.declared.types[self._type].closed
@@ -107,7 +99,7 @@ class Narrowing:
                 for branch, taken in (("then", True), ("else", False))
             ]
             return _either(branches[0], branches[1])
-        value = self._value(node, 0)
+        value = self._known.value(node)
         if value is not UNKNOWN:
             return None if value is wanted else _NOBODY
         if op == "!=":
@@ -119,7 +111,7 @@ class Narrowing:
 
     def _equals(self, left: Any, right: Any) -> Ids:
         for one, other in ((left, right), (right, left)):
-            value = self._value(other, 0)
+            value = self._known.value(other)
             if value is UNKNOWN:
                 continue
             if one == {"Var": self._variable}:
@@ -131,13 +123,13 @@ class Narrowing:
 
     def _is_in(self, left: Any, right: Any) -> Ids:
         """`left in right`."""
-        above = self._value(right, 0)
+        above = self._known.value(right)
         if above is not UNKNOWN:
-            places = [_uid(each) for each in (above if type(above) is list else [above])]
+            places = [uid_in(each) for each in (above if type(above) is list else [above])]
             if any(place is None for place in places):
                 return None
             return _any_of(self._below(left, place) for place in places if place is not None)
-        below = _uid(self._value(left, 0))
+        below = uid_in(self._known.value(left))
         if below is None:
             return None
         within = [below, *self._entities.ancestors.get(below, ())]
@@ -161,26 +153,26 @@ class Narrowing:
 
     def _contains(self, args: Mapping[str, Any]) -> Ids:
         """`left.contains(right)`."""
-        values = self._value(args["left"], 0)
+        values = self._known.value(args["left"])
         if type(values) is list:
             if args["right"] == {"Var": self._variable}:
                 return _any_of(self._just(value) for value in values)
             attribute = self._attribute(args["right"])
             return None if attribute is None else _any_of(self._with_value(attribute, value) for value in values)
-        attribute, value = self._attribute(args["left"]), self._value(args["right"], 0)
+        attribute, value = self._attribute(args["left"]), self._known.value(args["right"])
         return None if attribute is None or value is UNKNOWN else self._holding(attribute, value)
 
     def _contains_any(self, args: Mapping[str, Any]) -> Ids:
         """`left.containsAny(right)`."""
         for one, other in ((args["left"], args["right"]), (args["right"], args["left"])):
-            attribute, values = self._attribute(one), self._value(other, 0)
+            attribute, values = self._attribute(one), self._known.value(other)
             if attribute is not None and type(values) is list:
                 return _any_of(self._holding(attribute, value) for value in values)
         return None
 
     def _contains_all(self, args: Mapping[str, Any]) -> Ids:
         """`left.containsAll(right)`."""
-        attribute, values = self._attribute(args["left"]), self._value(args["right"], 0)
+        attribute, values = self._attribute(args["left"]), self._known.value(args["right"])
         if attribute is None or type(values) is not list:
             return None
         found: Ids = None
@@ -202,7 +194,7 @@ class Narrowing:
 
     def _just(self, value: Any) -> Ids:
         """The one that the value names."""
-        uid = _uid(value)
+        uid = uid_in(value)
         if uid is None:
             return None
         return frozenset([uid[1]]) if uid[0] == self._type else _NOBODY
@@ -233,67 +225,6 @@ class Narrowing:
             return name
         return None
 
-    def _value(self, node: Any, depth: int) -> Any:
-        """The value of an expression, in Cedar's JSON form, where it does not depend on who is sought.
-
-        Exact or `UNKNOWN`: only texts, numbers, truth values, entities, and sets and records of such.
-        """
-        if depth > _DEPTH or not isinstance(node, dict) or len(node) != 1:
-            return UNKNOWN
-        ((op, args),) = node.items()
-        depth += 1
-        if op == "Value":
-            return args
-        if op == "Var":
-            return self._context if args == "context" else _reference(self._known.get(args))
-        if op == "Set":
-            values = [self._value(item, depth) for item in args]
-            return UNKNOWN if any(value is UNKNOWN for value in values) else values
-        if op == ".":
-            return self._attributes(self._value(args["left"], depth)).get(args["attr"], UNKNOWN)
-        if op == "has":
-            return self._value_has(self._value(args["left"], depth), args["attr"])
-        if op in ("==", "!="):
-            left, right = (key_of(self._value(args[side], depth)) for side in ("left", "right"))
-            return UNKNOWN if left is None or right is None else (left == right) is (op == "==")
-        if op == "in":
-            return self._known_in(self._value(args["left"], depth), self._value(args["right"], depth))
-        if op == "contains":
-            left, key = self._value(args["left"], depth), key_of(self._value(args["right"], depth))
-            keys = [key_of(item) for item in left] if type(left) is list else [None]
-            return UNKNOWN if key is None or None in keys else key in keys
-        if op == "is" and "in" not in args:
-            uid = _uid(self._value(args["left"], depth))
-            return UNKNOWN if uid is None else uid[0] == args["entity_type"]
-        return UNKNOWN
-
-    def _known_in(self, left: Any, right: Any) -> Any:
-        uid = _uid(left)
-        places = [_uid(each) for each in (right if type(right) is list else [right])]
-        if uid is None or any(place is None for place in places):
-            return UNKNOWN
-        return not {uid, *self._entities.ancestors.get(uid, ())}.isdisjoint(places)
-
-    def _value_has(self, value: Any, attribute: str) -> Any:
-        uid = _uid(value)
-        if value is UNKNOWN or (uid is None and not isinstance(value, Mapping)):
-            return UNKNOWN
-        if attribute in self._attributes(value):
-            return True
-        if uid is not None and uid[0] == self._type and (self._strangers or attribute in self._supplied):
-            return UNKNOWN  # it may be the very one who is sought
-        return False
-
-    def _attributes(self, value: Any) -> Mapping[str, Any]:
-        """The members of a record, or what policies see of an entity; none for anything else."""
-        uid = _uid(value)
-        if uid is None:
-            is_record = isinstance(value, Mapping) and "__extn" not in value
-            return value if is_record else {}
-        known = self._entities.by_uid.get(uid)
-        said = self._said.get(uid, {})
-        return {**said, **known.attrs} if known is not None else said
-
 
 _TESTS: Final[Mapping[str, Callable[[Narrowing, Mapping[str, Any]], Ids]]] = {
     "==": lambda narrowing, args: narrowing._equals(args["left"], args["right"]),
@@ -304,16 +235,6 @@ _TESTS: Final[Mapping[str, Callable[[Narrowing, Mapping[str, Any]], Ids]]] = {
     "has": Narrowing._has,
     "is": Narrowing._is,
 }
-
-
-def _uid(value: Any) -> Uid | None:
-    """The entity that a value is."""
-    named = value.get("__entity") if type(value) is dict else None
-    return (named["type"], named["id"]) if named is not None else None
-
-
-def _reference(uid: Uid | None) -> Any:
-    return UNKNOWN if uid is None else {"__entity": {"type": uid[0], "id": uid[1]}}
 
 
 def _both(one: Ids, other: Ids) -> Ids:
