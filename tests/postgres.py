@@ -51,6 +51,8 @@ class PostgresServer:
         self._password = secrets.token_hex(8)
         self._data = self.folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
+        self._pipe = -1
         self._user = _unprivileged()
         self._databases = 0
         self._places = 0
@@ -106,14 +108,14 @@ class PostgresServer:
             log = (self.folder / "log").open("ab")
             with log:
                 self._process = subprocess.Popen(
-                    # It is told to stop when the process that started it has ended.
-                    ["setpriv", "--pdeathsig", "INT", _binary("postgres"), "-D", self._data, "-p", str(self.port)],
+                    [_binary("postgres"), "-D", self._data, "-p", str(self.port)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     cwd=self.folder,
                     **self._as_user(),  # type: ignore[call-overload]
                 )
+            self._watch()
             if self._ready():
                 return
             if not self._databases:
@@ -143,6 +145,17 @@ class PostgresServer:
         self._end(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _watch(self) -> None:
+        """Stops the server when this process has ended, however it did: then nobody holds the pipe open any more."""
+        assert self._process is not None
+        end, self._pipe = os.pipe()
+        self._watcher = subprocess.Popen(
+            ["sh", "-c", 'read -r _; kill -INT "$1"', "sh", str(self._process.pid)],
+            stdin=end,
+            **self._as_user(),  # type: ignore[call-overload]
+        )
+        os.close(end)
+
     def _ready(self) -> bool:
         """Whether it came up; what it says of itself in its lock file is what `pg_ctl` looks at."""
         process = self._process
@@ -163,6 +176,11 @@ class PostgresServer:
         process, self._process = self._process, None
         if process is None:
             return
+        if self._watcher is not None:
+            self._watcher.kill()
+            self._watcher.wait()
+            os.close(self._pipe)
+            self._watcher = None
         if process.poll() is None:
             process.send_signal(how)
         try:

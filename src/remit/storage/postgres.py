@@ -174,8 +174,8 @@ class PostgresStore:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-        waiting = [*self._writes, *self._reads]
-        self._refuse(waiting, Unavailable("storage_closed", "the service is stopping", "try again when it runs"))
+        if waiting := [*self._writes, *self._reads]:
+            self._refuse(waiting, Unavailable("storage_closed", "the service is stopping", "try again when it runs"))
         await self._disconnect()
 
     async def _disconnect(self) -> None:
@@ -422,8 +422,6 @@ class PostgresStore:
 
     def _refuse(self, jobs: list[Job], error: BaseException) -> None:
         """Answers that nothing is permitted; the state holds nothing of what they did."""
-        if not jobs:
-            return
         known = isinstance(error, Unavailable) and not isinstance(error, Unreadable)
         log.critical("ALARM %d requests are refused: %s", len(jobs), describe(error), exc_info=None if known else error)
         self._failed_commits += 1

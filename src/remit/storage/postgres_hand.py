@@ -104,7 +104,8 @@ class Hand:
     exclusive: set[str] = field(default_factory=set)
     everybody: bool = False
     heads: dict[str, Head] = field(default_factory=dict)
-    broken: dict[str, Exception] = field(default_factory=dict)  # streams whose records don't fit
+    doubted: set[str] = field(default_factory=set)  # streams whose records did not fit what was known of them
+    broken: dict[str, Exception] = field(default_factory=dict)  # and those whose records don't fit each other
     clock: int = 0  # ms; the database's, read when the locks were had
     latest: int = 0  # ms; of all batches that were committed before
     job: Job | None = None

@@ -104,6 +104,8 @@ class Followed:
                     raise Misfit("the database has another history than the one that was read before")
                 if self._continues(stream, asked):
                     self._advance(stream, head, page)
+                    if self.known(stream) == asked[stream] < head.n:
+                        raise Misfit(f"record {asked[stream] + 1} is missing")
             except Exception as error:  # noqa: BLE001 - whatever it is, the other streams go on
                 self._misfits(stream, error, hand)
             if self.known(stream) < head.n and stream not in hand.broken:
@@ -111,10 +113,11 @@ class Followed:
         return behind
 
     def _misfits(self, stream: str, error: Exception, hand: Hand) -> None:
-        """Forgets the stream; what was read from its first record on and still does not fit is broken."""
+        """Forgets the stream, to read it from its first record on; what does not fit then is broken."""
         log.critical("ALARM the records of %s don't fit: %s", stream, error, exc_info=error)
-        if not self.holds(stream):
+        if stream in hand.doubted or not self.holds(stream):
             hand.broken[stream] = error
+        hand.doubted.add(stream)
         self.forget((stream,))
 
     def _continues(self, stream: str, asked: dict[str, int]) -> bool:

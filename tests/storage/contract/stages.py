@@ -27,11 +27,15 @@ KINDS = ("sqlite", "postgres")
 
 
 class PostgresStage(Stage):
-    """A stage on a schema of its own; its clock stands in for the database's."""
+    """A stage on a schema of a database; with `own_clock` its clock stands in for the database's."""
 
-    def __init__(self, root: Path, clock: Clock, url: str, schema: str) -> None:
+    def __init__(
+        self, root: Path, clock: Clock, url: str, schema: str, *, own_clock: bool = True, trust: Path | None = None
+    ) -> None:
         super().__init__(root, clock)
         self.url, self.schema = url, schema
+        self._trust = trust  # the folder of keys that stages on one place share
+        self._given = clock if own_clock else None
 
     @property
     def postgres(self) -> PostgresStore:
@@ -42,9 +46,12 @@ class PostgresStage(Stage):
     async def compose(self) -> Installation:
         if "[storage]" not in (self.folder.root / "remit.toml").read_text():
             use_postgres(self.folder.root, self.url, self.schema)
+            if self._trust is not None:
+                with (self.folder.root / "remit.toml").open("a") as file:
+                    file.write(f'[identity]\ntrust = "{self._trust}"\n')
 
         async def open_store(*_: Any) -> PostgresStore:
-            return await PostgresStore.open(self.url, TD, schema=self.schema, clock=self.clock)
+            return await PostgresStore.open(self.url, TD, schema=self.schema, clock=self._given)
 
         with patch("remit.app.installation.open_store", open_store):
             return await open_installation(self.folder, self.clock)
