@@ -187,8 +187,8 @@ class World:
         return self._denials
 
     def life(self, spiffe_id: str) -> Life | None:
-        """The life of a registered identity, or None."""
-        if self._access is not None:
+        """The life of a registered identity, or None; nobody's for the empty id."""
+        if self._access is not None and spiffe_id:
             self._access.read(identity_stream(spiffe_id))
         return self._lives.get(spiffe_id)
 

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from remit.core.errors import Conflict
-from remit.core.identities import Registration
+from remit.core.identities import Identity, Registration
 from remit.decide.sequence import Needs, Step
 from remit.decide.world import World
 from remit.storage.postgres import PostgresStore
@@ -18,6 +18,7 @@ from tests.decide.stage import (
     ADMIN,
     APP,
     CHILDREN,
+    FAR,
     FINANCE,
     INTENTS,
     INVOICE,
@@ -456,3 +457,28 @@ async def test_a_work_that_never_has_enough_is_refused(several: Several, caplog:
         await several.a.postgres.run(work, Needs())
     assert "ALARM a work still lacks" in caplog.text
     await several.a.permit(await several.a.start())
+
+
+@together(count=1)
+async def test_the_usual_works_run_once(several: Several, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they say that they need is what they use; a second run would cost as much as the first."""
+    stage = several.a
+    again: list[object] = []
+    real = PostgresStore._again
+    monkeypatch.setattr(PostgresStore, "_again", lambda *args: (again.append(args[2]), real(*args))[1])
+    grant = await stage.start_payment()
+    assert await stage.pays(grant) == "permitted"
+    assert await stage.pays(grant) == await stage.pays(grant) == "limit_reached"
+    assert (await stage.probe(grant, PAY, PAYMENT)).reason.code == "limit_reached"
+    await stage.change("workload/helper", "quarantined")
+    await stage.risk(10, 2**50)
+    await stage.governor.identities(ADMIN)
+    await stage.governor.task(APP, grant.task)
+    await stage.end(grant)
+    assert again == []
+    # What was lacking once is known the next time, as far as it depends on the session.
+    person = Identity(id=spiffe("person/carol"), key="k-carol", expires=FAR)
+    grant = await stage.start(person=person)
+    await stage.permit(grant)
+    await stage.permit(grant)
+    assert len(again) == 2
