@@ -96,7 +96,7 @@ async def _postgres(address: Address) -> Shown:
             kind="postgresql",
             place=address.shown,
             schema=address.schema,
-            server=".".join(str(part) for part in db.get_server_version()[:2]),
+            server=str(await db.fetchval("SHOW server_version")).split()[0],
             version=await db.fetchval("SELECT version FROM installation"),
             records=counts[0],
             streams=await db.fetchval("SELECT count(*) FROM streams"),

@@ -241,7 +241,9 @@ def _processes(look: Look, situation: Situation) -> Iterator[Finding]:
             "restart them with these files, or get theirs",
         )
     else:
-        yield _finding("processes", "ok", f"{len(look.processes)} processes decide, with one configuration")
+        count = len(look.processes)
+        message = f"{count} processes decide, with one configuration" if count > 1 else "one process decides"
+        yield _finding("processes", "ok", message)
 
 
 async def _look(address: Address) -> Look:
