@@ -67,11 +67,12 @@ def codes() -> set[str]:
 
 
 def test_the_examples_are_what_the_service_takes_and_gives() -> None:
-    asked, answered, problem = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    asked, answered, requestable, problem = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
     request = msgspec.json.decode(asked, type=EvaluationRequest)
     assert request.context.idempotency_key == "call-42"
-    answer = msgspec.json.decode(answered, type=EvaluationAnswer)
-    assert json.loads(msgspec.json.encode(answer)) == json.loads(answered)
+    for example in (answered, requestable):
+        answer = msgspec.json.decode(example, type=EvaluationAnswer)
+        assert json.loads(msgspec.json.encode(answer)) == json.loads(example)
     refused = msgspec.json.decode(problem, type=Problem)
     assert json.loads(msgspec.json.encode(refused)) == json.loads(problem)
 
