@@ -65,7 +65,11 @@ def check_service(document: Document, service: Service) -> None:
 
 def _check_origin(document: Document, service: Service, origin: str, at: tuple[str | int, ...]) -> None:
     found = _ORIGIN.fullmatch(origin)
-    if found is None or found["port"] == _DEFAULT_PORTS[found["scheme"]] or int(found["port"] or 1) not in range(1, 65536):
+    if (
+        found is None
+        or found["port"] == _DEFAULT_PORTS[found["scheme"]]
+        or int(found["port"] or 1) not in range(1, 65536)
+    ):
         raise document.error(
             f"`{origin[:64]}` is no origin",
             at,
