@@ -8,7 +8,7 @@ from typing import Any, Final
 from remit.core import canonical
 from remit.decide.sequence import Entry
 from remit.decide.world import ADMINISTRATION, World
-from remit.ledger.record import encode_record, leaf_hash
+from remit.ledger.record import check_stream, encode_record, leaf_hash
 from remit.storage.postgres_hand import NO_RECORD, Hand, Head, NotAtHand
 
 CALL: Final = f"SELECT append({', '.join(f'${n}' for n in range(1, 26))})"
@@ -113,7 +113,7 @@ class Draft:
         ]
 
     def _head(self, entry: Entry) -> Head:
-        stream = entry.stream
+        stream = check_stream(entry.stream)
         head = self._heads.get(stream)
         if head is not None:
             return head
