@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,23 @@ def test_what_is_used_each_week_stays_familiar_and_what_is_used_each_month_stays
     assert daily(52, 2, 7).novelty(51 * 7, TERMS) == 0
     assert daily(52, 1, 7).novelty(51 * 7 + 6, TERMS) in range(25, 50)
     assert daily(12, 3, 30).novelty(11 * 30 + 29, TERMS) >= 75
+
+
+def test_the_table_of_the_design_is_what_is_computed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "design" / "drift.md").read_text("utf-8")
+    month = daily(30)
+    for what, novelties in (
+        ("a thousand times yesterday", [daily(1).novelty(1, TERMS)]),
+        ("each day, three tasks: on the 2nd, 3rd, … 7th day", [daily(n).novelty(n, TERMS) for n in range(1, 7)]),
+        ("each day, one task: on the 6th, 11th day", [daily(n, 1).novelty(n, TERMS) for n in (5, 10)]),
+        ("each week, one task, for a year", [daily(52, 1, 7).novelty(364, TERMS)]),
+        ("each month, three tasks, for a year", [daily(12, 3, 30).novelty(360, TERMS)]),
+        (
+            "each day for a month, then not for one, two, three, four, six months",
+            [month.novelty(29 + days, TERMS) for days in (30, 60, 90, 120, 180)],
+        ),
+    ):
+        assert f"| {what} | {', '.join(map(str, novelties))} |" in page
 
 
 def test_a_habit_is_forgotten_over_months() -> None:
@@ -179,6 +197,20 @@ def test_novelty_after_a_quarantine_is_what_it_was_before() -> None:
         registration = {"id": "x", "kind": "agent", "roles": ["workload"], "owner": "o", "key": "k", "state": state}
         found.apply("identity", {"registration": registration}, day * DAY_MS)
     assert found.habits.tools["a/x"].novelty(found.today(200 * DAY_MS), TERMS) == before
+
+
+def test_who_only_stops_an_identity_has_not_registered_it() -> None:
+    found = Life()
+    registration = {"id": "x", "kind": "agent", "roles": ["workload"], "owner": "o", "key": "k"}
+    for by, changed in (
+        ("issuer rule 1", {"state": "active"}),
+        ("spiffe://example.org/remit", {"state": "quarantined"}),
+        ("spiffe://example.org/person/ada", {"state": "active"}),
+    ):
+        found.apply("identity", {"registration": registration | changed, "by": by}, 0)
+        assert found.registered_by == "issuer rule 1"
+    found.apply("identity", {"registration": registration | {"groups": ["g"]}, "by": "ada"}, 0)
+    assert found.registered_by == "ada"
 
 
 def test_a_change_of_groups_in_quarantine_stops_no_day_twice() -> None:

@@ -96,8 +96,10 @@ class Life:
     def apply(self, kind: str, body: dict[str, Any], at: int) -> None:
         """Takes one record into the state; unknown kinds change nothing."""
         if kind == "identity":
-            self._register(msgspec.convert(body["registration"], Registration), at)
-            self.registered_by = body.get("by", "")
+            before, after = self.registration, msgspec.convert(body["registration"], Registration)
+            self._register(after, at)
+            if before is None or msgspec.structs.replace(before, state=after.state) != after:
+                self.registered_by = body.get("by", "")
         elif kind == "exchange":
             self._exchanged(body, at)
         elif kind == "risk":
