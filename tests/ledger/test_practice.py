@@ -87,6 +87,17 @@ def test_another_day_than_it_was_completed_on(tmp_path: Path) -> None:
     assert len(messages(tmp_path, story)) == 1
 
 
+@pytest.mark.parametrize(("after", "findings"), [(1_999, 0), (2_000, 1)])
+def test_an_outcome_just_after_midnight_may_belong_to_the_day_before(tmp_path: Path, after: int, findings: int) -> None:
+    story = begin()
+    del story.streams[SESSION]
+    story.now = (DAY + 1) * 86_400_000 + after
+    story.task(expires=story.now + 60_000)
+    completed(story)
+    learned(story, DAY, tools={PAY: 1})
+    assert len(messages(tmp_path, story)) == findings
+
+
 def test_a_day_to_come(tmp_path: Path) -> None:
     story = begin()
     completed(story)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from remit.core import bounds
 from remit.ledger import bodies
 from remit.ledger.findings import Report
 
@@ -58,11 +59,15 @@ class Practised:
         return ""
 
     def show(self, workload: str, t: int, items: Iterable[Item]) -> None:
-        """A session shows that these items were completed, each for the first time in its task tree."""
+        """A session shows that these items were completed, each for the first time in its task tree.
+
+        A clock may have gone back a little at midnight: what is recorded just after it may belong to the day before.
+        """
+        days = (t // DAY_MS, (t - bounds.CLOCK_BACK_MS) // DAY_MS)
         for item in items:
-            claimed = self.claims.get((workload, t // DAY_MS, item))
-            if claimed is not None:
-                claimed.shown += 1
+            several = [claimed for day in days if (claimed := self.claims.get((workload, day, item))) is not None]
+            if several:
+                next((each for each in several if each.shown < each.tasks), several[0]).shown += 1
 
     def unlearned(self, workload: str, t: int, facts: Mapping[str, Any], items: Iterable[Item]) -> str:
         """Why the novelty that a decision at `t` states can't be, or ""."""
