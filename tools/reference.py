@@ -63,7 +63,8 @@ a command is about, and how it reaches a service that is not this folder's own.
 | `REMIT_CA` | PEM file: the authorities of that service's certificate, where the system does not know them; or `--ca` |
 | `REMIT_CERTIFICATE` | PEM file: the X.509-SVID with which you connect there; or `--certificate` |
 | `REMIT_KEY` | PEM file: the key of that X.509-SVID, mode 0600; or `--key` |
-| `REMIT_OIDC_TOKEN_FILE` | the file of a token from elsewhere, for identities that have no key here; with `_STARTER_CI` at its end, for `starter/ci` alone ([identities](../guides/identities.md#how-a-program-uses-a-token)) |
+| `REMIT_OIDC_TOKEN_FILE` | the file of a token from elsewhere, for who has no key here; `…_STARTER_CI` is for \
+`starter/ci` alone ([identities](../guides/identities.md#how-a-program-uses-a-token)) |
 | `REMIT_OIDC_TOKEN` | the same, with the token itself |
 | `REMIT_OIDC_AUDIENCE` | the audience of the tokens that GitHub Actions is asked for |
 """

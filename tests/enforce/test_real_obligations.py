@@ -20,9 +20,11 @@ import pytest
 from standardwebhooks import Webhook
 
 import remit
+from remit.app.folder import Folder
 from remit.core.decisions import Obligation
 from remit.sdk.grant import load_grant
 from remit.sdk.permit import Refused
+from tests.e2e.service import wait_served
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -105,6 +107,10 @@ def must(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout
 
 
+# The tests share one service and its records, in this order.
+pytestmark = pytest.mark.xdist_group("real-obligations")
+
+
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
     receiver = Receiver()
@@ -138,6 +144,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Ite
     must(run(folder, "check"))
     service = subprocess.Popen([*REMIT, "up", "--plain"], cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     try:
+        wait_served(Folder(folder), lambda: service.poll() is None)
         yield folder
     finally:
         service.terminate()
@@ -278,6 +285,7 @@ def test_accounts_say_what_must_be_done(project: Path) -> None:
     assert audited(project) == []  # asking tells nobody
     found = json.loads(must(run(project, *words, "--json")))
     assert {"fields": [], "id": "notify", "to": "audit"} in found["obligations"]
+    run(project, "exec", "customers/list_customers", "--intent", "look", "--param", "region=south", "--", "true")
     shown = must(run(project, "log", "--json", "--last", "500"))
     assert "region_closed" in shown
 
