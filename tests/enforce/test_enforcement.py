@@ -1035,3 +1035,26 @@ def test_a_refusal_says_when_a_person_can_approve() -> None:
     refusal = Refusal(decision.reason, "a", decision)
     assert "approve" in refusal.text()
     assert refusal.data()["requestable"]
+
+
+def test_a_refusal_says_what_would_have_to_be_asked_for() -> None:
+    from remit.core.decisions import AccessRequest, Approval
+    from remit.enforce.refusals import Refusal
+
+    request = AccessRequest(
+        subject="spiffe://example.org/workload/a",
+        approvals=(Approval(policy="p", by=("group:leads", "person/ada")), Approval(policy="q")),
+        selectors={"url": "https://a.example/" + "x" * 200, "count": 3},
+    )
+    decision = Decision(
+        id="d_9", effect="deny", reason=Reason(code="c", message="m"), action="web/fetch", digest="f" * 64,
+        task="t_1", at=1_800_000_000_000, requestable=True, request=request,
+    )  # fmt: skip
+    refusal = Refusal(decision.reason, "web/fetch", decision)
+    said = refusal.text()
+    assert "What would have to be asked for: `web/fetch` with url " in said
+    assert ", count 3, in the task t_1, approved by a member of leads or person/ada, and by any approver." in said
+    assert "x" * 130 not in said
+    data = refusal.data()["request"]
+    assert data["context"]["selectors"] == request.selectors
+    assert data["denial"] == {"evaluation_id": "d_9", "evaluated_at": "2027-01-15T08:00:00.000Z", "reason": "c"}

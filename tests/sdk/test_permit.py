@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remit.core.canonical import request_digest
-from remit.core.decisions import Decision, Reason
+from remit.core.decisions import AccessRequest, Approval, Decision, Reason
 from remit.core.errors import Conflict, InvalidInput, RemitError
 from remit.sdk.arguments import check_arguments
 from remit.sdk.permit import HandedOut, Permit, Refused
@@ -189,3 +189,15 @@ def test_accepted_arguments_survive_the_wire(value: dict[str, Any]) -> None:
     except InvalidInput:
         return
     assert request_digest("a/b", msgspec.json.decode(msgspec.json.encode(value))) == request_digest("a/b", value)
+
+
+def test_a_refusal_that_a_person_could_overcome_says_what_to_ask_for() -> None:
+    request = AccessRequest(
+        subject="spiffe://example.org/workload/a", approvals=(Approval(policy="p"),), selectors=INPUT
+    )
+    reason = Reason(code="unusual_tool", message="it is unusual")
+    with pytest.raises(Refused) as caught:
+        Permit(decision(effect="deny", expires=0, reason=reason, requestable=True, request=request), 100.0, Watch())
+    assert "what to ask for: `payments/pay` with amount" in caught.value.next_step
+    assert caught.value.answer is not None
+    assert caught.value.answer.request == request
