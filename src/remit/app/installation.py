@@ -12,7 +12,7 @@ from remit.app.folder import Folder
 from remit.app.identities import declared, without_key
 from remit.app.key_sources import KeySource, sources_of
 from remit.app.project import load_project
-from remit.app.records import has_records, open_store
+from remit.app.records import OpenStore, has_records, open_store
 from remit.app.trust import open_keyring, rotate_when_due
 from remit.core.clock import Clock, system_clock
 from remit.core.identities import Registration
@@ -73,10 +73,13 @@ def make_state(folder: Folder) -> None:
         path.mkdir(mode=0o700, exist_ok=True)
 
 
-async def open_installation(folder: Folder, clock: Clock = system_clock, *, listen: str | None = None) -> Installation:
+async def open_installation(
+    folder: Folder, clock: Clock = system_clock, *, listen: str | None = None, storage: OpenStore = open_store
+) -> Installation:
     """Opens a folder exclusively; `Conflict("folder_in_use")` when a service has it.
 
     `listen` is in place of what `remit.toml` says: processes that share one file listen at addresses of their own.
+    `storage` opens the records that it names.
     """
     settings, configuration = load_project(folder)
     if listen is not None:
@@ -87,7 +90,7 @@ async def open_installation(folder: Folder, clock: Clock = system_clock, *, list
     sources = sources_of(elsewhere, folder, clock)
     recorded = await asyncio.to_thread(has_records, folder)
     keyring = open_keyring(folder, settings, clock(), has_records=recorded)
-    store = await open_store(folder, settings, clock, lambda: (configuration.digest, keyring.fingerprint()))
+    store = await storage(folder, settings, clock, lambda: (configuration.digest, keyring.fingerprint()))
     try:
         is_shared = bool(settings.storage.url)  # then another folder may have the identities' keys
         registrations = declared(settings, folder, store.world.glance if is_shared else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from remit.app.folder import Folder
 from remit.core.clock import Clock
@@ -16,6 +16,8 @@ from remit.storage.reader import Reader
 from remit.storage.shared import SharedStore
 from remit.storage.sqlite import SqliteStore
 from remit.storage.sqlite_reader import SqliteReader
+
+OpenStore = Callable[[Folder, Settings, Clock, Callable[[], tuple[str, str]]], Awaitable[Store]]
 
 
 async def open_store(folder: Folder, settings: Settings, clock: Clock, about: Callable[[], tuple[str, str]]) -> Store:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
@@ -53,8 +52,7 @@ class PostgresStage(Stage):
         async def open_store(*_: Any) -> PostgresStore:
             return await PostgresStore.open(self.url, TD, schema=self.schema, clock=self._given)
 
-        with patch("remit.app.installation.open_store", open_store):
-            return await open_installation(self.folder, self.clock)
+        return await open_installation(self.folder, self.clock, storage=open_store)
 
 
 def stages(kind: str, request: pytest.FixtureRequest) -> Callable[[Path, Clock], Stage]:
