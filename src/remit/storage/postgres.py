@@ -38,7 +38,7 @@ from remit.decide.sequence import NOTHING_KNOWN, Needs, Unreadable, Work
 from remit.decide.world import ADMINISTRATION, EVERYBODY, World
 from remit.storage.postgres_draft import CALL, EVERYTHING, Draft
 from remit.storage.postgres_hand import RUNS, Hand, Job, NotAtHand, is_key, is_stream
-from remit.storage.postgres_link import FAILURES, Db, Link, describe, is_lost, is_transient, refusal
+from remit.storage.postgres_link import FAILURES, Db, Link, advice, describe, is_lost, is_transient, refusal
 from remit.storage.postgres_reach import Reach
 from remit.storage.postgres_schema import lock_key, prepare
 from remit.storage.postgres_state import Followed
@@ -54,6 +54,7 @@ PAGE: Final = 1_000  # records of one stream that are fetched at once
 NAMES: Final = 2_000  # streams that are asked for at once
 ATTEMPTS: Final = 3  # of one batch, where the database says that it may be tried again
 LEASE_MS: Final = 10_000  # sessions that are due are given to one process for so long
+BUSY_SECONDS: Final = 0.5  # of deciding in one batch, while it holds locks; then it commits what it has
 LOOK_SECONDS: Final = 0.5  # what no notification told is found after this
 CLOSE_SECONDS: Final = 10.0
 REMEMBERED: Final = 10_000  # sessions of which is known what else their works read
@@ -129,9 +130,14 @@ class PostgresStore:
             store._kept.update(row[0] for row in await db.fetch("SELECT digest FROM texts"))
             await store._renew_lives(db)
             await store._reader.get()
-        except FAILURES as error:
+        except (*FAILURES, Unavailable) as error:
             await store._disconnect()
-            raise refusal(error) from error
+            cause = error.__cause__
+            if isinstance(error, Unavailable) and cause is None:
+                raise
+            cause = cause or error
+            message = f"can't open the records in PostgreSQL: {describe(cause)}"
+            raise Unavailable("storage_unavailable", message, advice(cause)) from error
         except BaseException:
             await store._disconnect()
             raise
@@ -349,8 +355,13 @@ class PostgresStore:
         durable: list[Job] = []
         at_once: list[Job] = []
         now = self._latest
+        enough = self._loop.time() + BUSY_SECONDS
         with self._reach.within(hand):
-            for job in jobs:
+            for position, job in enumerate(jobs):
+                if position and self._loop.time() > enough:
+                    for late in reversed(jobs[position:]):
+                        self._put(late, first=True)
+                    break
                 self._reach.runs(job)
                 try:
                     step = job.work(self.world, now)
@@ -475,14 +486,18 @@ class PostgresStore:
 
     async def _follow(self) -> None:
         """Keeps identities current: told by notifications, and by looking where one was lost."""
+        is_blind = False
         while not self._closed:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), LOOK_SECONDS)
             self._look.clear()
             try:
                 await self._catch_up()
+                is_blind = False
             except Exception as error:  # noqa: BLE001 - it is tried again
-                log.warning("what other processes did can't be read: %s", describe(error))
+                if not is_blind:
+                    log.warning("what other processes did can't be read: %s", describe(error))
+                is_blind = True
 
     async def _catch_up(self) -> None:
         async with self._reading:

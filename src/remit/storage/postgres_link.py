@@ -22,6 +22,7 @@ LOCK_SECONDS: Final = 5.0  # longer than that, so that the others wait for it an
 STATEMENT_SECONDS: Final = 6.0
 ANSWER_SECONDS: Final = 8.0  # a server that does not answer at all is given up
 CLOSE_SECONDS: Final = 2.0
+ALARM_SECONDS: Final = 30.0  # between alarms about one outage
 AGAIN_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)  # between attempts to connect; the last one from then on
 
 FAILURES: Final = (
@@ -64,6 +65,7 @@ class Link:
         self._db: Db | None = None
         self._failed = 0
         self._not_before = 0.0
+        self._quiet_until = 0.0
         self._why = Unavailable("storage_unavailable", _MESSAGE)
         self.made = 0  # connections so far: whoever has state from an earlier one compares it
 
@@ -84,7 +86,9 @@ class Link:
             self._failed += 1
             self._not_before = loop.time() + pause
             self._why = refusal(error)
-            log.critical("ALARM no connection to the database: %s", describe(error))
+            if loop.time() >= self._quiet_until:
+                self._quiet_until = loop.time() + ALARM_SECONDS
+                log.critical("ALARM no connection to the database: %s", describe(error))
             raise self._why from error
         self._failed = 0
         self.made += 1

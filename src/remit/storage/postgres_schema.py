@@ -10,6 +10,7 @@ connection's search path; several installations may share a database.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 import asyncpg
@@ -148,6 +149,7 @@ INSERT INTO streams (name, n, leaf, t, due)
 """
 
 
+@lru_cache(maxsize=16_384)
 def lock_key(schema: str, name: str) -> int:
     """The key of the advisory lock of a stream; two streams with one key only wait for each other in vain."""
     digest = hashlib.blake2b(f"remit\n{schema}\n{name}".encode(), digest_size=8).digest()
@@ -168,7 +170,8 @@ async def prepare(db: asyncpg.Connection[asyncpg.Record], schema: str, trust_dom
     async with db.transaction(isolation="read_committed"):
         await db.execute("SELECT pg_advisory_xact_lock($1)", lock_key(schema, "schema"))
         if await db.fetchval("SELECT to_regclass($1)", f"{schema}.installation") is None:
-            await db.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+            if await db.fetchval("SELECT to_regnamespace($1)", schema) is None:
+                await db.execute(f'CREATE SCHEMA "{schema}"')
             for statement in (_TABLES, _ENTER, _APPEND):
                 await db.execute(statement)
             await db.execute("INSERT INTO installation (version, trust_domain) VALUES ($1, $2)", VERSION, trust_domain)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
-from remit.core.errors import Conflict
+from remit.core.errors import Conflict, Unavailable
 from remit.core.identities import Identity, Registration
 from remit.decide.sequence import Needs, Step
 from remit.decide.world import World
@@ -26,13 +29,15 @@ from tests.decide.stage import (
     PAY,
     PAYMENT,
     READ,
+    TD,
     Clock,
     Grant,
     spiffe,
+    write_project,
 )
 from tests.decide.stage import together as at_once
 from tests.postgres import PostgresServer
-from tests.storage.processes.several import Several, kill, look, opened, together, until
+from tests.storage.processes.several import Several, kill, look, opened, stage_at, together, until
 
 ONE = {"answer": INTENTS["answer"] + "limits:\n  - {name: one, effects: [read], calls: 1}\n"}
 
@@ -482,3 +487,83 @@ async def test_the_usual_works_run_once(several: Several, monkeypatch: pytest.Mo
     await stage.permit(grant)
     await stage.permit(grant)
     assert len(again) == 2
+
+
+# --- what it takes ----------------------------------------------------------------------------------------------
+
+GRANTS = """
+GRANT USAGE ON SCHEMA "{schema}" TO {role};
+GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA "{schema}" TO {role};
+GRANT UPDATE ON "{schema}".streams TO {role};
+GRANT UPDATE, DELETE ON "{schema}".processes TO {role};
+REVOKE INSERT ON "{schema}".installation FROM {role}
+"""
+
+
+def test_a_role_that_can_only_append(tmp_path: Path, postgres: PostgresServer) -> None:
+    """Once the tables are there, the service needs no right to change or remove a record."""
+
+    async def story() -> None:
+        async with opened(postgres, tmp_path, 1) as several:
+            url, schema = several.place
+            postgres.sql("CREATE ROLE appender LOGIN PASSWORD 'secret'")
+            for statement in GRANTS.format(schema=schema, role="appender").split(";"):
+                postgres.sql(statement, url)
+            parts = urlsplit(url)
+            there = urlunsplit(parts._replace(netloc=f"appender:secret@{parts.hostname}:{parts.port}"))
+            write_project(tmp_path / "appender")
+            stage = stage_at(tmp_path / "appender", (there, schema), tmp_path / "trust")
+            await stage.open()
+            try:
+                grant = await stage.start_payment(prompt="words")
+                assert await stage.pays(grant) == "permitted"
+                await stage.change("workload/helper", "quarantined")
+                assert await stage.governor.sweep_now() == 0
+            finally:
+                await stage.close()
+            for statement in ("UPDATE records SET kind = 'x'", "DELETE FROM records", "DELETE FROM openings"):
+                with pytest.raises(RuntimeError, match="permission denied"):
+                    postgres.sql(f'SET search_path TO "{schema}"; {statement}', there)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [
+        (lambda url: url.replace("remit:", "remit:no"), "check the role, its password"),
+        (lambda url: url.replace("/shared", "/nothing"), "check the role, its password and the database's name"),
+        (lambda url: url.replace("127.0.0.1", "127.0.0.2"), "check that the database runs"),
+    ],
+)
+def test_a_database_that_can_t_be_opened_says_why(postgres: PostgresServer, change: Any, advice: str) -> None:
+    url, schema = postgres.place()
+    with pytest.raises(Unavailable, match="can't open the records in PostgreSQL") as raised:
+        asyncio.run(PostgresStore.open(change(url), TD, schema=schema))
+    assert raised.value.code == "storage_unavailable"
+    assert advice in raised.value.next_step
+    password = urlsplit(url).password
+    assert password is not None
+    assert password not in str(raised.value)
+
+
+@together(count=1)
+async def test_works_that_take_long_share_no_batch(several: Several, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks are held for half a second of deciding, not for as long as whatever waits takes."""
+    monkeypatch.setattr("remit.storage.postgres.BUSY_SECONDS", 0.02)
+    order: list[int] = []
+
+    def slow(number: int) -> Any:
+        def work(world: World, now: int) -> Step[int]:
+            order.append(number)
+            time.sleep(0.015)
+            return Step(number)
+
+        return work
+
+    before = several.a.postgres.gauges()["batches"]
+    answers = await at_once(
+        *[several.a.postgres.run(slow(number), Needs(appends=("session/t_x",))) for number in range(9)]
+    )
+    assert answers == order == list(range(9))
+    assert several.a.postgres.gauges()["batches"] - before >= 4
