@@ -38,8 +38,8 @@ format: $(VENV)/.dev ## Format the code.
 	@$(BIN)/ruff format src tests bench examples tools
 	@$(BIN)/ruff check --fix src tests bench examples tools
 
-bench: $(VENV)/.dev ## Measure: decide, gateway, record, http, replicas.
-	@for name in decide gateway record http replicas; do $(BIN)/python -m bench $$name || exit 1; done
+bench: $(VENV)/.dev ## Measure: decide, gateway, record, http, replicas, ledger.
+	@for name in decide gateway record http replicas ledger; do $(BIN)/python -m bench $$name || exit 1; done
 
 clean: ## Remove what was installed and made.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis node_modules

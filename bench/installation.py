@@ -94,11 +94,11 @@ def _policies(count: int) -> str:
     return "\n".join(texts)
 
 
-def write_project(root: Path, policies: int) -> None:
-    """The project folder of an installation with `policies` policies of its own."""
+def write_project(root: Path, policies: int, settings: str = "") -> None:
+    """The project folder of an installation with `policies` policies of its own, and more `settings`."""
     for folder in ("intents", "policies", "catalogue"):
         (root / folder).mkdir()
-    (root / "remit.toml").write_text(_SETTINGS, "utf-8")
+    (root / "remit.toml").write_text(_SETTINGS + settings, "utf-8")
     (root / "intents" / "answer.yaml").write_text(_INTENT, "utf-8")
     (root / "catalogue" / "orders.yaml").write_text(_catalogue(), "utf-8")
     (root / "policies" / "guards.cedar").write_text(_policies(policies), "utf-8")
@@ -106,11 +106,11 @@ def write_project(root: Path, policies: int) -> None:
 
 
 @asynccontextmanager
-async def installation(policies: int = 10) -> AsyncIterator[Installation]:
+async def installation(policies: int = 10, settings: str = "") -> AsyncIterator[Installation]:
     """An open installation with `policies` policies of its own, besides those that intents generate."""
     with tempfile.TemporaryDirectory(prefix="remit-bench-") as name:
         root = Path(name)
-        write_project(root, policies)
+        write_project(root, policies, settings)
         opened = await open_installation(Folder(root))
         try:
             yield opened
