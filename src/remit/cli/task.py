@@ -19,6 +19,9 @@ from remit.cli.failures import reported
 from remit.console import account
 from remit.console.detail import detail, find, simplified
 from remit.console.screen import moment, screen
+from remit.console.story import as_json as story_json
+from remit.console.story import story_of
+from remit.console.story_text import show_story
 from remit.console.tasks import task_table, tasks_of
 from remit.core.clock import system_clock
 from remit.core.errors import NotFound
@@ -96,6 +99,34 @@ def show(context: click.Context, id_: str, project: Path | None, as_json: bool) 
         click.echo(msgspec.json.encode(simplified(found)).decode())
     else:
         account.show(screen(), found)
+
+
+@task.command()
+@click.argument("id_", metavar="ID")
+@click.option("--all", "everything", is_flag=True, help="Each event in a row of its own, however many there are.")
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def story(context: click.Context, id_: str, everything: bool, project: Path | None, as_json: bool) -> None:
+    """Tell the whole life of a task and of those below it, as a timeline.
+
+    \b
+    Example:
+      remit task story 3f9a21
+    """
+    folder = options.folder_of(context, project)
+    with reader_of(folder) as reader:
+        stored = find(reader, id_)
+        if stored.record.kind != "task":
+            raise NotFound("task_unknown", f"`{id_[:64]}` is no task", f"`remit log show {id_[:64]}` shows it")
+        told = story_of(reader, stored, system_clock())
+        if as_json:
+            for piece in story_json(reader, told):
+                click.echo(piece, nl=False)
+            click.echo()
+        else:
+            show_story(screen(), reader, told, everything=everything)
 
 
 @task.command()
