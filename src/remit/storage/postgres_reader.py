@@ -45,6 +45,7 @@ class PostgresReader:
         self._address = address
         self._open = 0  # iterators under way
         self._snapshot: Any = None
+        self._settling = _Settling()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="remit-reader", daemon=True)
         self._thread.start()
@@ -88,6 +89,26 @@ class PostgresReader:
     def tail(self, kinds: tuple[str, ...]) -> PostgresTail:
         """What is appended of these kinds from now on."""
         return PostgresTail(self, kinds)
+
+    def at(self, places: Sequence[int]) -> list[Stored]:
+        """The records at these places, in the order given; places without one are left out."""
+        sql = "SELECT seq, stream, n, bytes FROM records WHERE seq = ANY($1::bigint[])"
+        found = {row[0]: Stored(*row) for row in self._fetch(sql, list(places))}
+        return [found[place] for place in places if place in found]
+
+    def after(self, place: int, most: int) -> list[Stored]:
+        """At most `most` records behind a place, in order, of those that can be seen now."""
+        sql = "SELECT seq, stream, n, bytes FROM records WHERE seq > $1 ORDER BY seq LIMIT $2"
+        return [Stored(*row) for row in self._fetch(sql, place, most)]
+
+    def settled(self) -> int:
+        """A place up to which no record can come up any more; 0 until those who were writing at first have ended."""
+        return self._wait(self._settle())
+
+    async def _settle(self) -> int:
+        db = await self._connected()
+        self._settling.take(*await _writing(db))
+        return self._settling.settled
 
     def by_stream(self) -> Iterator[tuple[str, int, bytes]]:
         """All records, stream by stream, in order: (stream, number, bytes)."""
@@ -204,45 +225,63 @@ class PostgresReader:
             ) from None
 
 
+class _Settling:
+    """Up to which place no record can come up any more; `settled` is 0 as long as nothing is known.
+
+    Who drew one of these places and is not writing any more has ended, so that its records can be seen, or never will
+    be. What is said here counts for what is read after it was said.
+    """
+
+    def __init__(self) -> None:
+        self.settled = 0
+        self._drawn = 0  # the last place that was drawn at some moment,
+        self._running: frozenset[str] | None = None  # and the transactions that ran then and have not ended
+
+    def take(self, drawn: int, standby: bool, running: frozenset[str]) -> None:
+        """Takes in how many places were drawn, and who was writing after that."""
+        if standby:
+            self.settled = max(self.settled, drawn - LATE)  # who is writing is known to the primary alone
+        elif not running:
+            self.settled, self._drawn, self._running = drawn, drawn, running
+        elif self._running is None:
+            self._drawn, self._running = drawn, running
+        elif self._running.isdisjoint(running):
+            self.settled, self._drawn, self._running = max(self.settled, self._drawn), drawn, running
+
+
 class PostgresTail:
     """Fulfils `remit.storage.reader.Tail`, with records that become visible out of order."""
 
     def __init__(self, reader: PostgresReader, kinds: tuple[str, ...]) -> None:
         self._reader = reader
         self._kinds = list(kinds)
-        self._settled = 0  # no record can come up any more at this place or below
-        self._drawn = 0  # the last place that was drawn at some moment,
-        self._running: frozenset[str] = frozenset()  # and the transactions that ran then and have not ended
-        self._seen: set[int] = set()  # places above `_settled`
+        self._settling = _Settling()
+        self._seen: set[int] = set()  # places above what is settled
         self._seen = {row[0] for row in reader._wait(self._look("SELECT seq", begin=True))}
 
     def fresh(self) -> list[Stored]:
         """The records that could not be seen yet when this was last asked."""
         found = [Stored(*row) for row in self._reader._wait(self._look("SELECT seq, stream, n, bytes"))]
         self._seen.update(stored.seq for stored in found)
-        self._seen = {seq for seq in self._seen if seq > self._settled}
+        self._seen = {seq for seq in self._seen if seq > self._settling.settled}
         return found
 
     async def _look(self, what: str, *, begin: bool = False) -> list[asyncpg.Record]:
-        """The rows above what is settled that were not seen; then more is settled.
-
-        In this order: how many places were drawn; who is writing; what can be seen. Who drew one of these places and is
-        not writing any more has ended, so that its records can be seen, or never will be.
-        """
+        """The rows above what was settled that were not seen; then more is settled."""
         db = await self._reader._connected()
-        drawn, standby = (await db.fetch(_DRAWN))[0]
+        drawn, standby, running = await _writing(db)
         if begin:
-            self._settled = max(0, drawn - LATE)
-        running = frozenset(str(row[0]) for row in await db.fetch(_RUNNING))
+            self._settling.settled = max(0, drawn - LATE)
         sql = f"{what} FROM records WHERE seq > $1 AND kind = ANY($2::text[]) AND seq <> ALL($3::bigint[]) ORDER BY seq"
-        found = await db.fetch(sql, self._settled, self._kinds, list(self._seen))
-        if standby:
-            self._settled = max(self._settled, drawn - LATE)  # who is writing is known to the primary alone
-        elif not running:
-            self._settled, self._drawn, self._running = drawn, drawn, running
-        elif self._running.isdisjoint(running):
-            self._settled, self._drawn, self._running = max(self._settled, self._drawn), drawn, running
+        found = await db.fetch(sql, self._settling.settled, self._kinds, list(self._seen))
+        self._settling.take(drawn, standby, running)
         return found
+
+
+async def _writing(db: asyncpg.Connection[asyncpg.Record]) -> tuple[int, bool, frozenset[str]]:
+    """How many places were drawn; whether this is a standby; and, asked after that, who is writing."""
+    drawn, standby = (await db.fetch(_DRAWN))[0]
+    return drawn, standby, frozenset(str(row[0]) for row in await db.fetch(_RUNNING))
 
 
 async def _close(db: asyncpg.Connection[asyncpg.Record]) -> None:

@@ -7,7 +7,7 @@ misses nothing, and gives each record once, in the order in which they can be se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, Self
 
 from remit.ledger.record import Record, decode_record
@@ -57,6 +57,21 @@ class Reader(Protocol):
 
     def tail(self, kinds: tuple[str, ...]) -> Tail:
         """What is appended of these kinds from now on."""
+        ...
+
+    def at(self, places: Sequence[int]) -> list[Stored]:
+        """The records at these places, in the order given; places without one are left out."""
+        ...
+
+    def after(self, place: int, most: int) -> list[Stored]:
+        """At most `most` records behind a place, in order, of those that can be seen now."""
+        ...
+
+    def settled(self) -> int:
+        """A place up to which nothing can come up any more, for what is asked after this.
+
+        The more often it is asked, the nearer it is to the last place. Not while an iterator is open.
+        """
         ...
 
     def by_stream(self) -> Iterator[tuple[str, int, bytes]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 from remit.core.errors import NotFound, Unavailable
 from remit.storage.reader import Stored
+
+_AT_ONCE: Final = 512  # placeholders of one statement
 
 
 class SqliteReader:
@@ -43,8 +45,26 @@ class SqliteReader:
 
     def tail(self, kinds: tuple[str, ...]) -> SqliteTail:
         """What is appended of these kinds from now on."""
+        return SqliteTail(self, kinds, self.settled())
+
+    def at(self, places: Sequence[int]) -> list[Stored]:
+        """The records at these places, in the order given; places without one are left out."""
+        found: dict[int, Stored] = {}
+        for start in range(0, len(places), _AT_ONCE):
+            some = places[start : start + _AT_ONCE]
+            sql = f"SELECT seq, stream, n, bytes FROM records WHERE seq IN ({', '.join('?' * len(some))})"  # noqa: S608 - placeholders only
+            found |= {row[0]: Stored(*row) for row in self._rows(sql, some)}
+        return [found[place] for place in places if place in found]
+
+    def after(self, place: int, most: int) -> list[Stored]:
+        """At most `most` records behind a place, in order."""
+        sql = "SELECT seq, stream, n, bytes FROM records WHERE seq > ? ORDER BY seq LIMIT ?"
+        return [Stored(*row) for row in self._rows(sql, (place, most))]
+
+    def settled(self) -> int:
+        """The last place: with one writer, what comes later has a later place."""
         row = self._row("SELECT coalesce(max(seq), 0) FROM records")
-        return SqliteTail(self, kinds, int(row[0]) if row else 0)
+        return int(row[0]) if row else 0
 
     def by_stream(self) -> Iterator[tuple[str, int, bytes]]:
         """All records, stream by stream, in order: (stream, number, bytes)."""

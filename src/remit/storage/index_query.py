@@ -1,0 +1,161 @@
+"""Finds records by what a filter says, the newest first: in the index as far as it reaches, then by looking through.
+
+Every file that the answer needs is opened once; where the newest ones have enough, the others are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from pyroaring import BitMap
+
+from remit.storage.index_building import covered
+from remit.storage.index_choice import Choice, Matches, Predicate, exact, matcher
+from remit.storage.index_facts import Lookup
+from remit.storage.index_folder import IndexFolder, Range
+from remit.storage.index_segment import BLOCK, Damaged, Piece, Segment
+from remit.storage.reader import Reader, Stored
+
+_FETCHED: Final = 64  # records at once
+_PAGE: Final = 4096
+
+
+class Query:
+    """One choice from one database; for one thread at a time. Its methods raise `Damaged` for the index's files."""
+
+    def __init__(self, reader: Reader, folder: IndexFolder | None, choice: Choice, lookup: Lookup) -> None:
+        """Without a folder everything is looked through."""
+        self._reader = reader
+        self._folder = folder
+        self._choice = choice
+        self._lookup = lookup
+        self._fits = Predicate(choice)
+        self._matchers = {
+            field: _Remembering(matcher(field, patterns))
+            for field, patterns in choice.fields.items()
+            if not exact(field, patterns)
+        }
+
+    def newest(self) -> Iterator[Stored]:
+        """The records that fit, the last one first."""
+        if self._choice.task:
+            root = self._choice.task.partition(".")[0]
+            yield from self._fitting(reversed(list(self._reader.stream(f"session/{root}"))))
+        elif self._folder is None:
+            yield from self._fitting(self._reader.backwards(self._choice.kinds))
+        else:
+            ranges, _ = covered(self._reader, self._folder)
+            yield from self._fitting(reversed(self._rest(ranges[-1].end if ranges else 0)))
+            places = self._places(self._folder, ranges)
+            while wanted := list(islice(places, _FETCHED)):
+                # Read again and looked at: the index says where, the record says what.
+                yield from self._fitting(iter(self._reader.at(wanted)))
+
+    def count(self) -> int:
+        """How many records fit."""
+        if self._choice.task or self._folder is None:
+            return sum(1 for _ in self.newest())
+        ranges, _ = covered(self._reader, self._folder)
+        number = sum(1 for _ in self._fitting(iter(self._rest(ranges[-1].end if ranges else 0))))
+        for segment, below in self._segments(self._folder, ranges):
+            certain, open_ = self._rows(segment, below)
+            number += len(certain)
+            places = (segment.base + row for row in open_)
+            while wanted := list(islice(places, _FETCHED)):
+                number += sum(1 for _ in self._fitting(iter(self._reader.at(wanted))))
+        return number
+
+    def values(self, field: str) -> set[str]:
+        """Every value of a field that any record has."""
+        if self._folder is None:
+            ranges: list[Range] = []
+        else:
+            ranges, _ = covered(self._reader, self._folder)
+        found: set[str] = set()
+        for stored in self._rest(ranges[-1].end if ranges else 0):
+            found.update(value for name, value in self._lookup.facts(stored).terms if name == field)
+        if self._folder is not None:
+            for segment, _ in self._segments(self._folder, ranges):
+                found.update(segment.values(field))
+        return found
+
+    def _fitting(self, stored: Iterator[Stored]) -> Iterator[Stored]:
+        return (each for each in stored if self._fits.fits(self._lookup.facts(each)))
+
+    def _rest(self, start: int) -> list[Stored]:
+        """The records that no file covers yet."""
+        found: list[Stored] = []
+        after = max(0, start - 1)
+        while page := self._reader.after(after, _PAGE):
+            found += page
+            after = page[-1].seq
+        return found
+
+    def _places(self, folder: IndexFolder, ranges: list[Range]) -> Iterator[int]:
+        for segment, below in self._segments(folder, ranges):
+            certain, open_ = self._rows(segment, below)
+            yield from (segment.base + row for row in reversed((certain | open_).to_array()))
+
+    def _segments(self, folder: IndexFolder, ranges: list[Range]) -> Iterator[tuple[Segment, int]]:
+        """The files, the newest first, and the place below which each is wanted: parts may be merged meanwhile."""
+        below = ranges[-1].end if ranges else 0
+        while ranges:
+            last = ranges.pop()
+            try:
+                segment = Segment(last.path)
+            except FileNotFoundError:
+                # The file that has taken its place covers some of what was looked at already.
+                ranges = [each for each in folder.ranges() if each.start < below]
+                if not ranges or ranges[-1].end < below:
+                    raise Damaged(last.path) from None
+                continue
+            with segment:
+                if (segment.head.start, segment.head.end) != last[:2]:
+                    raise Damaged(last.path)
+                if self._is_of_that_time(segment):
+                    yield segment, below
+            below = last.start
+
+    def _is_of_that_time(self, segment: Segment) -> bool:
+        since, until = self._choice.since, self._choice.until
+        return segment.head.newest >= since and (until is None or segment.head.oldest < until)
+
+    def _rows(self, segment: Segment, below: int) -> tuple[BitMap, BitMap]:
+        """The rows that fit, and those of which only their time is open."""
+        found: BitMap | None = None
+        for field, patterns in self._choice.fields.items():
+            rows = segment.rows(self._pieces(segment, field, patterns))
+            found = rows if found is None else found & rows
+            if not found:
+                return BitMap(), BitMap()
+        rows = found if found is not None else BitMap()
+        if below < segment.head.end:
+            rows.remove_range(max(0, below - segment.base), BLOCK)
+        since, until = self._choice.since, self._choice.until
+        if segment.head.oldest >= since and (until is None or segment.head.newest < until):
+            return rows, BitMap()
+        certain, open_ = segment.within(since, until)
+        return rows & certain, rows & open_
+
+    def _pieces(self, segment: Segment, field: str, patterns: tuple[str, ...]) -> list[Piece]:
+        values = segment.values(field)
+        remembering = self._matchers.get(field)
+        if remembering is None:
+            return [values[value] for value in dict.fromkeys(patterns) if value in values]
+        return [piece for value, piece in values.items() if remembering(value)]
+
+
+class _Remembering:
+    """A matcher that is asked about the same values again and again."""
+
+    def __init__(self, matches: Matches) -> None:
+        self._matches = matches
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, value: str) -> bool:
+        found = self._known.get(value)
+        if found is None:
+            found = self._known[value] = self._matches(value)
+        return found
