@@ -1,30 +1,43 @@
 """Publishes the records as a transparency log, beside the decisions and never in their way.
 
-A thread of its own takes what is durable and not yet published, a few times a second, and extends the log. What it
-can't publish now stays pending, with an alarm, and is tried again; nothing is denied for it.
+A thread of its own takes what is durable and not yet published, a few times a second. What it can't publish now stays
+pending, with an alarm, and is tried again; nothing is denied for it. One process is elected; each round it
 
-1. The log is opened and checked: its tiles have the root of its checkpoint.
-2. SECURITY: its last entries are the records' own; a log that is ahead of the records, or of another history, is
-   never gone on with: the service does not start.
-3. Records are appended in the order of their places; then the new checkpoint is signed and published.
+1. gives places to the durable records that have none: the order in which they are published, for ever;
+2. extends the tiles of its folder by them;
+3. makes and signs the checkpoint over them, and asks the witnesses, where there are any, to cosign it;
+4. SECURITY: agrees on it with the other processes, in the storage, before anybody sees it: a process that was elected
+   before and does not know that it no longer is can't agree on anything;
+5. writes it to its folder. From here on the records are published.
+
+The other processes bring their folders up to the checkpoint that was agreed on. The entries are the same for all, so
+its root must be that of their tiles.
+
+SECURITY: a log that is ahead of the records, or of another history, is never gone on with: the service does not start.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from remit.app.folder import Folder
+from remit.app.witnessing import open_witnesses
 from remit.core.errors import Conflict, DocumentError, RemitError
 from remit.core.settings import Settings
 from remit.identity.private_file import read_private, write_private
-from remit.ledger.tlog.folder import LogFolder
+from remit.ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from remit.ledger.tlog.folder import LogFolder, forked
+from remit.ledger.tlog.merkle import leaf_hash
 from remit.ledger.tlog.note import Signer
 from remit.ledger.tlog.tiles import WIDTH
 from remit.storage.placed import Placed, SqlitePlaced
@@ -32,21 +45,63 @@ from remit.storage.placed import Placed, SqlitePlaced
 log = logging.getLogger("remit.ledger")
 
 EVERY_SECONDS: Final = 0.25
-BATCH: Final = 4096  # records under one checkpoint
+BATCH: Final = 1024  # records that are read at once; each has at most 64 KiB
+MOST: Final = 256 * BATCH  # records under one new checkpoint
+STOP_SECONDS: Final = 5.0  # of publishing what is durable when the service stops
 _CONFIGURATION: Final = b'"kind":"configuration"'
+_EPOCH_PASSED: Final = "epoch_passed"
+
+
+class Cosigner(Protocol):
+    """Witnesses, who cosign what extends what they have seen."""
+
+    def check(self, size: int, root: bytes, root_at: Callable[[int], bytes | None], /) -> None:
+        """At the start: compares what the witnesses have seen with the published log, of `size` entries under `root`.
+
+        `root_at` says the root over so many first records, published or not; None where there are fewer. `Conflict`
+        where a witness has seen more than there is, or something else.
+        """
+        ...
+
+    def cosign(self, note: bytes, size: int, prove: Callable[[int], list[bytes]]) -> list[str]:
+        """The signature lines of the witnesses under the checkpoint `note`, verified, with their line feeds.
+
+        `prove(old)` is the consistency proof from `old` to `size`. `Unavailable("witness_quorum_missing")` when too few
+        sign: then nothing is published.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends what is under way."""
+        ...
 
 
 class Publisher:
     """Publishes one installation's records into one log."""
 
-    def __init__(self, records: Placed, folder: LogFolder) -> None:
-        """Raises `Conflict` when the log does not belong to these records (`log_ahead`, `log_forked`)."""
+    def __init__(self, records: Placed, folder: LogFolder, cosigner: Cosigner | None = None) -> None:
+        """Raises `Conflict` when the log does not belong to these records (`log_ahead`, `log_forked`).
+
+        Closes `folder` when it raises; `records` stay open then.
+        """
         self._records = records
         self.log = folder
+        self._cosigner = cosigner
         self._stopping = threading.Event()
+        self._stop_by = 0.0
         self._thread: threading.Thread | None = None
+        self._agreed = b""  # the checkpoint that was compared with the folder last
         self.failing = ""  # why nothing can be published now
-        self._check()
+        self.leads = False
+        try:
+            self.leads = self._records.place()
+            self._check()
+            self._compare(self._records.agreed())
+            if cosigner is not None:
+                cosigner.check(self.log.size, self.log.checkpoint.root, self._root_at)
+        except BaseException:
+            folder.close()
+            raise
 
     def start(self) -> None:
         """Begins to publish."""
@@ -55,21 +110,85 @@ class Publisher:
 
     def stop(self) -> None:
         """Publishes what is durable by now, and ends."""
+        self._stop_by = time.monotonic() + STOP_SECONDS
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
         self._publish_all()
+        if self._cosigner is not None:
+            self._cosigner.close()
+        self.log.close()
         self._records.close()
 
     def publish(self) -> int:
-        """Publishes at most `BATCH` records; returns how many. Raises `RemitError` when it can't."""
-        entries = self._records.entries(self.log.size, BATCH)
-        if any(_CONFIGURATION in entry for entry in entries):
-            # The texts of what decides are published before the records that quote them.
-            for digest, text in self._records.texts():
-                self.log.keep_text(digest, text.encode())
-        self.log.extend(entries)
-        return len(entries)
+        """One round; returns how many entries were published here. Raises `RemitError` when they can't be."""
+        if self.log.resume():
+            log.warning("the folder of the log was lost or replaced: it is brought up to date again")
+            self._agreed = b""
+            self._check()
+        before = self.log.size
+        self.leads = self._records.place()
+        self._follow(self._records.agreed())
+        if self.leads:
+            self._lead()
+        return self.log.size - before
+
+    def _lead(self) -> None:
+        """2 to 5."""
+        if not self._append(self.log.staged + MOST):
+            return
+        checkpoint = self.log.seal()
+        if checkpoint.size == self.log.size:
+            return
+        note = self.log.sign(checkpoint)
+        if self._cosigner is not None:
+            note = self.log.sign(checkpoint, self._cosigner.cosign(note, checkpoint.size, self.log.prove))
+        # SECURITY: first all processes agree, then it can be seen: no two checkpoints can contradict each other.
+        self._records.agree(note, checkpoint.size)
+        self._agreed = note
+        self.log.publish(note)
+
+    def _follow(self, note: bytes) -> None:
+        """Brings the folder up to what was agreed on; `Conflict("log_forked")` where its root is another."""
+        agreed = self._compare(note)
+        if agreed is None or agreed.size <= self.log.size:
+            return
+        if self.log.staged > agreed.size:
+            self.log.reset()
+        if not self._append(agreed.size):
+            return
+        if self.log.staged < agreed.size:
+            raise _ahead(agreed.size)
+        self.log.seal()
+        self.log.publish(note)
+        self._agreed = note
+
+    def _compare(self, note: bytes) -> Checkpoint | None:
+        """The checkpoint that was agreed on, where it is news; compared with what the folder has of it already."""
+        if not note or note == self._agreed:
+            return None
+        agreed = open_checkpoint(note, self.log.key).checkpoint
+        if agreed.size <= self.log.size:
+            # SECURITY: a folder of another history is never extended.
+            if self.log.root_at(agreed.size) != agreed.root:
+                raise forked("the published log is not the one that the processes agreed on")
+            self._agreed = note
+        return agreed
+
+    def _append(self, to: int) -> bool:
+        """Stages entries up to `to`, or as many as have places; False when it stops meanwhile."""
+        while (start := self.log.staged) < to:
+            if self._stopping.is_set() and time.monotonic() > self._stop_by:
+                return False
+            entries = self._records.entries(start, min(BATCH, to - start))
+            if any(_CONFIGURATION in entry for entry in entries):
+                # The texts of what decides are published before the records that quote them.
+                for digest, text in self._records.texts():
+                    self.log.keep_text(digest, text.encode())
+            self.log.append(entries)
+            if len(entries) < min(BATCH, to - start):
+                break
+        return True
 
     def _run(self) -> None:
         while not self._stopping.wait(EVERY_SECONDS):
@@ -77,9 +196,12 @@ class Publisher:
 
     def _publish_all(self) -> None:
         try:
-            while self.publish() == BATCH:
+            while self.publish() >= MOST:
                 pass
         except RemitError as error:
+            if error.code == _EPOCH_PASSED:
+                log.warning("another process publishes the log from now on")
+                return
             if error.code != self.failing:
                 log.critical("ALARM the log can't be published, records stay pending: %s", error.message)
             self.failing = error.code
@@ -91,33 +213,58 @@ class Publisher:
             if self.failing:
                 log.warning("the log is published again")
             self.failing = ""
+            return
+        self._records.resign()
 
     def _check(self) -> None:
+        """Compares the end of the published log with the records."""
         start = self.log.size - self.log.size % WIDTH
         tail = self._records.entries(start, self.log.size - start)
         if len(tail) < self.log.size - start or (self.log.size and not self._records.entries(self.log.size - 1, 1)):
-            raise Conflict(
-                "log_ahead",
-                f"the published log has {self.log.size} entries, the records are fewer",
-                "the records were restored from an older copy: restore the newest one, or begin a log under a new name",
-            )
+            raise _ahead(self.log.size)
         self.log.check_continues(tail)
+
+    def _root_at(self, size: int) -> bytes | None:
+        """The root over the first records that have places; None where there are fewer."""
+        if size <= self.log.size:
+            return self.log.root_at(size)
+        edge = self.log.ahead()
+        while edge.size < size:
+            entries = self._records.entries(edge.size, min(BATCH, size - edge.size))
+            if not entries:
+                return None
+            for entry in entries:
+                edge.append(leaf_hash(entry))
+        return edge.root()
+
+
+def _ahead(size: int) -> Conflict:
+    return Conflict(
+        "log_ahead",
+        f"the published log has {size} entries, the records are fewer",
+        "the records were restored from an older copy: restore the newest one, or begin a log under a new name",
+    )
 
 
 def open_publisher(folder: Folder, settings: Settings) -> Publisher | None:
     """The publisher that `[ledger]` asks for, checked and not started yet; None where it asks for none.
 
-    Raises `Conflict` when the log in the folder is not of these records (`log_ahead`, `log_forked`), and `RemitError`
-    when it can't be read or is damaged: a service that publishes does not start with a log that it can't go on with.
+    Raises `Conflict` when the log in the folder is not of these records (`log_ahead`, `log_forked`), or another process
+    writes it (`log_in_use`), and `RemitError` when it can't be read or is damaged: a service that publishes does not
+    start with a log that it can't go on with.
     """
     if not settings.ledger.folder:
         return None
-    records = SqlitePlaced(folder.database)
-    try:
-        return Publisher(records, LogFolder(folder.root / settings.ledger.folder, signer_of(folder, settings)))
-    except BaseException:
-        records.close()
-        raise
+    signer = signer_of(folder, settings)
+    with ExitStack() as opened:
+        records = SqlitePlaced(folder.database)
+        opened.callback(records.close)
+        witnesses = open_witnesses(settings.ledger, signer.key, folder.root)
+        if witnesses is not None:
+            opened.callback(witnesses.close)
+        publisher = Publisher(records, LogFolder(folder.root / settings.ledger.folder, signer), witnesses)
+        opened.pop_all()
+    return publisher
 
 
 def signer_of(folder: Folder, settings: Settings) -> Signer:

@@ -12,13 +12,35 @@ from remit.core.errors import Conflict, Unavailable
 
 
 class Placed(Protocol):
-    """Durable records in the order of their places, for one thread at a time.
+    """Durable records in the order of their places, and what all processes agreed to publish; one thread at a time.
 
     Every method raises `Unavailable("records_unreadable")` when they can't be read.
     """
 
+    def place(self) -> bool:
+        """Gives places to the durable records that have none; False where another process is elected to.
+
+        `Conflict("places_broken")` when a record is missing in its stream.
+        """
+        ...
+
     def entries(self, start: int, most: int) -> list[bytes]:
         """The bytes of at most `most` records from place `start` on; `Conflict("places_broken")` for a gap."""
+        ...
+
+    def agreed(self) -> bytes:
+        """The newest checkpoint (a signed note) that all processes agreed on; b"" where there is none, or no need."""
+        ...
+
+    def agree(self, note: bytes, size: int) -> None:
+        """Makes `note` the newest checkpoint, durably, before anybody publishes it.
+
+        `Conflict("epoch_passed")` when another process was elected since, or has gone further: nothing is changed.
+        """
+        ...
+
+    def resign(self) -> None:
+        """Lets another process be elected, where this one can't publish."""
         ...
 
     def texts(self) -> Iterator[tuple[str, str]]:
@@ -31,7 +53,10 @@ class Placed(Protocol):
 
 
 class SqlitePlaced:
-    """The records of one SQLite database, on a read-only connection of its own: places are those of its rows."""
+    """The records of one SQLite database, on a read-only connection of its own: places are those of its rows.
+
+    One process has them, which is always elected, and its folder's own checkpoint counts.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -40,6 +65,10 @@ class SqlitePlaced:
             )
         except sqlite3.Error as error:
             raise _unreadable(error) from error
+
+    def place(self) -> bool:
+        """As `Placed.place`: a row has its place from the beginning."""
+        return True
 
     def entries(self, start: int, most: int) -> list[bytes]:
         """As `Placed.entries`."""
@@ -51,12 +80,18 @@ class SqlitePlaced:
         for place, (seq, _) in enumerate(rows, start + 1):
             # SECURITY: nothing is ever deleted, so a gap is a record that somebody took away.
             if seq != place:
-                raise Conflict(
-                    "places_broken",
-                    f"the record at place {place - 1} is missing",
-                    "restore the records from the newest backup; the log goes on where it stands",
-                )
+                raise broken(f"the record at place {place - 1} is missing")
         return [bytes(data) for _, data in rows]
+
+    def agreed(self) -> bytes:
+        """As `Placed.agreed`."""
+        return b""
+
+    def agree(self, note: bytes, size: int) -> None:
+        """As `Placed.agree`."""
+
+    def resign(self) -> None:
+        """As `Placed.resign`."""
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """As `Placed.texts`."""
@@ -68,6 +103,11 @@ class SqlitePlaced:
     def close(self) -> None:
         """As `Placed.close`."""
         self._db.close()
+
+
+def broken(why: str) -> Conflict:
+    """The refusal to publish past a record that is missing."""
+    return Conflict("places_broken", why, "restore the records from the newest backup; the log goes on where it stands")
 
 
 def _unreadable(error: sqlite3.Error) -> Unavailable:

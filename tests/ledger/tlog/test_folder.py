@@ -45,6 +45,7 @@ def test_it_grows_in_steps_of_any_size_and_goes_on_after_a_restart(tmp_path: Pat
         log.extend(entries(size, size + step))
         size += step
         assert read_all(tmp_path) == entries(0, size)
+        log.close()
     assert LogFolder(tmp_path, LOG).extend([]).size == size
 
 
@@ -108,6 +109,7 @@ def test_power_is_cut_at_each_step(tmp_path: Path, before: int, more: int, torn:
         again = LogFolder(folder, LOG)
         again.extend(entries(again.size, before + more))
         assert read_all(folder) == entries(0, before + more)
+        again.close()
         shutil.rmtree(folder)
         at += 1
     assert at >= 4

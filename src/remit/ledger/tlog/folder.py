@@ -6,25 +6,28 @@
 3. Partial tiles whose full tile is published are removed (c2sp.org/tlog-tiles, partial tiles).
 
 What stands in the folder is derived from the records: after a crash the entries since the last checkpoint are written
-again, the same ones in the same order.
+again, the same ones in the same order; a folder that was lost is built again. One process at a time writes a folder.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from remit.core.errors import Conflict, InvalidInput, Unavailable
 from remit.ledger.tlog import tiles
 from remit.ledger.tlog.checkpoint import Checkpoint, Signed, open_checkpoint
-from remit.ledger.tlog.merkle import EMPTY, leaf_hash
+from remit.ledger.tlog.merkle import EMPTY, Node, consistency_proof, leaf_hash, range_hash
 from remit.ledger.tlog.note import NOTE_BYTES, Signer, VerifierKey, signed_note
-from remit.ledger.tlog.tiles import CHECKPOINT, ENTRIES, WIDTH, Frontier, Tile
+from remit.ledger.tlog.tiles import CHECKPOINT, ENTRIES, WIDTH, Frontier, Tile, node_reader
 
+LOCK: Final = ".lock"
 _PARTIAL_NAME: Final = ".new"
 
 
@@ -59,44 +62,91 @@ class Disk:
 
 
 class LogFolder:
-    """The log of one signer in one folder, and the only writer of it."""
+    """The log of one signer in one folder, and the only writer of it: until `close`, or the end of the process."""
 
     def __init__(self, folder: Path, signer: Signer, disk: Disk | None = None) -> None:
         """Goes on from what stands in the folder, or begins an empty log.
 
-        `InvalidInput` where the checkpoint is not of this signer or a tile does not fit it; `Unavailable` where the
-        folder can't be read.
+        `Conflict("log_in_use")` while another writer has the folder; `InvalidInput` where the checkpoint is not of this
+        signer or a tile does not fit it; `Unavailable` where the folder can't be read.
         """
         self.folder = folder
         self._signer = signer
         self._disk = disk or Disk()
         self._bundle: list[bytes] = []  # the entries of the partial bundle
+        self._touched: dict[Path, None] = {}  # folders that were written to and not flushed
+        self._replaced: list[Tile] = []  # full tiles whose partial ones are not removed
+        self._is_stale = True
+        self._hold = Hold(folder)
         try:
-            self._disk_is_ours()
-            signed = published(folder, signer.key)
-            self.checkpoint = signed.checkpoint if signed else Checkpoint(signer.key.name, 0, EMPTY)
-            self._frontier = self._resume()
-            self._is_stale = False
+            with contextlib.suppress(FileNotFoundError):
+                (folder / (CHECKPOINT + _PARTIAL_NAME)).unlink()
+            self.checkpoint = Checkpoint(signer.key.name, 0, EMPTY)
+            self._frontier = Frontier()
+            self._sealed = 0
+            self.resume()
         except OSError as error:
+            self.close()
             raise _unavailable(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def key(self) -> VerifierKey:
+        """Whose log it is."""
+        return self._signer.key
 
     @property
     def size(self) -> int:
         """How many entries are published."""
         return self.checkpoint.size
 
+    @property
+    def staged(self) -> int:
+        """How many entries it would have if all that was appended were published."""
+        return self._frontier.size
+
+    def close(self) -> None:
+        """Lets another writer have the folder."""
+        self._hold.release()
+
+    def resume(self) -> bool:
+        """Before anything is written: compares what is in memory with the folder, which alone is believed.
+
+        True when somebody else changed the folder: it was lost, or another copy was put in its place. Then, and after
+        a failure, what was appended and not published is forgotten. Raises as opening does.
+        """
+        try:
+            self._hold.renew()
+            there = published(self.folder, self._signer.key)
+            standing = there.checkpoint if there else Checkpoint(self._signer.key.name, 0, EMPTY)
+            changed = standing != self.checkpoint
+            if changed or self._is_stale:
+                self._is_stale = True
+                self.checkpoint = standing
+                self._frontier = self._read_edge()
+                self._sealed = standing.size
+                self._touched, self._replaced = {}, []
+                self._is_stale = False
+        except OSError as error:
+            raise _unavailable(error) from error
+        return changed
+
+    def reset(self) -> None:
+        """Forgets what was appended and not published."""
+        self._is_stale = True
+        self.resume()
+
     def check_continues(self, entries: Iterable[bytes]) -> None:
         """Checks that the last published entries are these (the tail of the records, of any length).
 
-        `Conflict("log_ahead")` when they are not: the records were restored from an older copy, or are another's.
+        `Conflict("log_forked")` when they are not: the records were restored from an older copy, or are another's.
         """
-        wanted = list(entries)[-len(self._bundle) :] if self._bundle else []
-        if self._bundle[len(self._bundle) - len(wanted) :] != wanted:
-            raise Conflict(
-                "log_forked",
-                "the records are not those that the published log ends with",
-                "restore the newest copy of the records; never publish a second history under one key",
-            )
+        tail = self._bundle[: self.size % WIDTH] if self.staged // WIDTH == self.size // WIDTH else []
+        wanted = list(entries)[-len(tail) :] if tail else []
+        if tail[len(tail) - len(wanted) :] != wanted:
+            raise forked("the records are not those that the published log ends with")
 
     def extend(self, entries: Sequence[bytes]) -> Checkpoint:
         """Publishes `entries` after those that are there; returns the new checkpoint once it is durable.
@@ -105,16 +155,87 @@ class LogFolder:
         """
         if not entries:
             return self.checkpoint
-        try:
-            if self._is_stale:
-                self._frontier = self._resume()
-            # What is in memory may be ahead of the folder after a failure: then only the folder is believed.
-            self._is_stale = True
-            extended = self._extend(entries)
-        except OSError as error:
-            raise _unavailable(error) from error
-        self._is_stale = False
-        return extended
+        self.resume()
+        if self.staged != self.size:
+            self.reset()
+        self.append(entries)
+        self.publish(self.sign(self.seal()))
+        return self.checkpoint
+
+    def append(self, entries: Sequence[bytes]) -> None:
+        """Takes entries and writes what is full by them; nothing is published by it.
+
+        `Unavailable` when it can't be written: then what was appended and not published is forgotten (`resume`).
+        """
+        with self._writing():
+            for entry in entries:
+                full = self._frontier.append(leaf_hash(entry))
+                self._bundle.append(entry)
+                if len(self._bundle) == WIDTH:
+                    bundle = Tile(ENTRIES, self._frontier.size // WIDTH - 1)
+                    self._write(bundle, tiles.encode_bundle(self._bundle))
+                    self._bundle = []
+                for tile, data in full:
+                    self._write(tile, data)
+
+    def seal(self) -> Checkpoint:
+        """Writes the partial tiles of what was appended, flushes everything, and returns what is to be signed."""
+        size = self._frontier.size
+        if size != self._sealed:
+            with self._writing():
+                if self._bundle:
+                    self._write(Tile(ENTRIES, size // WIDTH, len(self._bundle)), tiles.encode_bundle(self._bundle))
+                for tile, data in self._frontier.partial():
+                    self._write(tile, data)
+                for folder in self._touched:
+                    self._disk.flush(folder)
+            self._touched = {}
+            self._sealed = size
+        return Checkpoint(self._signer.key.name, size, self._frontier.root())
+
+    def sign(self, checkpoint: Checkpoint, lines: Sequence[str] = ()) -> bytes:
+        """The checkpoint as a note, signed by the log, with the lines of witnesses."""
+        return signed_note(checkpoint.text, [self._signer.sign(checkpoint.text), *lines]).encode()
+
+    def publish(self, note: bytes) -> None:
+        """Writes the checkpoint over what was sealed; from here on its entries are published.
+
+        `Conflict`: `log_forked` when it is not of these entries, `log_ahead` when more are published already.
+        """
+        checkpoint = open_checkpoint(note, self._signer.key).checkpoint
+        if checkpoint != Checkpoint(self._signer.key.name, self._sealed, self._frontier.root()):
+            raise forked("the checkpoint is not of the entries that the records have")
+        with self._writing():
+            # SECURITY: a checkpoint never goes back; nobody else writes while this one holds the folder.
+            there = published(self.folder, self._signer.key)
+            if there and there.checkpoint.size > checkpoint.size:
+                raise Conflict(
+                    "log_ahead",
+                    f"the folder has {there.checkpoint.size} entries, and this checkpoint {checkpoint.size}",
+                    "look who else writes the folder of the log",
+                )
+            self._disk.write(self.folder / CHECKPOINT, note)
+            self._disk.flush(self.folder)
+            self.checkpoint = checkpoint
+            for tile in self._replaced:
+                self._disk.remove(self.folder / (tile.path + ".p"))
+            self._replaced = []
+
+    def cosign(self, lines: Sequence[str]) -> None:
+        """Publishes the present checkpoint with the lines of witnesses, which the caller has verified."""
+        self.publish(self.sign(self.checkpoint, lines))
+
+    def prove(self, old: int) -> list[bytes]:
+        """What shows that the first `old` entries are how what was sealed begins; `ValueError` for more than it has."""
+        return consistency_proof(old, self._sealed, self._nodes())
+
+    def root_at(self, size: int) -> bytes:
+        """The root over the first entries, at most as many as were sealed."""
+        return range_hash(0, size, self._nodes())
+
+    def ahead(self) -> Frontier:
+        """A copy of the tree's edge, to see what root other entries would lead to."""
+        return Frontier(self._frontier.size, self._frontier.rows)
 
     def keep_text(self, digest: str, text: bytes) -> None:
         """Publishes a text that records name by its digest, below `texts/`; one that is there already stays."""
@@ -124,53 +245,32 @@ class LogFolder:
         try:
             self._disk.write(path, text)
             self._disk.flush(path.parent)
+            self._disk.flush(self.folder)
         except OSError as error:
             raise _unavailable(error) from error
 
-    def cosign(self, lines: Sequence[str]) -> None:
-        """Publishes the present checkpoint with the lines of witnesses, which the caller has verified."""
-        self._write_checkpoint([self._signer.sign(self.checkpoint.text), *lines])
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What is in memory may be ahead of the folder after a failure: then only the folder is believed."""
+        self._is_stale = True
+        try:
+            yield
+        except OSError as error:
+            raise _unavailable(error) from error
+        self._is_stale = False
 
-    def _extend(self, entries: Sequence[bytes]) -> Checkpoint:
-        touched: dict[Path, None] = {}
-        replaced: list[Tile] = []
+    def _write(self, tile: Tile, data: bytes) -> None:
+        path = self.folder / tile.path
+        self._disk.write(path, data)
+        for parent in _below(path.parent, self.folder):
+            self._touched[parent] = None
+        if tile.width == WIDTH:
+            self._replaced.append(tile)
 
-        def write(tile: Tile, data: bytes) -> None:
-            path = self.folder / tile.path
-            self._disk.write(path, data)
-            for parent in _below(path.parent, self.folder):
-                touched[parent] = None
-            if tile.width == WIDTH:
-                replaced.append(tile)
+    def _nodes(self) -> Node:
+        return node_reader(self._sealed, lambda tile: tiles.decode_tile(self._read(tile), tile.width))
 
-        for entry in entries:
-            full = self._frontier.append(leaf_hash(entry))
-            self._bundle.append(entry)
-            if len(self._bundle) == WIDTH:
-                write(Tile(ENTRIES, self._frontier.size // WIDTH - 1), tiles.encode_bundle(self._bundle))
-                self._bundle = []
-            for tile, data in full:
-                write(tile, data)
-        if self._bundle:
-            last = Tile(ENTRIES, self._frontier.size // WIDTH, len(self._bundle))
-            write(last, tiles.encode_bundle(self._bundle))
-        for tile, data in self._frontier.partial():
-            write(tile, data)
-        for folder in touched:
-            self._disk.flush(folder)
-        checkpoint = Checkpoint(self._signer.key.name, self._frontier.size, self._frontier.root())
-        self._write_checkpoint([self._signer.sign(checkpoint.text)], checkpoint)
-        self.checkpoint = checkpoint
-        for tile in replaced:
-            self._disk.remove(self.folder / (tile.path + ".p"))
-        return checkpoint
-
-    def _write_checkpoint(self, lines: Sequence[str], checkpoint: Checkpoint | None = None) -> None:
-        text = (checkpoint or self.checkpoint).text
-        self._disk.write(self.folder / CHECKPOINT, signed_note(text, lines).encode())
-        self._disk.flush(self.folder)
-
-    def _resume(self) -> Frontier:
+    def _read_edge(self) -> Frontier:
         """The right edge of the tree, read back and checked against the checkpoint's root."""
         size = self.checkpoint.size
         rows = [tiles.decode_tile(self._read(tile), tile.width) if tile.width else [] for tile in tiles.edge_of(size)]
@@ -192,10 +292,53 @@ class LogFolder:
         with (self.folder / tile.path).open("rb") as file:
             return file.read(WIDTH * (tiles.ENTRY_BYTES + 2) + 1)
 
-    def _disk_is_ours(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+
+class Hold:
+    """An exclusive lock on a log's folder (flock on `.lock` in it), until `release` or the end of the process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Makes the folder where it is missing; `Conflict("log_in_use")`, `Unavailable`."""
+        self._folder = folder
+        self._release: Callable[[], object] = _nothing
+        self._inode = 0
+        self.renew()
+
+    def renew(self) -> None:
+        """Takes the lock again where its file is another one by now: somebody removed the folder."""
+        path = self._folder / LOCK
         with contextlib.suppress(FileNotFoundError):
-            (self.folder / (CHECKPOINT + _PARTIAL_NAME)).unlink()
+            if self._inode and path.stat().st_ino == self._inode:
+                return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise _unavailable(error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            # SECURITY: two writers of one folder would each overwrite the other's checkpoint.
+            raise Conflict(
+                "log_in_use",
+                f"another process (pid {owner}) writes the log in `{self._folder}`",
+                "give each process a folder of its own (`[ledger] folder`), or stop the other one",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        self._release()
+        self._inode = os.fstat(descriptor).st_ino
+        self._release = weakref.finalize(self, os.close, descriptor)
+
+    def release(self) -> None:
+        """Gives the lock back; more than once does nothing."""
+        self._release()
+        self._inode = 0
+
+
+def _nothing() -> None:
+    pass
 
 
 def published(folder: Path, key: VerifierKey) -> Signed | None:
@@ -205,6 +348,15 @@ def published(folder: Path, key: VerifierKey) -> Signed | None:
             return open_checkpoint(file.read(NOTE_BYTES + 1), key)
     except FileNotFoundError:
         return None
+
+
+def forked(why: str) -> Conflict:
+    """The refusal to go on with a log that has another history than the records."""
+    return Conflict(
+        "log_forked",
+        why,
+        "restore the newest copy of the records; never publish a second history under one key",
+    )
 
 
 def _below(path: Path, top: Path) -> Iterable[Path]:
