@@ -13,6 +13,7 @@ from remit.app.identities import declared, without_key
 from remit.app.key_sources import KeySource, sources_of
 from remit.app.project import load_project
 from remit.app.records import OpenStore, has_records, open_store
+from remit.app.soundness import check_records
 from remit.app.trust import open_keyring, rotate_when_due
 from remit.core.clock import Clock, system_clock
 from remit.core.identities import Registration
@@ -24,6 +25,7 @@ from remit.identity.authority import Authority
 from remit.identity.elsewhere import Elsewhere
 from remit.identity.keyring import KeyRing
 from remit.storage.port import Store
+from remit.storage.soundness import Walk
 
 UNIX_ORIGIN = "http://remit.local"
 
@@ -43,6 +45,7 @@ class Installation:
     clock: Clock
     elsewhere: Elsewhere  # who vouches from elsewhere, with the keys that are known of them
     sources: tuple[KeySource, ...] = ()  # where those keys come from
+    unchecked: Walk | None = None  # the records that the start had no time to look at
 
     async def close(self) -> None:
         """Records what is due, commits, stops the sequencer and releases the folder."""
@@ -78,8 +81,9 @@ async def open_installation(
 ) -> Installation:
     """Opens a folder exclusively; `Conflict("folder_in_use")` when a service has it.
 
-    `listen` is in place of what `remit.toml` says: processes that share one file listen at addresses of their own.
-    `storage` opens the records that it names.
+    `Unavailable("records_damaged")` when the records are not what was written (`remit.app.soundness`). `listen` is in
+    place of what `remit.toml` says: processes that share one file listen at addresses of their own. `storage` opens
+    the records that it names.
     """
     settings, configuration = load_project(folder)
     if listen is not None:
@@ -90,6 +94,7 @@ async def open_installation(
     sources = sources_of(elsewhere, folder, clock)
     recorded = await asyncio.to_thread(has_records, folder)
     keyring = open_keyring(folder, settings, clock(), has_records=recorded)
+    unchecked = await asyncio.to_thread(check_records, folder, settings)
     store = await storage(folder, settings, clock, lambda: (configuration.digest, keyring.fingerprint()))
     try:
         is_shared = bool(settings.storage.url)  # then another folder may have the identities' keys
@@ -102,6 +107,7 @@ async def open_installation(
         folder, settings, configuration, keyring, registrations, clock, store, made=made, elsewhere=elsewhere
     )
     opened.sources = sources
+    opened.unchecked = unchecked
     return opened
 
 

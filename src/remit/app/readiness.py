@@ -15,17 +15,24 @@ FAILING_SECONDS: Final = 5.0
 class Readiness:
     """Not ready while the database of several processes does not answer, and for a while after a failed commit.
 
+    Nor once `wrong` says that the records are not what was written.
+
     Only for a while: whoever is not ready is asked nothing, and nothing would show that it has recovered.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: Store, clock: Callable[[], float] = time.monotonic, wrong: Callable[[], str] = lambda: ""
+    ) -> None:
         self._store = store
+        self._wrong = wrong
         self._clock = clock
         self._commits, self._failed = self._counts()
         self._since = 0.0
 
     def __call__(self) -> str:
         """Why not; empty when it is ready."""
+        if wrong := self._wrong():
+            return wrong
         if isinstance(self._store, SharedStore) and (why := self._store.why_not()):
             return why
         commits, failed = self._counts()

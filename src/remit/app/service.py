@@ -14,6 +14,7 @@ from remit.app.issuers import gauges
 from remit.app.publishing import Publisher, open_publisher
 from remit.app.readiness import Readiness
 from remit.app.refreshing import Refresher
+from remit.app.soundness import Watch
 from remit.core.errors import InvalidInput
 from remit.server.app import build_app
 from remit.server.listener import Listener, serve
@@ -42,12 +43,14 @@ async def run_service(
     tasks: list[asyncio.Task[None]] = []
     refresher: Refresher | None = None
     publisher: Publisher | None = None
+    watch: Watch | None = None
     claims = claims_of(installation)
     try:
         if claims is not None:
             await claims.open()
         settings = installation.settings
         publisher = await asyncio.to_thread(open_publisher, folder, settings)
+        watch = Watch(installation.unchecked) if installation.unchecked else None
         elsewhere = installation.elsewhere
         certificates = Certificates(folder, settings, elsewhere.bundles, elsewhere.local, installation.clock())
         host, port = listen_address(settings.service.listen)
@@ -64,7 +67,7 @@ async def run_service(
             certificates=certificates.authenticator,
             tls=certificates.tls,
             elsewhere=elsewhere,
-            not_ready=Readiness(installation.store),
+            not_ready=Readiness(installation.store, wrong=lambda: watch.wrong if watch else ""),
             claims=claims,
             key_sources=lambda: gauges(installation.sources, installation.clock()),
         )
@@ -76,6 +79,8 @@ async def run_service(
             refresher.start()
             if publisher is not None:
                 publisher.start()
+            if watch is not None:
+                watch.start()
             if while_attached:
                 tasks.append(asyncio.create_task(_stop_when_alone(listener)))
             on_ready(installation, listener)
@@ -96,6 +101,8 @@ async def run_service(
             await refresher.stop()
         if claims is not None:
             await claims.close()
+        if watch is not None:
+            await asyncio.to_thread(watch.stop)
         await installation.close()
         if publisher is not None:
             await asyncio.to_thread(publisher.stop)
