@@ -14,19 +14,24 @@ from rich.text import Text
 from remit.app.exports import known_manifest, verify_export, verify_folder
 from remit.cli import options
 from remit.cli.failures import FAILED, reported
+from remit.console.layout import labelled
 from remit.console.progress import progress_bar
 from remit.console.screen import plain_table, screen
 from remit.core.errors import InvalidInput
+from remit.ledger import statement
 from remit.ledger.findings import CHECKS, LOG_CHECKS, Report
+from remit.ledger.proven import verify_receipt
 from remit.ledger.published import verify_log
+from remit.ledger.receipt import read_receipt
 from remit.ledger.tlog.note import read_key
 from remit.ledger.tlog.source import source_of
 
+_LABEL: Final = 12  # columns of the labels at the left
 SHOWN: Final = 100  # findings that are printed; the first one of a stream is its cause
 
 
 @click.command()
-@click.argument("where", required=False, metavar="[FOLDER|URL]")
+@click.argument("where", required=False, metavar="[FOLDER|URL|RECEIPT]")
 @click.option(
     "--key",
     "vkey",
@@ -61,15 +66,20 @@ def verify(
 
     With --key, FOLDER or URL is a published log: its signature, every entry and every tile are checked too. Without
     it, FOLDER is an export (`remit log export`); without either, the records of this project are exported to a
-    temporary folder first. Nothing of a running service is used but its records.
+    temporary folder first. Nothing of a running service is used but its records. RECEIPT is a file that `remit prove`
+    wrote: it is checked with --key alone, offline, and told what it proves and what not.
 
     \b
     Examples:
       remit verify
       remit verify /backup/records-2026-11-22
       remit verify https://log.example.org --key log.example.org+530d903a+AekyeR...
+      remit verify d_019a2b3c.receipt.json --key log.example.org+530d903a+AekyeR...
       remit verify --known /elsewhere/export.json
     """
+    if where is not None and Path(where).is_file():
+        _receipt(Path(where), vkey, witnesses, known, as_json=as_json)
+        return
     with progress_bar(shown=not as_json) as progress:
         if vkey is not None:
             keys = [read_key(witness) for witness in witnesses]
@@ -98,6 +108,31 @@ def verify(
         _show(screen(), report)
     if report.failed:
         sys.exit(FAILED)
+
+
+def _receipt(file: Path, vkey: str | None, witnesses: tuple[str, ...], known: Path | None, *, as_json: bool) -> None:
+    if vkey is None:
+        raise InvalidInput("key_missing", "a receipt is verified with the log's public key", "give it: `--key VKEY`")
+    if known is not None:
+        raise InvalidInput(
+            "option_invalid", "a receipt has no earlier state (`--known`)", "verify the log itself with `--known`"
+        )
+    keys = [read_key(witness) for witness in witnesses]
+    proven = verify_receipt(read_receipt(file), read_key(vkey), keys, len(keys))
+    if as_json:
+        click.echo(msgspec.json.encode(statement.as_json(proven)).decode())
+    else:
+        _show_proven(screen(), statement.statement_of(proven))
+
+
+def _show_proven(console: Console, said: statement.Statement) -> None:
+    console.print(Text("this receipt proves, if that key is the log's:", style="bold green"))
+    for label, line in said.proves:
+        labelled(console, Text(label, style="bold"), [Text(line)], column=_LABEL, indent=2)
+    console.print()
+    console.print(Text("it does not prove:", style="bold yellow"))
+    for line in said.not_proved:
+        console.print(Text(f"  {line}"), soft_wrap=True)
 
 
 def _given(where: str | None) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from remit.core import bounds, canonical
 from remit.core.errors import Conflict, InvalidInput, NotFound, TooLarge, Unavailable
+from remit.core.malformed import why_malformed
 from remit.ledger.record import INTEGER_MAX, leaf_hash
 
 MANIFEST: Final = "export.json"
@@ -109,7 +110,7 @@ def decode_manifest(data: bytes) -> Manifest:
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (ValueError, OverflowError, RecursionError) as error:
-        raise InvalidInput("export_invalid", f"`{MANIFEST}` is not an export's: {_lower(str(error)[:200])}") from None
+        raise InvalidInput("export_invalid", f"`{MANIFEST}` is not an export's: {why_malformed(error)}") from None
     for entry in manifest.streams:
         # SECURITY: a file is only ever looked for under the digest of its stream's name.
         if entry.file != stream_file(entry.name):

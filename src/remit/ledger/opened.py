@@ -19,6 +19,7 @@ import msgspec
 
 from remit.core import canonical
 from remit.core.errors import InvalidInput, NotFound, TooLarge
+from remit.core.malformed import why_malformed
 from remit.ledger import commitments
 from remit.ledger.commitments import SALT_BYTES
 
@@ -146,8 +147,7 @@ def decode_opening(line: bytes) -> Opening:
     try:
         return msgspec.json.decode(line, type=Opening)
     except (ValueError, OverflowError, RecursionError) as error:
-        message = str(error)[:200]
-        raise InvalidInput("opening_malformed", f"not an opening: {message[:1].lower()}{message[1:]}") from None
+        raise InvalidInput("opening_malformed", f"not an opening: {why_malformed(error)}") from None
 
 
 def encode_opening(opening: Opening) -> bytes:

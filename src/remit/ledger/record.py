@@ -11,6 +11,7 @@ import msgspec
 
 from remit.core import bounds
 from remit.core.errors import InvalidInput, RemitError, TooLarge
+from remit.core.malformed import why_malformed
 
 VERSION: Final = 1
 KINDS: Final = frozenset(
@@ -109,10 +110,8 @@ def decode_record(data: bytes) -> Record:
         record = _decoder.decode(data)
     except _Floating:
         raise _invalid("it has a floating-point number") from None
-    except RecursionError:
-        raise _invalid("it is nested too deeply") from None
-    except (ValueError, OverflowError) as error:
-        raise _invalid(str(error)[:200]) from None
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise _invalid(why_malformed(error)) from None
     check_stream(record.stream)
     if data.count(b"{") + data.count(b"[") > RECORD_DEPTH:
         _check_depth(record.body)
@@ -128,7 +127,7 @@ def is_canonical(record: Record, data: bytes) -> bool:
 
 
 def _invalid(detail: str) -> RemitError:
-    return InvalidInput("record_invalid", f"not a record: {detail[:1].lower()}{detail[1:]}")
+    return InvalidInput("record_invalid", f"not a record: {detail}")
 
 
 def _check_depth(body: dict[str, Any]) -> None:
