@@ -26,6 +26,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "ask": ("remit.cli.ask", "ask"),
     "log": ("remit.cli.log", "log"),
     "verify": ("remit.cli.verify", "verify"),
+    "prove": ("remit.cli.prove", "prove_command"),
     "doctor": ("remit.cli.doctor", "doctor"),
     "catalogue": ("remit.cli.catalogue", "catalogue"),
     "trust": ("remit.cli.trust", "trust"),
@@ -41,7 +42,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
 SECTIONS: Final = {
     "Begin": ("init", "check", "test", "up", "doctor"),
     "Govern": ("run", "exec", "gateway", "task"),
-    "Look": ("decide", "ask", "log", "verify"),
+    "Look": ("decide", "ask", "log", "verify", "prove"),
     "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust", "issuers", "store", "notify"),
 }
 
