@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
 
-from remit.core.errors import Conflict
+from remit.core.errors import Conflict, Unavailable
 
 
 class FolderLock:
-    """Holds an advisory lock (flock) on `path` until released or until the process ends."""
+    """Holds an advisory lock (flock) on `path` until released or until the process ends.
+
+    `Conflict("folder_in_use")` when another process holds it; `Unavailable` when there can be no such file.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            why = (error.strerror or "unknown").lower()
+            raise Unavailable(
+                "storage_unavailable", f"can't lock `{path.name}`: {why}", "free space, or make the folder writable"
+            ) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -25,8 +35,9 @@ class FolderLock:
                 f"another process (pid {owner}) has this folder",
                 "connect to it with `remit.connect()`, or stop it first",
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk, the lock is held all the same, by nobody known
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, str(os.getpid()).encode(), 0)
 
     @staticmethod
     def holder(path: Path) -> int | None:
