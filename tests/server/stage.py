@@ -55,6 +55,7 @@ class Stage:
         self.authority = Authority(DOMAIN, ring)
         self.service = FakeService(system_clock)
         self.path = folder / "r.sock"
+        self.log = folder / "log"  # what is served below `/log/`; a test puts files there
         self.unix = bind_unix(self.path)
         self.tcp = bind_loopback("127.0.0.1", 0)
         self.url = origin_of(self.tcp)
@@ -76,6 +77,7 @@ class Stage:
             audience=AUDIENCE,
             base_url=self.url,
             svid_seconds=svid_seconds,
+            log_folder=self.log,
         )
         self.listener = Listener(self.app, unix=self.unix, tcp=self.tcp)
         self.keys = {id: generate_key() for id in ROLES} if after is None else after.keys

@@ -27,6 +27,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "log": ("remit.cli.log", "log"),
     "verify": ("remit.cli.verify", "verify"),
     "prove": ("remit.cli.prove", "prove_command"),
+    "witness": ("remit.cli.witness", "witness"),
     "doctor": ("remit.cli.doctor", "doctor"),
     "catalogue": ("remit.cli.catalogue", "catalogue"),
     "trust": ("remit.cli.trust", "trust"),
@@ -42,7 +43,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
 SECTIONS: Final = {
     "Begin": ("init", "check", "test", "up", "doctor"),
     "Govern": ("run", "exec", "gateway", "task"),
-    "Look": ("decide", "ask", "log", "verify", "prove"),
+    "Look": ("decide", "ask", "log", "verify", "prove", "witness"),
     "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust", "issuers", "store", "notify"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,6 +20,7 @@ from remit.identity.bearer import BearerKeys
 from remit.server.answer import Answer, json_answer
 from remit.server.authentication import UNIX_ORIGIN, Authentication
 from remit.server.endpoint import Endpoint
+from remit.server.log_folder import LogFiles
 from remit.server.openapi import openapi
 from remit.server.operation import Operation
 from remit.server.port import AuthenticatorPort, AuthorityPort, CertificatesPort, ClaimsPort, ElsewherePort, ServicePort
@@ -55,13 +57,14 @@ def build_app(
     tls: ServerTls | None = None,
     key_sources: Callable[[], Mapping[str, Mapping[str, float]]] = dict,
     claims: ClaimsPort | None = None,
+    log_folder: Path | None = None,
 ) -> Starlette:
-    """The application. `app.state.serving.attachments` counts who holds the service open.
+    """The application. `app.state.attachments` counts who holds the service open.
 
     `bundle` gives the public keys for `/v1/keys`; `not_ready` says why it can't decide now, or "". The listener must
     put its origins into the scope's state (`remit_origins`); without them no proof is accepted. Without `certificates`
     no client certificate is taken, and without `elsewhere` no outside token. `claims` are for processes that are
-    reached by one name.
+    reached by one name. `log_folder` is the published log that is served to anybody; None: none is.
     """
     serving = Serving(
         service=service,
@@ -79,17 +82,19 @@ def build_app(
         tls=tls,
         key_sources=key_sources,
         claims=claims,
+        log_files=LogFiles(log_folder) if log_folder else None,
     )
     described = json_answer(openapi(OPERATIONS, version))
     endpoints = [(op, Endpoint(_with_description(op, described), serving)) for op in OPERATIONS]
-    routes = [Route(op.path, endpoint, methods=[op.method], name=op.id) for op, endpoint in endpoints]
+    routes = [Route(op.route, endpoint, methods=[op.method], name=op.id) for op, endpoint in endpoints]
     app = Starlette(
         routes=routes,
         middleware=[
             Middleware(
                 Authentication,
                 serving=serving,
-                public=frozenset(op.path for op in OPERATIONS if op.public),
+                public=frozenset(op.path for op in OPERATIONS if op.public and not op.deep),
+                public_below=tuple(op.path.partition("{")[0] for op in OPERATIONS if op.public and op.deep),
                 bearer=frozenset(op.path for op in OPERATIONS if op.bearer),
                 streams=frozenset(op.path for op in OPERATIONS if op.stream is not None),
                 direct={(op.method, op.path): endpoint for op, endpoint in endpoints if "{" not in op.path},
@@ -99,6 +104,7 @@ def build_app(
     )
     app.router.redirect_slashes = False
     app.state.serving = serving
+    app.state.attachments = serving.attachments
     return app
 
 

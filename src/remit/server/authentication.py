@@ -1,6 +1,6 @@
 """Who asks, proved before anything is routed: the one place where the service authenticates.
 
-1. A request for a public path (health, metadata, keys) passes without an identity.
+1. A request for a public path (health, metadata, keys, the published log) passes without an identity.
 2. `POST /v1/svids` without `Authorization` carries a proof by a registered key; which one, its small body says, so
    that `registered_key` finishes the proof in its handler.
 3. A request with neither `Authorization` nor `DPoP`, on a TLS connection whose client gave a certificate: the caller
@@ -55,11 +55,12 @@ class Authentication:
         *,
         serving: Serving,
         public: frozenset[str],
+        public_below: tuple[str, ...],
         bearer: frozenset[str],
         streams: frozenset[str],
         direct: Mapping[tuple[str, str], ASGIApp],
     ) -> None:
-        """`bearer` are the paths that take a bearer key.
+        """`public_below` are prefixes of public paths; `bearer` are the paths that take a bearer key.
 
         `direct` has the endpoints of exact paths, which need no router; `app` answers everything else.
         """
@@ -67,6 +68,7 @@ class Authentication:
         self.direct = direct
         self.serving = serving
         self.public = public
+        self.public_below = public_below
         self.bearer = bearer
         self.streams = streams
         self.in_flight = 0
@@ -104,7 +106,8 @@ class Authentication:
         now = scope["remit.now"] = self.serving.clock()
         scope["remit.key_proof"] = None
         scope["remit.proof"] = ""
-        if scope["path"] in self.public and scope["method"] in ("GET", "HEAD"):
+        path: str = scope["path"]
+        if (path in self.public or path.startswith(self.public_below)) and scope["method"] in ("GET", "HEAD"):
             _check_host(scope)
             scope["remit.caller"] = None
             return

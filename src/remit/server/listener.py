@@ -59,7 +59,7 @@ class Listener(Server):
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         super().__init__(config)
-        self.attachments = app.state.serving.attachments
+        self.attachments = app.state.attachments
         self._tls = tls
         self._origins: list[tuple[socket.socket, tuple[str, ...]]] = []
         if unix is not None:

@@ -93,7 +93,9 @@ def _responses(operation: Operation, schemas: dict[type[Any], dict[str, Any]]) -
             "description": HTTPStatus(status).phrase,
             "content": {operation.media: {"schema": body}},
         }
-    refusals = (503,) if operation.public else sorted({*_EVERY_REFUSAL, *operation.refusals})
+    refusals = (
+        sorted({503, *operation.refusals}) if operation.public else sorted({*_EVERY_REFUSAL, *operation.refusals})
+    )
     for status in refusals:
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,

@@ -35,5 +35,11 @@ class Operation:
     limit: int = bounds.REQUEST_BYTES  # of the body
     media: str = "application/json"
     public: bool = False
+    deep: bool = False  # the name that its path ends with stands for all that follows, with slashes
     bearer: bool = False  # whether it may be asked with a bearer key; its handler says what
     refusals: tuple[int, ...] = ()  # besides those that every operation may answer
+
+    @property
+    def route(self) -> str:
+        """Its path, as the router takes it."""
+        return f"{self.path.removesuffix('}')}:path}}" if self.deep else self.path

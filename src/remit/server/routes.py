@@ -24,6 +24,7 @@ from remit.server import (
     tasks,
 )
 from remit.server.attach import attach
+from remit.server.log_files import log_file
 from remit.server.operation import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
@@ -260,6 +261,17 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         handler=metrics.metrics,
         media="text/plain",
         public=True,
+    ),
+    Operation(
+        method="GET",
+        path="/log/{file}",
+        deep=True,
+        id="logFile",
+        summary="A file of the published log (C2SP tlog-tiles), where it is served",
+        stream=log_file,
+        media="application/octet-stream",
+        public=True,
+        refusals=(404,),
     ),
     Operation(
         method="GET",

@@ -12,6 +12,7 @@ from remit.core.identities import Identity
 from remit.identity.bearer import BearerKeys
 from remit.server.attachments import Attachments
 from remit.server.latency import Histogram
+from remit.server.log_folder import LogFiles
 from remit.server.port import AuthenticatorPort, AuthorityPort, CertificatesPort, ClaimsPort, ElsewherePort, ServicePort
 from remit.server.tls import ServerTls
 
@@ -35,6 +36,7 @@ class Serving:
     elsewhere: ElsewherePort | None = None  # None: outside tokens are not taken
     key_sources: Callable[[], Mapping[str, Mapping[str, float]]] = dict  # how those that it has keys from stand
     claims: ClaimsPort | None = None  # None: no other process accepts the same proofs
+    log_files: LogFiles | None = None  # None: the log is not served
     attachments: Attachments = field(default_factory=Attachments)
     latency: Histogram = field(default_factory=Histogram)
     searching: Histogram = field(default_factory=Histogram)

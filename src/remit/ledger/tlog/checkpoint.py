@@ -38,7 +38,8 @@ class Signed(NamedTuple):
 
 
 def read_checkpoint(text: str) -> Checkpoint:
-    """The checkpoint in the text of a note; `InvalidInput("checkpoint_invalid")` for anything else.
+    """The checkpoint in the text of a note; `InvalidInput("checkpoint_invalid")` for anything else, and
+    `InvalidInput("checkpoint_root_invalid")` for an empty log with another root than that of nothing.
 
     Lines after the third are refused: this log has none, and nobody could audit them.
     """
@@ -56,7 +57,7 @@ def read_checkpoint(text: str) -> Checkpoint:
         raise _invalid("its root is no SHA-256 in base64")
     size = int(lines[1])
     if size == 0 and root != EMPTY:
-        raise _invalid("the root of an empty log is the hash of nothing")
+        raise InvalidInput("checkpoint_root_invalid", "the root of an empty log is the hash of nothing")
     return Checkpoint(lines[0], size, root)
 
 

@@ -101,6 +101,16 @@ def decode_bundle(data: bytes, width: int) -> list[bytes]:
     return entries
 
 
+def cut_bundle(data: bytes, width: int) -> bytes:
+    """The bundle of the first `width` entries of a bundle; `InvalidInput` where it has fewer."""
+    place = 0
+    for _ in range(width):
+        place += 2 + int.from_bytes(data[place : place + 2], "big")
+        if place > len(data):
+            raise InvalidInput("bundle_invalid", f"the bundle does not hold {width} entries")
+    return data[:place]
+
+
 def decode_tile(data: bytes, width: int) -> list[bytes]:
     """The `width` hashes of a tile; `InvalidInput` for any other number of bytes."""
     if len(data) != width * HASH_BYTES:

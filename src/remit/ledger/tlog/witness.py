@@ -6,6 +6,9 @@
 2. The old size is not more than the new one (400), and is what it cosigned last (409, with that size).
 3. The proof shows that the old tree is how the new one begins (422).
 4. The new checkpoint is durable before the cosignature is given.
+
+Two checkpoints that one log has signed and that do not go together are an alarm, and are kept as evidence: the log's
+own signature stands under both.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -28,6 +31,8 @@ REQUEST_BYTES: Final = NOTE_BYTES + 64 * (PROOF_HASHES + 1)
 SIZE_TYPE: Final = "text/x.tlog.size"
 TEXT_TYPE: Final = "text/plain; charset=utf-8"
 _OLD: Final = re.compile(r"old (0|[1-9][0-9]{0,18})")
+EVIDENCE: Final = "evidence"
+EVIDENCE_KEPT: Final = 64  # of one log: whoever holds old checkpoints could otherwise fill the disk with them
 _FILE: Final = "checkpoint"
 
 
@@ -42,8 +47,18 @@ class Reply(NamedTuple):
 class Witness:
     """What one witness has seen of each log, kept below a folder; safe to use from several threads."""
 
-    def __init__(self, folder: Path, signer: Signer, logs: Mapping[str, VerifierKey], disk: Disk | None = None) -> None:
-        """`logs` are the known logs' keys by origin. `InvalidInput` where a kept checkpoint can't be read."""
+    def __init__(
+        self,
+        folder: Path,
+        signer: Signer,
+        logs: Mapping[str, VerifierKey],
+        disk: Disk | None = None,
+        alarm: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`logs` are the known logs' keys by origin; `alarm` is told, once for each, of what no honest log does.
+
+        `InvalidInput` where a kept checkpoint can't be read.
+        """
         if signer.key.type != COSIGNATURE:
             raise InvalidInput("vkey_invalid", "a witness signs with a key of type cosignature")
         self.key = signer.key
@@ -51,6 +66,8 @@ class Witness:
         self._folder = folder
         self._logs = dict(logs)
         self._disk = disk or Disk()
+        self._alarm = alarm
+        self._origins = {hashlib.sha256(origin.encode()).hexdigest(): origin for origin in self._logs}
         # SECURITY: comparing with the last size and keeping the new one are one step, or a race could roll it back.
         self._turn = threading.Lock()
         self._seen: dict[str, Signed] = {}
@@ -77,17 +94,18 @@ class Witness:
         try:
             signed = open_checkpoint(note, key)
         except InvalidInput as error:
-            status = 403 if error.code.startswith("signature_") else 400
-            return _refusal(status, error.message)
+            return _refusal(_STATUS.get(error.code, 400), error.message)
         with self._turn:
             return self._extend(signed, old, proof, now)
 
     def latest(self, origin_hash: str) -> Reply:
         """Answers `GET /<origin hash>/checkpoint`: what was cosigned last, with both signatures."""
-        for origin, signed in self._seen.items():
-            if hashlib.sha256(origin.encode()).hexdigest() == origin_hash:
-                return Reply(200, signed.data)
-        return _refusal(404, "nothing of such a log was cosigned here")
+        signed = self._seen.get(self._origins.get(origin_hash, ""))
+        return Reply(200, signed.data) if signed else _refusal(404, "nothing of such a log was cosigned here")
+
+    def sizes(self) -> dict[str, int]:
+        """By origin: how many entries of each known log were cosigned last."""
+        return {origin: seen.checkpoint.size if (seen := self._seen.get(origin)) else 0 for origin in self._logs}
 
     def _extend(self, signed: Signed, old: int, proof: list[bytes], now: int) -> Reply:
         new = signed.checkpoint
@@ -95,6 +113,8 @@ class Witness:
         known = last.checkpoint if last else Checkpoint(new.origin, 0, b"")
         if old > new.size:
             return _refusal(400, "the old size is larger than the new one")
+        if last is not None:
+            self._suspect(signed, last)
         if old != known.size:
             return Reply(409, f"{known.size}\n".encode(), SIZE_TYPE)
         if old == 0:
@@ -103,6 +123,8 @@ class Witness:
             consistent = is_consistent(old, known.root, new.size, new.root, proof)
         if not consistent:
             # SECURITY: this is what a forked or rolled back log looks like.
+            if last is not None and new.size > known.size:
+                self._accuse(signed, last, "it can't show that it only grew: it was forked, or the proof was spoilt")
             return _refusal(422, "the proof does not show that the log only grew")
         line = self._signer.sign(new.text, now)
         mine = [signature.line for signature in signed.signatures]
@@ -116,6 +138,38 @@ class Witness:
             return _refusal(500, f"the checkpoint could not be kept: {os.strerror(error.errno or 0).lower()}")
         self._seen[new.origin] = open_checkpoint(data, self._logs[new.origin], [self.key], quorum=1)
         return Reply(200, line.encode())
+
+    def _suspect(self, offered: Signed, last: Signed) -> None:
+        """Sounds the alarm where the log has signed what does not go with what it signed before."""
+        new, known = offered.checkpoint, last.checkpoint
+        if new.size < known.size:
+            self._accuse(
+                offered, last, "it was rolled back, to an older copy of its records, or somebody sent an old checkpoint"
+            )
+        elif new.size == known.size and new.root != known.root:
+            # SECURITY: the proof of a fork, which nobody but the holder of the log's key can make.
+            self._accuse(offered, last, "it was forked: it has signed two histories of one length")
+
+    def _accuse(self, offered: Signed, last: Signed, why: str) -> None:
+        new, known = offered.checkpoint, last.checkpoint
+        mark = hashlib.sha256(f"{known.text}{new.text}".encode()).hexdigest()[:16]
+        folder = self._file(new.origin).parent / EVIDENCE
+        kept = folder / mark
+        if kept.exists():
+            return  # said before
+        said = f"the log `{new.origin}` showed {new.size} entries after {known.size}: {why}"
+        try:
+            if folder.exists() and sum(1 for _ in folder.iterdir()) >= EVIDENCE_KEPT:
+                self._alarm(f"{said}; `{folder}` is full, this one is not kept")
+                return
+            self._disk.write(kept / "cosigned", last.data)
+            self._disk.write(kept / "offered", offered.data)
+            self._disk.flush(kept)
+            self._disk.flush(folder)
+        except OSError as error:
+            self._alarm(f"{said}; it could not be kept: {os.strerror(error.errno or 0).lower()}")
+        else:
+            self._alarm(f"{said}; both are kept in `{kept}`")
 
     def _file(self, origin: str) -> Path:
         return self._folder / hashlib.sha256(origin.encode()).hexdigest() / _FILE
@@ -143,6 +197,10 @@ def _read_head(head: str) -> tuple[int, list[bytes]]:
     if match is None or len(lines) - 1 > PROOF_HASHES:
         raise ValueError("no old size, or too many hashes")
     return int(match[1]), [decode_hash(line) for line in lines[1:]]
+
+
+# What a checkpoint is refused with, by what is wrong with it; anything else is malformed.
+_STATUS: Final = {"signature_missing": 403, "signature_invalid": 403, "checkpoint_root_invalid": 422}
 
 
 def _refusal(status: int, why: str) -> Reply:

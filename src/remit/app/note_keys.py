@@ -1,0 +1,32 @@
+"""Ed25519 keys that sign notes, those of logs and of witnesses: PEM files (PKCS #8), mode 0600."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from remit.core.errors import DocumentError
+from remit.identity.private_file import read_private, write_private
+
+
+def note_key(path: Path) -> Ed25519PrivateKey:
+    """The key in a file, made when it is missing; `DocumentError` for something else, or what others can read."""
+    if not path.exists():
+        made = Ed25519PrivateKey.generate()
+        write_private(
+            path,
+            made.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+            replace=False,
+        )
+    try:
+        key = serialization.load_pem_private_key(read_private(path), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise DocumentError("this is no Ed25519 key in PEM", path=path, next_step="restore it from the backup")
+    return key
