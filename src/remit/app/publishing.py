@@ -26,15 +26,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from remit.app.folder import Folder
+from remit.app.note_keys import note_key
 from remit.app.witnessing import open_witnesses
-from remit.core.errors import Conflict, DocumentError, RemitError
+from remit.core.errors import Conflict, RemitError
 from remit.core.settings import Settings
-from remit.identity.private_file import read_private, write_private
 from remit.ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from remit.ledger.tlog.folder import LogFolder, forked
 from remit.ledger.tlog.merkle import leaf_hash
@@ -277,19 +273,4 @@ def log_signer(path: Path, name: str) -> Signer:
 
     Raises `DocumentError` for a file that is something else, or that others can read.
     """
-    if not path.exists():
-        made = Ed25519PrivateKey.generate()
-        write_private(
-            path,
-            made.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
-            replace=False,
-        )
-    try:
-        key = serialization.load_pem_private_key(read_private(path), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise DocumentError("this is no Ed25519 key in PEM", path=path, next_step="restore it from the backup")
-    return Signer(name, key)
+    return Signer(name, note_key(path))
