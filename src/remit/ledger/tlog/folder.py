@@ -325,8 +325,9 @@ class Hold:
                 f"another process (pid {owner}) writes the log in `{self._folder}`",
                 "give each process a folder of its own (`[ledger] folder`), or stop the other one",
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk, the lock is held all the same, by nobody known
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         self._release()
         self._inode = os.fstat(descriptor).st_ino
         self._release = weakref.finalize(self, os.close, descriptor)
