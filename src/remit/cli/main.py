@@ -26,6 +26,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "ask": ("remit.cli.ask", "ask"),
     "log": ("remit.cli.log", "log"),
     "verify": ("remit.cli.verify", "verify"),
+    "evidence": ("remit.cli.evidence", "evidence"),
     "prove": ("remit.cli.prove", "prove_command"),
     "witness": ("remit.cli.witness", "witness"),
     "doctor": ("remit.cli.doctor", "doctor"),
@@ -43,7 +44,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
 SECTIONS: Final = {
     "Begin": ("init", "check", "test", "up", "doctor"),
     "Govern": ("run", "exec", "gateway", "task"),
-    "Look": ("decide", "ask", "log", "verify", "prove", "witness"),
+    "Look": ("decide", "ask", "log", "verify", "evidence", "prove", "witness"),
     "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust", "issuers", "store", "notify"),
 }
 

@@ -1,0 +1,450 @@
+"""The figures of a period, counted from the records in one pass beside a running service.
+
+1. Identities and configurations are read first: who was registered in which state, and what decided.
+2. All records are then read once, in the order in which they were appended. Those of the period are counted; later
+   ones only for what became of the period's permits.
+3. What can be said at the end only (permits without an outcome, privileges without use) is added.
+
+Memory grows with the identities, with what stays open, and with the different names that breakdowns show; not with the
+records.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from remit.console.evidence import deciding
+from remit.console.evidence.frameworks import meanings
+from remit.console.evidence.period import Period
+from remit.console.evidence.register import Register
+from remit.console.evidence.samples import Candidate, Chooser, leaf_of
+from remit.core.errors import RemitError
+from remit.ledger.record import Record
+from remit.storage.reader import Reader, Stored
+
+Progress = Callable[[str, int, int], None]  # what is being done, done, in all
+
+SHOWN: Final = 20  # names in one breakdown; the others are added up
+OTHERS: Final = "(others)"
+NOVEL: Final = 80  # of 100: `[novelty] rises_from` as it is unless set
+DAY_MS: Final = 86_400_000
+_EVERY: Final = 2048
+_KEPT: Final = 10_000  # denials remembered for the records that repeat them
+_COMMITTED: Final = b'{"commitment":"'
+# What reading a body raises whose fields are not those of its kind.
+_MALFORMED: Final = (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
+
+
+class Figure(msgspec.Struct, kw_only=True, rename="camel"):
+    """One figure: its value, what it is counted among (None where nothing), and how it divides."""
+
+    id: str
+    value: int = 0
+    of: int | None = None
+    by: dict[str, int] = {}
+    more: int = 0  # what of `by` is not shown
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there was something to count, or something to count it among."""
+        return self.value > 0 or bool(self.of)
+
+    @property
+    def is_concern(self) -> bool:
+        """Whether it should be 0 and is not."""
+        return meanings()[self.id].wanted == "zero" and self.value > 0
+
+
+class _Head(msgspec.Struct):
+    """Of a record, what says whether it is looked at at all."""
+
+    kind: str
+    t: int
+
+
+_read_head: Final = msgspec.json.Decoder(_Head).decode
+
+
+class Tally:
+    """The figures of one period of one installation's records."""
+
+    def __init__(
+        self, reader: Reader, period: Period, chooser: Chooser, published: Callable[[Stored], bool] | None = None
+    ) -> None:
+        """`published` says whether a record stands below the log's checkpoint; None where there is no log."""
+        self._reader = reader
+        self.period = period
+        self._chooser = chooser
+        self._published = published
+        self._values: Counter[str] = Counter()
+        self._of: Counter[str] = Counter()
+        self._by: dict[str, Counter[str]] = {}
+        self.register = Register()
+        self.configurations: list[tuple[Stored, Record]] = []
+        self.changes: list[deciding.Change] = []
+        self.unread = 0
+        self.read = 0
+        self.privileges: set[deciding.Privilege] | None = set()
+        self._open: dict[str, bytes] = {}  # permits without an outcome so far, with their leaf hashes
+        self._unknown: dict[str, bytes] = {}
+        self._used: set[deciding.Privilege] = set()
+        self._reasons: OrderedDict[str, tuple[str, str]] = OrderedDict()  # of denials: action, code
+        self._codes = {figure: frozenset(meaning.codes) for figure, meaning in meanings().items() if meaning.codes}
+
+    def count(self, progress: Progress = lambda *_: None) -> dict[str, Figure]:
+        """Counts; all figures by id."""
+        self._prepare()
+        total = self._reader.count()
+        for stored in self._reader.records():
+            self.read += 1
+            if self.read % _EVERY == 0:
+                progress("counting", self.read, total)
+            self._take(stored)
+        progress("counting", self.read, max(total, self.read))
+        self._conclude()
+        return {id_: self._figure(id_) for id_ in meanings()}
+
+    # --- first, who and what decided -----------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        for stored in self._reader.records(kinds=("identity", "configuration")):
+            try:
+                record = stored.record
+                if record.t >= self.period.end:
+                    continue
+                if record.kind == "identity":
+                    self._registration(stored, record)
+                else:
+                    self._configuration(stored, record)
+            except (RemitError, *_MALFORMED):
+                continue  # counted when all are read
+
+    def _registration(self, stored: Stored, record: Record) -> None:
+        before = self.register.key_of(str(record.body["registration"]["id"]))
+        entry = self.register.take(record.t, record.body)
+        if not self.period.has(record.t):
+            return
+        self._add("registrations", stored, entry.by)
+        if entry.by == _service(record) and entry.state == "quarantined":
+            self._add("stopped-by-service", stored, "identity quarantined")
+        if before and before != entry.key:
+            self._add("keys-changed", stored, str(entry.registration["id"]))
+
+    def _configuration(self, stored: Stored, record: Record) -> None:
+        before = self.configurations[-1][1].body if self.configurations else None
+        self.configurations.append((stored, record))
+        if not self.period.has(record.t) or (before and before["config"] == record.body["config"]):
+            return
+        parts = deciding.changed(before, record.body, self._reader.text)
+        self.changes.append(
+            deciding.Change(
+                at=record.t,
+                stream=stored.stream,
+                n=stored.n,
+                config=str(record.body["config"]),
+                before=str(before["config"]) if before else "",
+                parts=parts,
+                digests={part: [str((before or {}).get(part, "")), str(record.body.get(part, ""))] for part in parts},
+            )
+        )
+        self._add("changes", stored, *parts)
+
+    # --- then, record by record ------------------------------------------------------------------------------------
+
+    def _take(self, stored: Stored) -> None:
+        try:
+            head = _read_head(stored.data)
+            if head.t >= self.period.end:
+                if head.kind in ("outcome", "resolution"):
+                    self._became(stored.record.body)
+                return
+            if head.t < self.period.start:
+                return
+            record = stored.record
+            self._of["unreadable"] += 1
+            self._add("recorded", None, record.kind)
+            if self._published is not None:
+                self._of["published"] += 1
+                self._values["published"] += self._published(stored)
+            self._personal(stored, record.kind)
+            take = _KINDS.get(record.kind)
+            if take is not None:
+                take(self, stored, record)
+        except (RemitError, *_MALFORMED):
+            self._values["unreadable"] += 1
+
+    def _personal(self, stored: Stored, kind: str) -> None:
+        if kind in ("decision", "task", "outcome"):
+            self._of["personal"] += 1
+            if _COMMITTED in stored.data:
+                self._add("personal", stored, kind)
+
+    def _decision(self, stored: Stored, record: Record) -> None:
+        body = record.body
+        action, effect, code = str(body["action"]), body["effect"], str(body["reason"]["code"])
+        self._of["identity-refused"] += 1
+        if effect == "deny":
+            self._remember(str(body["id"]), action, code)
+            self._denied(stored, action, code, 1)
+        if "/" not in action:
+            self._add("administration", stored, f"{action}: {effect}")
+            return
+        self._add("decided", stored, effect)
+        if body.get("serverEffect") == "execute":
+            self._add("executions", stored, effect)
+        self._facts(stored, body, effect)
+        if effect == "permit":
+            self._permit(stored, record)
+        elif body.get("requestable"):
+            self._add("requestable", stored, code)
+
+    def _facts(self, stored: Stored, body: Mapping[str, Any], effect: str) -> None:
+        context = body.get("context", {})
+        if context.get("session", {}).get("untrusted") is True:
+            self._add("after-untrusted", stored, effect)
+        destination = context.get("destination")
+        if destination and destination.get("internal") is False:
+            self._add("outward", stored, effect)
+        novelty = context.get("novelty")
+        if novelty:
+            self._of["novel"] += 1
+            most = max(novelty.get(name, 0) for name in ("tool", "step", "destination"))
+            if not novelty.get("isLearning", True) and most >= NOVEL:
+                self._add("novel", stored, effect)
+
+    def _permit(self, stored: Stored, record: Record) -> None:
+        body = record.body
+        id_, subject = str(body["id"]), str(body["subject"])
+        self._open[id_] = leaf_of(stored.data)
+        self._add("permitted", stored, str(body.get("mode", "")))
+        self._add("effects", stored, str(body.get("serverEffect", "")))
+        if body.get("would") == "deny":
+            self._add("observed", stored, str(body["action"]))
+        for obligation in body.get("obligations", ()):
+            self._divide("obliged", str(obligation["id"]))
+        if body.get("obligations"):
+            self._add("obliged", stored)
+        if body.get("adds", {}).get("untrusted"):
+            self._add("untrusted-read", stored, str(body["action"]))
+        if self.register.kind(subject) == "person":
+            self._add("persons-acting", stored, subject)
+        if any(self.register.is_stopped(str(who), record.t) for who in (subject, body.get("pep", ""))):
+            self._add("permitted-after-stop", stored, subject)
+        intent = body.get("context", {}).get("task", {}).get("intent", "")
+        self._used.add(deciding.Privilege(subject, str(intent), str(body["action"])))
+
+    def _denied(self, stored: Stored, action: str, code: str, times: int) -> None:
+        if "/" in action:
+            self._add("denied", stored, code, times=times)
+        for figure, codes in self._codes.items():
+            if code in codes and ("/" in action or figure == "identity-refused"):
+                self._add(figure, stored, code, times=times)
+
+    def _remember(self, id_: str, action: str, code: str) -> None:
+        self._reasons[id_] = (action, code)
+        if len(self._reasons) > _KEPT:
+            self._reasons.popitem(last=False)
+
+    def _denials(self, stored: Stored, record: Record) -> None:
+        id_, times = str(record.body["decision"]), int(record.body["count"])
+        known = self._reasons.get(id_)
+        if known is None:
+            found = self._reader.find(id_)
+            body = found.record.body if found else {}
+            known = (str(body.get("action", "")), str(body.get("reason", {}).get("code", "")))
+            self._remember(id_, *known)
+        action, code = known
+        self._of["identity-refused"] += times
+        if "/" in action:
+            self._add("decided", None, "deny", times=times)
+        else:
+            self._add("administration", None, f"{action}: deny", times=times)
+        self._denied(stored, action, code, times)
+
+    def _outcome(self, stored: Stored, record: Record) -> None:
+        body = record.body
+        if body["standing"] == "believed" and body["result"] != "unknown":
+            self._of["late"] += 1
+            if body.get("late"):
+                self._add("late", stored, str(body["by"]))
+        self._became(body)
+
+    def _resolution(self, stored: Stored, record: Record) -> None:
+        self._add("resolved", stored, str(record.body["by"]))
+        self._became(record.body)
+
+    def _became(self, body: Mapping[str, Any]) -> None:
+        """What became of a permit, also after the period."""
+        id_ = str(body["decision"])
+        leaf = self._open.pop(id_, None)
+        if body.get("result") == "unknown":
+            if leaf is not None:
+                self._unknown[id_] = leaf
+        elif body.get("standing", "believed") == "believed":
+            self._unknown.pop(id_, None)
+
+    def _task(self, stored: Stored, record: Record) -> None:
+        body = record.body
+        if "intent" not in body:
+            if body["state"] in ("suspended", "cancelled"):
+                self._add("suspended", stored, f"{body['state']} by {body['by']}")
+                if body["by"] == _service(record):
+                    self._add("stopped-by-service", stored, "task suspended")
+            return
+        intent, starter = str(body["intent"]), str(body["starter"])
+        self._add("tasks", stored, intent)
+        if body.get("parent"):
+            self._add("children", stored, intent)
+        else:
+            self._of["self-started"] += 1
+            self._of["started-by-persons"] += 1
+            if starter == body["workload"]:
+                self._add("self-started", stored, intent)
+            if self.register.kind(starter) == "person":
+                self._add("started-by-persons", stored, starter)
+        if body.get("onBehalfOf"):
+            self._add("on-behalf", stored, intent)
+        if body.get("emergency"):
+            self._add("emergencies", stored, intent)
+
+    def _identity(self, _stored: Stored, record: Record) -> None:
+        _ = record.body["registration"]["id"]  # counted when all were read; here for what can't be
+
+    def _exchange(self, stored: Stored, record: Record) -> None:
+        self._add("outside-tokens", stored, str(record.body["source"]))
+
+    def _risk(self, stored: Stored, record: Record) -> None:
+        if record.body["value"]:
+            self._add("signals", stored, str(record.body["signal"]))
+
+    def _mode(self, stored: Stored, record: Record) -> None:
+        self._add("modes", stored, f"{record.body['mode']} by {record.body.get('by', '')}")
+
+    def _habit(self, stored: Stored, record: Record) -> None:
+        self._add("habits", stored, record.kind)
+
+    def _erasure(self, stored: Stored, record: Record) -> None:
+        self._add("erasures", stored, str(record.body.get("by", "")))
+
+    # --- at the end ------------------------------------------------------------------------------------------------
+
+    def _conclude(self) -> None:
+        values, of = self._values, self._of
+        for figure, waiting in (("no-outcome", self._open), ("unknown-outcomes", self._unknown)):
+            values[figure] = len(waiting)
+            for id_, leaf in waiting.items():
+                self._chooser.offer(figure, Candidate(leaf, id=id_))
+        for figure in ("permitted", "denied", "executions", "without-purpose", "tools-refused", "limits-stopped",
+                       "after-untrusted", "outward"):  # fmt: skip
+            of[figure] = values["decided"]
+        for figure in ("effects", "observed", "no-outcome", "unknown-outcomes", "obliged", "untrusted-read",
+                       "persons-acting"):  # fmt: skip
+            of[figure] = values["permitted"]
+        of["requestable"] = values["denied"]
+        for figure in ("children", "on-behalf", "emergencies", "suspended"):
+            of[figure] = values["tasks"]
+        self._registered()
+        self._held()
+
+    def _registered(self) -> None:
+        values, of = self._values, self._of
+        keys: dict[str, list[str]] = {}
+        ages: dict[str, int] = {}
+        for id_, entry in self.register.last():
+            values["identities"] += 1
+            self._divide("identities", f"{entry.registration.get('kind', '')}: {entry.state}")
+            if entry.state == "retired":
+                continue
+            if entry.key:
+                keys.setdefault(entry.key, []).append(id_)
+                ages[id_] = (self.period.end - self.register.key_since(id_)) // DAY_MS
+            if "workload" in entry.registration.get("roles", ()):
+                for figure, name in (("ownerless", "owner"), ("no-environment", "environment")):
+                    of[figure] += 1
+                    if not entry.registration.get(name):
+                        values[figure] += 1
+                        self._divide(figure, id_)
+        for figure in ("keys-changed", "key-age", "shared-keys"):
+            of[figure] = len(ages)
+        values["key-age"] = max(ages.values(), default=0)
+        self._by["key-age"] = Counter(ages)
+        shared = {key: ids for key, ids in keys.items() if len(ids) > 1}
+        values["shared-keys"] = len(shared)
+        self._by["shared-keys"] = Counter({", ".join(ids): len(ids) for ids in shared.values()})
+        stopped = self.register.stopped_in(self.period)
+        values["stopped-identities"] = of["permitted-after-stop"] = len(stopped)
+        of["stopped-identities"] = values["identities"]
+        for states in stopped.values():
+            for state in sorted(states):
+                self._divide("stopped-identities", state)
+
+    def _held(self) -> None:
+        if not self.configurations:
+            self.privileges = set()
+            return
+        try:
+            self.privileges = deciding.privileges(self.configurations[-1][1].body, self.register, self._reader.text)
+        except _MALFORMED:
+            self.privileges = None
+        unused = (self.privileges or set()) - self._used
+        self._of["unused-privileges"] = len(self.privileges or ())
+        self._values["unused-privileges"] = len(unused)
+        for each in unused:
+            self._divide("unused-privileges", each.workload)
+
+    @property
+    def unused(self) -> list[deciding.Privilege]:
+        """The privileges that were held without use, in order."""
+        return sorted((self.privileges or set()) - self._used)
+
+    @property
+    def waiting(self) -> dict[str, bytes]:
+        """The permits without an outcome."""
+        return self._open
+
+    # --- counting --------------------------------------------------------------------------------------------------
+
+    def _add(self, figure: str, stored: Stored | None, *names: str, times: int = 1) -> None:
+        self._values[figure] += times
+        for name in names:
+            self._divide(figure, name, times)
+        if stored is not None:
+            self._chooser.offer(figure, Candidate(leaf_of(stored.data), stored))
+
+    def _divide(self, figure: str, name: str, times: int = 1) -> None:
+        self._by.setdefault(figure, Counter())[name] += times
+
+    def _figure(self, id_: str) -> Figure:
+        names = sorted(self._by.get(id_, Counter()).items(), key=lambda item: (-item[1], item[0]))
+        return Figure(
+            id=id_,
+            value=self._values[id_],
+            of=self._of[id_] if meanings()[id_].of else None,
+            by=dict(names[:SHOWN]),
+            more=len(names[SHOWN:]),
+        )
+
+
+def _service(record: Record) -> str:
+    """Who records what Remit does by itself."""
+    return f"spiffe://{record.td}/remit"
+
+
+_KINDS: Final[Mapping[str, Callable[[Tally, Stored, Record], None]]] = {
+    "decision": Tally._decision,
+    "denials": Tally._denials,
+    "outcome": Tally._outcome,
+    "resolution": Tally._resolution,
+    "task": Tally._task,
+    "identity": Tally._identity,
+    "exchange": Tally._exchange,
+    "risk": Tally._risk,
+    "mode": Tally._mode,
+    "practice": Tally._habit,
+    "forgotten": Tally._habit,
+    "erasure": Tally._erasure,
+}
