@@ -14,11 +14,12 @@ from rich.console import Console
 
 from remit.console import account
 from remit.console.detail import detail, find, simplified
-from remit.console.history import KINDS, Choice, History
+from remit.console.history import KINDS, History
 from remit.console.lines import Columns, as_json
 from remit.console.tasks import task_table, tasks_of
 from remit.core.errors import RemitError
 from remit.ledger.record import encode_record
+from remit.storage.index_choice import Choice
 from remit.storage.schema import prepare
 from remit.storage.sqlite_reader import SqliteReader
 

@@ -46,7 +46,9 @@ def test_a_workload_is_chosen_by_name_path_or_id(remit: Command) -> None:
     every = remit("log", "--json", "--last", "100").output
     for name in ("helper", "workload/helper", "spiffe://desk.example/workload/helper"):
         assert remit("log", "--json", "--last", "100", "--workload", name).output == every
-    assert remit("log", "--json", "--workload", "elper").output == ""
+    unknown = remit("log", "--json", "--workload", "elper")
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "did you mean `helper`?" in unknown.stderr
 
 
 def test_last_counts_what_fits(remit: Command) -> None:

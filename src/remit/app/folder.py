@@ -59,6 +59,11 @@ class Folder:
         return self.state / "issuers"
 
     @property
+    def index(self) -> Path:
+        """The index by which `remit log` finds records; derived from them, and may be deleted at any time."""
+        return self.state / "index"
+
+    @property
     def log_key(self) -> Path:
         """The key that signs the published log (`[ledger]`)."""
         return self.state / "log.pem"

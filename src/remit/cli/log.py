@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeVar, get_args
 
 import click
 import msgspec
@@ -15,25 +15,29 @@ from rich.console import Console
 
 from remit.app.exports import export_folder
 from remit.app.folder import Folder
-from remit.app.identities import spiffe_id
+from remit.app.indexing import ask
 from remit.app.operator import run_as_operator
 from remit.app.publishing import signer_of
 from remit.app.records import reader_of
 from remit.cli import options
 from remit.cli.failures import reported
+from remit.cli.log_filters import check_known, choice_of, filters
 from remit.console import account, lines
 from remit.console.detail import detail, find, simplified
-from remit.console.history import KINDS, Choice, History, Line
+from remit.console.history import History, Line
 from remit.console.progress import progress_bar
 from remit.console.screen import screen
+from remit.core.clock import system_clock
 from remit.core.decisions import OutcomeResult
 from remit.core.errors import NotFound
 from remit.core.settings import read_settings
 from remit.sdk.api import Remit
+from remit.storage.index_choice import Choice
 from remit.storage.reader import Reader
 
 POLL_SECONDS: Final = 0.15
 MOST: Final = 100_000
+T = TypeVar("T")
 
 
 @click.group(invoke_without_command=True)
@@ -41,10 +45,9 @@ MOST: Final = 100_000
 @click.option(
     "--last", type=click.IntRange(0, MOST), default=20, show_default=True, metavar="N", help="How many lines to show."
 )
-@click.option("--task", default="", metavar="ID", help="Only this task and its children (an id, or the end of one).")
-@click.option("--workload", default="", metavar="W", help="Only this workload (its name or SPIFFE ID).")
-@click.option("--denied", is_flag=True, help="Only what was refused.")
+@filters
 @click.option("--follow", is_flag=True, help="Go on showing lines as they are recorded, until Ctrl-C.")
+@click.option("--count", is_flag=True, help="Say how many records fit, and show none.")
 @options.as_json
 @click.pass_context
 @reported
@@ -52,10 +55,13 @@ def log(
     context: click.Context,
     project: Path | None,
     last: int,
+    given: Mapping[str, tuple[str, ...]],
     task: str,
-    workload: str,
     denied: bool,
+    since: str,
+    until: str,
     follow: bool,
+    count: bool,
     as_json: bool,
 ) -> None:
     """Show decisions, tasks and outcomes, the latest ones last.
@@ -64,32 +70,66 @@ def log(
     Examples:
       remit log --denied --last 50
       remit log --task 3f9a21 --follow
+      remit log --action 'bank/*' --decision deny --since 2h
+      remit log --workload helper --workload agent --label pii --count
       remit log --json | jq 'select(.result == "deny")'
       remit log show 8c01d2            everything about one of them
 
-    The column `id` shows the end of an id, which is enough for `remit log show`. --json prints one object a line.
+    A filter that is given several times chooses either; different filters choose what fits all of them. In names,
+    `*` and `?` stand for anything. The column `id` shows the end of an id, which is enough for `remit log show`.
+    --json prints one object a line.
     """
     if context.invoked_subcommand is not None:
         context.find_root().obj = project or context.find_root().obj
         return
+    if follow and (count or until):
+        raise click.UsageError("--follow goes with neither --count nor --until")
     folder = options.folder_of(context, project)
     with reader_of(folder) as reader:
-        if task:
-            task = find(reader, task).record.body["task"]
-        if workload:
-            settings = read_settings(folder.root)
-            known = workload if "/" not in workload else spiffe_id(settings.trust_domain, workload)
-            workload = known
-        _print(reader, Choice(task, workload, denied), last, follow=follow, as_json=as_json)
+        times = {"since": since, "until": until, "now": system_clock()}
+        choice = choice_of(folder, reader, given, task=task, denied=denied, **times)  # type: ignore[arg-type]
+        if count:
+            _count(folder, reader, choice, as_json=as_json)
+        else:
+            _print(folder, reader, choice, last, follow=follow, as_json=as_json)
 
 
-def _print(reader: Reader, choice: Choice, last: int, *, follow: bool, as_json: bool) -> None:
-    history = History(reader)
+def _count(folder: Folder, reader: Reader, choice: Choice, *, as_json: bool) -> None:
+    def question(history: History) -> int:
+        found = history.count(choice)
+        if not found:
+            check_known(folder, history, choice)
+        return found
+
+    number = _ask(folder, reader, choice, question)
+    click.echo(msgspec.json.encode({"count": number}).decode() if as_json else str(number))
+
+
+def _ask(folder: Folder, reader: Reader, choice: Choice, question: Callable[[History], T]) -> T:
+    """Asks with the index, unless the latest lines are wanted whatever they are, or those of one task."""
+    if choice.is_open or choice.task:
+        return question(History(reader))
+    with progress_bar() as progress:
+        return ask(folder, reader, lambda index: question(History(reader, index)), progress, _warn)
+
+
+def _warn(message: str) -> None:
+    click.echo(f"warning: {message}", err=True)
+
+
+def _print(folder: Folder, reader: Reader, choice: Choice, last: int, *, follow: bool, as_json: bool) -> None:
     console = screen()
     columns = lines.Columns(console.width)
-    tail = reader.tail(KINDS) if follow else None
+    tail = reader.tail(choice.kinds) if follow else None
+
+    def question(history: History) -> list[Line]:
+        found = history.last(choice, last) if last else []
+        if not found and not follow:
+            check_known(folder, history, choice)
+        return found
+
+    found = _ask(folder, reader, choice, question)
     before = 0
-    found = history.last(choice, last) if last else []
     if not as_json and (found or follow):
         console.print(columns.head())
     for line in found:
@@ -98,6 +138,7 @@ def _print(reader: Reader, choice: Choice, last: int, *, follow: bool, as_json: 
         click.echo("nothing yet that fits; `remit run` starts a task" if reader.count() else "there are no records yet")
     if tail is None:
         return
+    history = History(reader)
     shown = {(line.stream, line.n) for line in found}  # recorded after the tail began
     with _interrupted() as stopped:
         while not stopped.is_set():

@@ -15,20 +15,16 @@ from remit.console.screen import printable
 from remit.console.shapes import check_shape
 from remit.core.errors import RemitError
 from remit.ledger.record import Record
+from remit.storage.index_choice import Choice, Predicate
+from remit.storage.index_facts import EVENTS, Lookup
+from remit.storage.index_folder import IndexFolder
+from remit.storage.index_query import Query
 from remit.storage.reader import Reader, Stored
 
 # What reading a body raises whose fields are not those of its kind.
 MALFORMED: Final = (KeyError, TypeError, AttributeError, ValueError, OverflowError)
-KINDS: Final = ("decision", "denials", "outcome", "resolution", "task")
+KINDS: Final = EVENTS
 _KEPT: Final = 10_000  # records looked up for lines that refer to them
-
-
-class Choice(NamedTuple):
-    """Which lines are wanted. `task` is an id (with all below it), `workload` a SPIFFE ID or the end of one."""
-
-    task: str = ""
-    workload: str = ""
-    denied: bool = False
 
 
 class Line(NamedTuple):
@@ -36,7 +32,7 @@ class Line(NamedTuple):
 
     seq: int
     id: str  # of the decision or task that it is about
-    kind: str  # decision, denials, outcome, resolution or task
+    kind: str  # of the record: decision, denials, outcome, resolution, task; others where they are asked for
     at: int  # ms
     workload: str  # SPIFFE ID
     task: str
@@ -57,36 +53,47 @@ class Line(NamedTuple):
 class History:
     """The lines of one database."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, index: IndexFolder | None = None) -> None:
+        """With an index, its methods raise `Damaged` where one of its files is not what was written."""
         self._reader = reader
+        self._index = index
+        self._lookup = Lookup(reader)
         self._bodies: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
     def last(self, choice: Choice, most: int) -> list[Line]:
         """The last `most` lines that fit, oldest first."""
-        if choice.task:
-            stored: Iterator[Stored] = reversed(list(self._reader.stream("session/" + choice.task.partition(".")[0])))
-        else:
-            stored = self._reader.backwards(KINDS)
-        return list(islice(self._chosen(stored, choice), most))[::-1]
+        stored = self._reader.backwards(EVENTS) if choice.is_open else self._query(choice).newest()
+        lines = (line for each in stored if (line := self._line(each)) is not None)
+        return list(islice(lines, most))[::-1]
+
+    def count(self, choice: Choice) -> int:
+        """How many records fit."""
+        return self._query(choice).count()
+
+    def values(self, field: str) -> set[str]:
+        """Every value of a field that can be filtered by."""
+        return self._query(Choice()).values(field)
 
     def lines(self, stored: Iterable[Stored], choice: Choice) -> Iterator[Line]:
         """The lines of these records, where they fit."""
-        return self._chosen(iter(stored), choice)
-
-    def _chosen(self, stored: Iterator[Stored], choice: Choice) -> Iterator[Line]:
+        fits = Predicate(choice)
         for each in stored:
-            line = self._line(each)
-            if line is not None and fits(line, choice):
-                yield line
+            if choice.is_open or fits.fits(self._lookup.facts(each)):
+                line = self._line(each)
+                if line is not None:
+                    yield line
+
+    def _query(self, choice: Choice) -> Query:
+        return Query(self._reader, self._index, choice, self._lookup)
 
     def _line(self, stored: Stored) -> Line | None:
         """The line of a record; one that can't be read is still a line, and `remit verify` says what is wrong."""
         try:
             record = stored.record
-            if not record.understood or record.kind not in KINDS:
+            if not record.understood:
                 return None
             check_shape(record.kind, record.body)
-            found = getattr(self, f"_{record.kind}")(record)
+            found = (getattr(self, f"_{record.kind}") if record.kind in EVENTS else self._other)(record)
         except (RemitError, *MALFORMED):
             return Line(
                 stored.seq, "", "unreadable", 0, "", "", "", "", "unreadable", "see `remit verify`", "",
@@ -129,6 +136,15 @@ class History:
         task, workload, intent = body["task"], opened.get("workload", ""), opened.get("intent", "")
         return (task, workload, task, intent, "task", body["state"], note, "")
 
+    def _other(self, record: Record) -> tuple[str, ...]:
+        """A record about an identity, or about the installation."""
+        body = record.body
+        id_ = record.stream.removeprefix("identity/") if record.stream.startswith("identity/") else ""
+        registration = body.get("registration")
+        state = registration.get("state", "") if isinstance(registration, dict) else body.get("mode", "")
+        note = f"by {name_of(str(body['by']))}" if body.get("by") else ""
+        return ("", id_, "", "", record.kind, str(state) or "recorded", note, "")
+
     def _about(self, record: Record, decided: Mapping[str, Any]) -> tuple[str, ...]:
         """Id, workload, task, intent and action of the decision that a record is about."""
         task = str(decided.get("task", ""))
@@ -154,12 +170,3 @@ class History:
             if len(self._bodies) > _KEPT:
                 self._bodies.popitem(last=False)
         return body
-
-
-def fits(line: Line, choice: Choice) -> bool:
-    """Whether the line is among those chosen."""
-    if choice.task and line.task != choice.task and not line.task.startswith(choice.task + "."):
-        return False
-    if choice.workload and line.workload != choice.workload and not line.workload.endswith("/" + choice.workload):
-        return False
-    return line.denied or not choice.denied

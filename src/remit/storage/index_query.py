@@ -5,12 +5,14 @@ Every file that the answer needs is opened once; where the newest ones have enou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
 from pyroaring import BitMap
 
+from remit.ledger.record import KINDS
 from remit.storage.index_building import covered
 from remit.storage.index_choice import Choice, Matches, Predicate, exact, matcher
 from remit.storage.index_facts import Lookup
@@ -19,7 +21,6 @@ from remit.storage.index_segment import BLOCK, Damaged, Piece, Segment
 from remit.storage.reader import Reader, Stored
 
 _FETCHED: Final = 64  # records at once
-_PAGE: Final = 4096
 
 
 class Query:
@@ -43,63 +44,57 @@ class Query:
         if self._choice.task:
             root = self._choice.task.partition(".")[0]
             yield from self._fitting(reversed(list(self._reader.stream(f"session/{root}"))))
-        elif self._folder is None:
-            yield from self._fitting(self._reader.backwards(self._choice.kinds))
-        else:
-            ranges, _ = covered(self._reader, self._folder)
-            yield from self._fitting(reversed(self._rest(ranges[-1].end if ranges else 0)))
-            places = self._places(self._folder, ranges)
-            while wanted := list(islice(places, _FETCHED)):
-                # Read again and looked at: the index says where, the record says what.
-                yield from self._fitting(iter(self._reader.at(wanted)))
+            return
+        ranges = self._ranges()
+        yield from self._fitting(self._rest(ranges))
+        places = self._places(ranges)
+        while wanted := list(islice(places, _FETCHED)):
+            # SECURITY: read again and looked at: the index says where, the record says what.
+            yield from self._fitting(self._reader.at(wanted))
 
     def count(self) -> int:
         """How many records fit."""
-        if self._choice.task or self._folder is None:
+        if self._choice.task:
             return sum(1 for _ in self.newest())
-        ranges, _ = covered(self._reader, self._folder)
-        number = sum(1 for _ in self._fitting(iter(self._rest(ranges[-1].end if ranges else 0))))
-        for segment, below in self._segments(self._folder, ranges):
+        ranges = self._ranges()
+        number = sum(1 for _ in self._fitting(self._rest(ranges)))
+        for segment, below in self._segments(ranges):
             certain, open_ = self._rows(segment, below)
             number += len(certain)
             places = (segment.base + row for row in open_)
             while wanted := list(islice(places, _FETCHED)):
-                number += sum(1 for _ in self._fitting(iter(self._reader.at(wanted))))
+                number += sum(1 for _ in self._fitting(self._reader.at(wanted)))
         return number
 
     def values(self, field: str) -> set[str]:
         """Every value of a field that any record has."""
-        if self._folder is None:
-            ranges: list[Range] = []
-        else:
-            ranges, _ = covered(self._reader, self._folder)
-        found: set[str] = set()
-        for stored in self._rest(ranges[-1].end if ranges else 0):
-            found.update(value for name, value in self._lookup.facts(stored).terms if name == field)
-        if self._folder is not None:
-            for segment, _ in self._segments(self._folder, ranges):
-                found.update(segment.values(field))
+        ranges = self._ranges()
+        facts = (self._lookup.facts(stored) for stored in self._rest(ranges, tuple(sorted(KINDS))))
+        found = {value for each in facts for name, value in each.terms if name == field}
+        for segment, _ in self._segments(ranges):
+            found.update(segment.values(field))
         return found
 
-    def _fitting(self, stored: Iterator[Stored]) -> Iterator[Stored]:
+    def _fitting(self, stored: Iterable[Stored]) -> Iterator[Stored]:
         return (each for each in stored if self._fits.fits(self._lookup.facts(each)))
 
-    def _rest(self, start: int) -> list[Stored]:
-        """The records that no file covers yet."""
-        found: list[Stored] = []
-        after = max(0, start - 1)
-        while page := self._reader.after(after, _PAGE):
-            found += page
-            after = page[-1].seq
-        return found
+    def _ranges(self) -> list[Range]:
+        return covered(self._reader, self._folder)[0] if self._folder is not None else []
 
-    def _places(self, folder: IndexFolder, ranges: list[Range]) -> Iterator[int]:
-        for segment, below in self._segments(folder, ranges):
+    def _rest(self, ranges: list[Range], kinds: tuple[str, ...] = ()) -> Iterator[Stored]:
+        """The records that no file covers yet, the last one first."""
+        start = ranges[-1].end if ranges else 0
+        backwards = self._reader.backwards(kinds or self._choice.kinds)
+        return itertools.takewhile(lambda each: each.seq >= start, backwards)
+
+    def _places(self, ranges: list[Range]) -> Iterator[int]:
+        for segment, below in self._segments(ranges):
             certain, open_ = self._rows(segment, below)
             yield from (segment.base + row for row in reversed((certain | open_).to_array()))
 
-    def _segments(self, folder: IndexFolder, ranges: list[Range]) -> Iterator[tuple[Segment, int]]:
+    def _segments(self, ranges: list[Range]) -> Iterator[tuple[Segment, int]]:
         """The files, the newest first, and the place below which each is wanted: parts may be merged meanwhile."""
+        ranges = list(ranges)
         below = ranges[-1].end if ranges else 0
         while ranges:
             last = ranges.pop()
@@ -107,7 +102,7 @@ class Query:
                 segment = Segment(last.path)
             except FileNotFoundError:
                 # The file that has taken its place covers some of what was looked at already.
-                ranges = [each for each in folder.ranges() if each.start < below]
+                ranges = [each for each in self._folder.ranges() if each.start < below] if self._folder else []
                 if not ranges or ranges[-1].end < below:
                     raise Damaged(last.path) from None
                 continue
