@@ -12,15 +12,18 @@ import msgspec
 
 from remit.app.folder import Folder
 from remit.app.operator import run_as_operator
+from remit.app.pending import published_of
 from remit.app.records import reader_of
 from remit.app.session import TaskChoice, attached, begin_task, operator_path
 from remit.cli import options
 from remit.cli.failures import reported
+from remit.cli.pages import write_page
 from remit.console import account
 from remit.console.detail import detail, find, simplified
 from remit.console.screen import moment, screen
 from remit.console.story import as_json as story_json
 from remit.console.story import story_of
+from remit.console.story_page import story_page
 from remit.console.story_text import show_story
 from remit.console.tasks import task_table, tasks_of
 from remit.core.clock import system_clock
@@ -104,24 +107,50 @@ def show(context: click.Context, id_: str, project: Path | None, as_json: bool) 
 @task.command()
 @click.argument("id_", metavar="ID")
 @click.option("--all", "everything", is_flag=True, help="Each event in a row of its own, however many there are.")
+@click.option(
+    "--html",
+    "page",
+    default=None,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write it as one page with a picture; `-` is standard output.",
+)
+@click.option("--personal", is_flag=True, help="Personal values in the page too: erasing will not reach them there.")
 @options.project
 @options.as_json
 @click.pass_context
 @reported
-def story(context: click.Context, id_: str, everything: bool, project: Path | None, as_json: bool) -> None:
-    """Tell the whole life of a task and of those below it, as a timeline.
+def story(
+    context: click.Context,
+    id_: str,
+    everything: bool,
+    page: Path | None,
+    personal: bool,
+    project: Path | None,
+    as_json: bool,
+) -> None:
+    """Tell the whole life of a task and of those below it: ID is its id, or at least four characters of its end.
+
+    Who started it and what for; every decision with its outcome and the time between; what was denied and by which
+    policy, with file and line; children, suspensions, and how it ended; limits, labels and destinations; and whether
+    the records are published. Repetition is folded. The page needs no network and runs no script; personal values are
+    left out of it.
 
     \b
-    Example:
+    Examples:
       remit task story 3f9a21
+      remit task story 3f9a21 --html story.html
+      remit task story 3f9a21 --json | jq '.events[] | select(.result == "deny")'
     """
     folder = options.folder_of(context, project)
     with reader_of(folder) as reader:
         stored = find(reader, id_)
         if stored.record.kind != "task":
             raise NotFound("task_unknown", f"`{id_[:64]}` is no task", f"`remit log show {id_[:64]}` shows it")
-        told = story_of(reader, stored, system_clock())
-        if as_json:
+        told = story_of(reader, stored, system_clock(), published_of(folder, read_settings(folder.root)))
+        if page is not None:
+            write_page(page, story_page(reader, told, personal=personal))
+        elif as_json:
             for piece in story_json(reader, told):
                 click.echo(piece, nl=False)
             click.echo()

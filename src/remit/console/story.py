@@ -436,8 +436,9 @@ def _life_event(stored: Stored) -> Event | None:
     if record is None:
         return None
     body = record.body
-    about: dict[str, Any] = {"seq": stored.seq, "stream": stored.stream, "n": stored.n, "at": record.t, "kind": record.kind,
-             "by": str(body.get("by", "")), "hash": leaf_hash(stored.data)}  # fmt: skip
+    by = str(body.get("by", ""))
+    about: dict[str, Any] = {"seq": stored.seq, "stream": stored.stream, "n": stored.n, "at": record.t}
+    about |= {"kind": record.kind, "by": by, "hash": leaf_hash(stored.data)}
     registration = body.get("registration")
     if record.kind == "identity" and isinstance(registration, dict):
         who = name_of(str(registration.get("id", "")))

@@ -54,7 +54,7 @@ def rows_of(events: Sequence[Event], most: int) -> list[Row]:
     if not most:
         return single
     rows = single
-    for key in (_alike, _permitted):
+    for key in (_alike, _permitted, _anywhere):
         rows = _fold(rows, key)
         if len(rows) <= most:
             return rows
@@ -92,6 +92,8 @@ def _fold(rows: Sequence[Row], key: Callable[[Event], Hashable | None]) -> list[
 
 def _alike(event: Event) -> Hashable | None:
     """What two events have in common that may be one row; reads that were answered are all alike."""
+    if event.kind == "task" and event.result == "open":
+        return (event.task.rpartition(".")[0], event.note, event.by)
     if not event.is_decision or event.labels or event.destination or event.again:
         return None
     outcome = event.outcome
@@ -107,7 +109,15 @@ def _alike(event: Event) -> Hashable | None:
 def _permitted(event: Event) -> Hashable | None:
     """Denials as before; permits whose end is nothing to look at, whatever they were for."""
     alike = _alike(event)
+    if not event.is_decision:
+        return alike
     outcome = event.outcome
     if alike is None or event.result != "permit" or outcome is None or outcome.result != "response":
         return alike
     return (event.task, event.result)
+
+
+def _anywhere(event: Event) -> Hashable | None:
+    """The same, in whatever task of the tree."""
+    key = _permitted(event)
+    return key[1:] if isinstance(key, tuple) and len(key) == 2 else key

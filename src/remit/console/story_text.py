@@ -121,7 +121,13 @@ def _timeline(console: Console, reader: Reader, told: Told, most: int) -> None:
             console.print(Text(f"{'':{_TIME}}⋮ {span(event.at - before)}", style="dim"))
         before = max(event.at, row.events[-1].at, *(came.at for came in row.events[-1].came))
         depth = lives[event.task].depth if event.task in lives else 0
-        if event.task != task and event.task in lives and not (event.kind == "task" and event.result == "open"):
+        is_one = len({each.task for each in row.events}) == 1
+        if (
+            event.task != task
+            and is_one
+            and event.task in lives
+            and not (event.kind == "task" and event.result == "open")
+        ):
             _switch(console, lives[event.task])
         task = event.task or task
         _row(console, reader, row, depth)
@@ -205,7 +211,8 @@ def headline(row: Row) -> str:
         return f"{len(row.events)} × {event.result} {what}" if row.is_folded else f"{event.result} {what}"
     by = f" by {name_of(event.by)}" if event.by else ""
     if event.kind == "task" and event.result == "open":
-        return f"{event.note} {short(event.task)} opened{by}"
+        which = f"{len(row.events)} × {event.note}" if row.is_folded else f"{event.note} {short(event.task)}"
+        return f"{which} opened{by}"
     if event.kind == "task":
         return f"{event.result}{by}"
     if event.kind in ("outcome", "resolution"):
@@ -232,6 +239,10 @@ def _lines(reader: Reader, row: Row) -> Iterator[tuple[str, str]]:
     event = row.first
     yield headline(row), ""
     if row.is_folded:
+        if not event.is_decision:
+            return
+        if len(tasks := {each.task for each in row.events}) > 1:
+            yield f"in {len(tasks)} tasks", "dim"
         if _mixed(row):
             shown = row.actions()
             more = f" and {len(shown) - 6} more" if len(shown) > 6 else ""
