@@ -10,9 +10,11 @@ from remit.app.folder import Folder
 from remit.app.records import reader_of
 from remit.core.clock import system_clock
 from remit.core.errors import InvalidInput
+from remit.core.evaluations import Evaluator
 from remit.core.settings import read_settings
 from remit.ledger.export import MANIFEST, MANIFEST_BYTES, Manifest, decode_manifest, export
 from remit.ledger.findings import Report
+from remit.ledger.opened import Openings
 from remit.ledger.verify import verify
 
 Progress = Callable[[str, int, int], None]  # what is being done, records done, records in all
@@ -32,18 +34,36 @@ def export_folder(folder: Folder, target: Path, progress: Progress = lambda *_: 
         return export(records, reader.texts(), target, td=settings.trust_domain, created=system_clock())
 
 
-def verify_folder(folder: Folder, progress: Progress = lambda *_: None, *, known: Manifest | None = None) -> Report:
+def verify_folder(
+    folder: Folder,
+    progress: Progress = lambda *_: None,
+    *,
+    known: Manifest | None = None,
+    evaluator: Evaluator | None = None,
+    openings: Openings | None = None,
+) -> Report:
     """Exports to a temporary folder in `.remit`, and verifies that."""
     place = folder.state if folder.state.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="verify-", dir=place) as temporary:
         target = Path(temporary) / "export"
         export_folder(folder, target, progress)
-        return verify_export(target, progress, known=known)
+        return verify_export(target, progress, known=known, evaluator=evaluator, openings=openings)
 
 
-def verify_export(target: Path, progress: Progress = lambda *_: None, *, known: Manifest | None = None) -> Report:
+def verify_export(
+    target: Path,
+    progress: Progress = lambda *_: None,
+    *,
+    known: Manifest | None = None,
+    evaluator: Evaluator | None = None,
+    openings: Openings | None = None,
+) -> Report:
     """Verifies an export that stands in `target`."""
-    return verify(target, lambda done, total: progress("verifying", done, total), known=known)
+
+    def told(done: int, total: int) -> None:
+        progress("verifying", done, total)
+
+    return verify(target, told, known=known, evaluator=evaluator, openings=openings)
 
 
 def known_manifest(path: Path) -> Manifest:

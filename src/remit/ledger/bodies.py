@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
+from remit.core.decisions import Obligation
 from remit.core.errors import InvalidInput
 
 AMOUNT_SCALE: Final = 9  # decimal places that sums are exact to
@@ -41,9 +42,11 @@ class Task(msgspec.Struct, frozen=True, rename="camel"):
     intent: str = ""
     workload: str = ""
     starter: str = ""
+    case_type: str = ""
     expires: _Time = 0
     on_behalf_of: Any = ""
     params: dict[str, Any] = {}
+    config: str = ""
     limits: tuple[Limit, ...] = ()
     emergency: bool = False
     by: str = ""
@@ -53,9 +56,17 @@ class Task(msgspec.Struct, frozen=True, rename="camel"):
 class Adds(msgspec.Struct, frozen=True):
     """What a permit adds to its session."""
 
+    labels: tuple[str, ...] = ()
     untrusted: bool = False
     destination: str = ""
     fixed: bool = False
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why: a code, and the ids of the policies that decided."""
+
+    code: str = ""
+    policies: tuple[str, ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True, rename="camel"):
@@ -77,7 +88,11 @@ class Decision(msgspec.Struct, frozen=True, rename="camel"):
     idempotency_key: str = ""
     server_effect: str = ""
     usage: dict[str, str] = {}
+    reason: Reason = Reason()
+    principal: dict[str, Any] = {}
     context: dict[str, Any] = {}
+    above: tuple[dict[str, Any], ...] = ()
+    obligations: tuple[Obligation, ...] = ()
     adds: Adds = Adds()
     requestable: dict[str, Any] | None = None
 
@@ -110,10 +125,17 @@ class Resolution(msgspec.Struct, frozen=True):
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """Of a registration: who, and in which state."""
+    """Of a registration: who, in which state, and what policies see."""
 
     id: _Spiffe
     state: Literal["active", "quarantined", "retired"] = "active"
+    kind: str = ""
+    owner: str = ""
+    environment: str = ""
+    roles: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+    mode: str | None = None
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -45,6 +45,8 @@ CHECKS: Final[dict[str, str]] = {
     "denials": "counted denials repeat one that is recorded",
     "practice": "what a workload is said to have practised was completed",
     "causes": "what the service did by itself names what it follows from",
+    "openings": "every value that is shown is what its record commits to",
+    "reevaluation": "every decision is what its recorded policies say to its recorded facts",
 }
 
 
@@ -80,9 +82,9 @@ class Report(msgspec.Struct, kw_only=True):
         """Counts a check that was made."""
         self.checks[check] = self.checks.get(check, 0) + times
 
-    def skipped(self, what: str) -> None:
+    def skipped(self, what: str, times: int = 1) -> None:
         """Counts something that could not be checked."""
-        self.unchecked[what] = self.unchecked.get(what, 0) + 1
+        self.unchecked[what] = self.unchecked.get(what, 0) + times
 
     def find(self, check: str, stream: str, n: int, message: str) -> None:
         """Adds a finding, in printable characters and at most 500 of them; beyond `LISTED` they are only counted."""

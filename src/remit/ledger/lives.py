@@ -16,6 +16,7 @@ class Life:
 
     times: list[int] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
+    registrations: list[bodies.Registration] = field(default_factory=list)
     tokens: dict[str, tuple[str, int]] = field(default_factory=dict)  # outside ones: digest -> key, until
 
 
@@ -24,6 +25,7 @@ class Lives:
     """Configurations by digest with the time they were recorded, and the life of every identity."""
 
     configurations: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, dict[str, object]] = field(default_factory=dict)  # the digests behind each configuration
     identities: dict[str, Life] = field(default_factory=dict)
     practised: Practised = field(default_factory=Practised)
 
@@ -40,6 +42,7 @@ class Lives:
             report.find("identities", stream, n, f"it makes a retired identity {registration.state}")
         life.times.append(max(at, life.times[-1]) if life.times else at)
         life.states.append(registration.state)
+        life.registrations.append(registration)
 
     def exchange(self, owner: str, body: bodies.Exchange, at: int, n: int, report: Report) -> None:
         """Takes an `exchange` record of the stream of `owner`."""
@@ -72,6 +75,17 @@ class Lives:
             if life.states[index] == "active":
                 return ""
         return "" if state == "active" else f"`{spiffe_id}` was {state}"
+
+    def registrations(self, spiffe_id: str, at: int) -> tuple[bodies.Registration, ...]:
+        """The registrations of an identity that may have held at `at`: one, or more where it changed right then."""
+        life = self.identities.get(spiffe_id)
+        if life is None:
+            return ()
+        last = bisect_right(life.times, at)
+        first = last - 1
+        while first > 0 and life.times[first] == at:
+            first -= 1
+        return tuple(life.registrations[max(0, first) : last])
 
     def unconfigured(self, config: str, at: int) -> str:
         """Why a decision at `at` can't quote this configuration, or ""."""

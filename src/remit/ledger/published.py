@@ -18,8 +18,10 @@ import msgspec
 
 from remit.core import bounds
 from remit.core.errors import NotFound, RemitError
+from remit.core.evaluations import Evaluator
 from remit.ledger.export import DIGEST, TEXTS, Export, Line, Manifest, StreamEntry, stream_file
 from remit.ledger.findings import Report
+from remit.ledger.opened import Openings
 from remit.ledger.record import ADMINISTRATION, check_stream
 from remit.ledger.streams import listed_in
 from remit.ledger.tlog.audit import Audit
@@ -56,9 +58,12 @@ def verify_log(
     quorum: int = 0,
     earlier: bytes = b"",
     progress: Progress = lambda *_: None,
+    evaluator: Evaluator | None = None,
+    openings: Openings | None = None,
 ) -> Report:
     """Checks the log that `source` holds and `log` signs; `earlier` is a checkpoint that was kept from before.
 
+    `evaluator` evaluates each decision again; `openings` are the personal values that this reader was shown.
     What is wrong is a finding. Raises `RemitError` where there is no checkpoint that can be trusted: not signed by
     `log`, or by fewer than `quorum` of `witnesses`. Entries are kept in a temporary file while it runs; memory grows
     with their number (16 bytes each), not with their size.
@@ -85,8 +90,14 @@ def verify_log(
         export = _Spooled(spool, source, report)
         report.td = export.manifest.td
         report.streams = len(export.manifest.streams)
-        verification = Verification(export, lambda done, total: progress("verifying", done, total), None, report)
-        return verification.run()
+        return Verification(
+            export,
+            lambda done, total: progress("verifying", done, total),
+            None,
+            report,
+            evaluator=evaluator,
+            openings=openings,
+        ).run()
 
 
 class _Spool:

@@ -26,6 +26,7 @@ class Task:
     """One task of the tree, with what it may spend: its own limits and those of the tasks above it."""
 
     id: str
+    intent: str
     workload: str
     expires: int
     on_behalf_of: object
@@ -82,6 +83,11 @@ class Session:
         """Adds a finding at the record in hand."""
         self.report.find(check, self.stream, self.n, message)
 
+    def chain(self, task_id: str) -> tuple[Task, ...]:
+        """A task and those above it, nearest first; none where there is no such task."""
+        task = self.tasks.get(task_id)
+        return () if task is None else (task, *task.chain)
+
     def finish(self) -> None:
         """Counts what the stream leaves open."""
         self.report.permits += len(self.permits)
@@ -126,6 +132,7 @@ class Session:
         above = () if parent is None else (parent, *parent.chain)
         self.tasks[body.task] = Task(
             id=body.task,
+            intent=body.intent,
             workload=body.workload,
             expires=body.expires,
             on_behalf_of=body.on_behalf_of,

@@ -9,11 +9,15 @@ import msgspec
 from remit.core import canonical
 from remit.core.errors import RemitError
 from remit.ledger import bodies
+from remit.ledger.concealed import may_conceal, put
 from remit.ledger.export import DIGEST, Export, StreamEntry
 from remit.ledger.findings import Report
 from remit.ledger.lives import Lives
+from remit.ledger.opened import DIGEST as DIGEST_PATH
+from remit.ledger.opened import Openings
 from remit.ledger.practice import Caused
 from remit.ledger.record import ADMINISTRATION, KINDS, VERSION, Record, check_stream, decode_record, is_canonical
+from remit.ledger.reevaluation import FOLDED, Recorded, Reevaluation
 from remit.ledger.sessions import Session
 
 _DECIDING: Final = frozenset({"decision", "denials"})
@@ -36,8 +40,18 @@ def listed_in(text: bytes) -> list[tuple[str, str]]:
 class Stream:
     """The checks of one stream, line by line."""
 
-    def __init__(self, export: Export, entry: StreamEntry, lives: Lives, report: Report) -> None:
+    def __init__(
+        self,
+        export: Export,
+        entry: StreamEntry,
+        lives: Lives,
+        report: Report,
+        reevaluation: Reevaluation,
+        openings: Openings,
+    ) -> None:
         self.report = report
+        self.reevaluation = reevaluation
+        self.openings = openings
         self.lives = lives
         self.export = export
         self.td = export.manifest.td
@@ -89,7 +103,8 @@ class Stream:
             self._find("trust_domain", record.n, f"the record belongs to `{record.td}`")
         self._place(record, leaf)
         if record.v == VERSION:
-            self._meaning(record)
+            self._open(record, leaf)
+            self._meaning(record, data)
 
     def _place(self, record: Record, leaf: str) -> None:
         n = record.n
@@ -110,7 +125,22 @@ class Stream:
 
     # --- meaning --------------------------------------------------------------------------------------------
 
-    def _meaning(self, record: Record) -> None:
+    def _open(self, record: Record, leaf: str) -> None:
+        """Puts the values that this reader was shown in the place of the commitments to them."""
+        shown = self.openings.of(leaf)
+        if not shown:
+            return
+        self.report.made("openings", len(shown))
+        try:
+            self.openings.reveal(leaf, record.body)
+        except RemitError as error:
+            self._find("openings", record.n, error.message)
+            return
+        for opening in shown:
+            if opening.path != DIGEST_PATH:
+                put(record.body, opening.path, opening.value)
+
+    def _meaning(self, record: Record, data: bytes) -> None:
         kind = record.kind
         if kind not in KINDS:
             self._find("kind", record.n, f"the kind `{kind}` is not known")
@@ -127,6 +157,12 @@ class Stream:
             self.report.made("configuration")
             if refusal := self.lives.unconfigured(body.config, record.t):
                 self._find("configuration", record.n, refusal)
+            above = self._session.chain(body.task) if self._session is not None else ()
+            intents = tuple(task.intent for task in above)
+            conceals = may_conceal(data)
+            self.reevaluation.take(Recorded(self.name, record.n, record.t, body, len(data), conceals, intents))
+        elif isinstance(body, bodies.Denials):
+            self.report.skipped(FOLDED, body.count)
         if self._session is not None:
             self._session.n, self._session.t = record.n, record.t
             getattr(self._session, kind)(body)
@@ -194,6 +230,7 @@ class Stream:
         if canonical.digest(parts) != config:
             self._find("configuration", record.n, f"the digest `{config[:16]}…` is not that of its parts")
         self.lives.configurations.setdefault(config, record.t)
+        self.lives.parts.setdefault(config, parts)
         for name, digest in parts.items():
             self._kept(name, digest, record.n)
 

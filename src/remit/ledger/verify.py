@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from remit.core.errors import RemitError
+from remit.core.evaluations import Evaluator
 from remit.ledger.export import STREAMS, TEXTS, Export, Manifest, StreamEntry, open_export, stream_file
 from remit.ledger.findings import Report
 from remit.ledger.lives import Lives
+from remit.ledger.opened import Openings
 from remit.ledger.record import ADMINISTRATION, leaf_hash
+from remit.ledger.reevaluation import Reevaluation
 from remit.ledger.streams import Stream
 
 Progress = Callable[[int, int], None]  # records done, records in all
@@ -28,26 +31,43 @@ _EVERY: Final = 2048  # records between two calls of progress
 _PER_RECORD: Final = ("format", "canonical", "kind", "stream", "trust_domain", "numbers", "links", "time", "body")
 
 
-def verify(folder: Path, progress: Progress | None = None, *, known: Manifest | None = None) -> Report:
+def verify(
+    folder: Path,
+    progress: Progress | None = None,
+    *,
+    known: Manifest | None = None,
+    evaluator: Evaluator | None = None,
+    openings: Openings | None = None,
+) -> Report:
     """Checks the export in `folder`: bytes, numbers, links, and what they mean.
 
     `known` is the manifest of an earlier export, kept elsewhere: each of its streams must still hold the record that
-    was its head. Memory is bounded by the largest session, by the number of
-    identities with what they practised, and by that of streams. Raises
+    was its head. `evaluator` evaluates each decision again; without one, they are counted as not evaluated.
+    `openings` are the personal values that this reader was shown. Memory is bounded by the largest session, by the
+    number of identities with what they practised, and by that of streams. Raises
     `NotFound` or `InvalidInput` when there is no readable `export.json`; anything else that is wrong is a finding.
     """
-    return Verification(open_export(folder), progress, known).run()
+    return Verification(open_export(folder), progress, known, evaluator=evaluator, openings=openings).run()
 
 
 class Verification:
     """The verification of one export, which adds to `report` when one is given."""
 
     def __init__(
-        self, export: Export, progress: Progress | None, known: Manifest | None, report: Report | None = None
+        self,
+        export: Export,
+        progress: Progress | None,
+        known: Manifest | None,
+        report: Report | None = None,
+        *,
+        evaluator: Evaluator | None = None,
+        openings: Openings | None = None,
     ) -> None:
         self.export = export
         self.report = report or Report(td=export.manifest.td, streams=len(export.manifest.streams))
         self.lives = Lives()
+        self.reevaluation = Reevaluation(self.report, self.lives, export.text, evaluator)
+        self.openings = openings or Openings()
         self._progress = progress
         self._total = sum(entry.records for entry in export.manifest.streams)
         self._known = {entry.name: entry for entry in known.streams} if known else {}
@@ -60,7 +80,10 @@ class Verification:
         self._texts()
         for entry in sorted({entry.name: entry for entry in self.export.manifest.streams}.values(), key=_order):
             self._stream(entry)
+        self.reevaluation.flush()
         self.lives.practised.finish(self.report)
+        for leaf in self.openings.unused():
+            self.report.find("openings", "", 0, f"a value is shown of a record `{leaf}` that is not here")
         for name in self._known:
             self.report.find("history", name, 0, "the stream was in the earlier export and is not in this one")
         if self._progress:
@@ -96,7 +119,7 @@ class Verification:
     # --- one stream -----------------------------------------------------------------------------------------
 
     def _stream(self, entry: StreamEntry) -> None:
-        stream = Stream(self.export, entry, self.lives, self.report)
+        stream = Stream(self.export, entry, self.lives, self.report, self.reevaluation, self.openings)
         earlier = self._known.pop(entry.name, None)
         count, head = 0, ""
         try:
