@@ -8,12 +8,11 @@ from typing import Final
 from remit.core.errors import Conflict, InvalidInput, Unavailable
 from remit.ledger.receipt import Entry, entry_of
 from remit.ledger.tlog import tiles
-from remit.ledger.tlog.audit import BUNDLE_BYTES
 from remit.ledger.tlog.checkpoint import open_checkpoint
 from remit.ledger.tlog.merkle import inclusion_proof, leaf_hash
 from remit.ledger.tlog.note import NOTE_BYTES, VerifierKey
 from remit.ledger.tlog.proof import Proof, verify_proof
-from remit.ledger.tlog.source import Source
+from remit.ledger.tlog.source import Source, read_entries, read_hashes
 from remit.ledger.tlog.tiles import CHECKPOINT, ENTRIES, WIDTH, Tile, width_of
 
 _TILES: Final = 64  # kept while one receipt is made
@@ -44,7 +43,7 @@ class Prover:
                 "try again in a second, while the service runs (`remit up`)",
             )
         bundle = Tile(ENTRIES, place // WIDTH, width_of(0, place // WIDTH, self.size))
-        entries = tiles.decode_bundle(self._source.read(bundle.path, BUNDLE_BYTES), bundle.width)
+        entries = read_entries(self._source, bundle)
         # SECURITY: a receipt that does not verify would be taken for evidence against whoever shows it.
         if entries[place % WIDTH] != data:
             raise _differs(f"place {place} of the log is another entry than the record")
@@ -56,7 +55,7 @@ class Prover:
         return entry_of(data, proof.encode())
 
     def _read_tile(self, tile: Tile) -> list[bytes]:
-        return tiles.decode_tile(self._source.read(tile.path, WIDTH * 32), tile.width)
+        return read_hashes(self._source, tile)
 
 
 def _differs(why: str) -> Conflict:

@@ -112,3 +112,25 @@ def test_the_compact_root_is_the_root(size: int) -> None:
     for leaf in leaves(size):
         compact.append(leaf)
     assert (compact.size, compact.root()) == (size, root_of(leaves(size)))
+
+
+def test_a_log_that_grows_while_it_is_read_is_verified(tmp_path: Path) -> None:
+    log = LogFolder(tmp_path, LOG)
+    log.extend([f"{n}".encode() for n in range(300)])
+
+    class Growing(FolderSource):
+        """The checkpoint is read, and then the log grows until the partial tiles of it are gone."""
+
+        def read(self, path: str, most: int) -> bytes:
+            data = super().read(path, most)
+            if path == "checkpoint":
+                log.extend([f"{n}".encode() for n in range(log.size, log.size + 300)])
+                assert not (tmp_path / "tile/0/001.p").exists()
+                assert not (tmp_path / "tile/entries/001.p").exists()
+            return data
+
+    wrong: list[object] = []
+    audit = Audit(Growing(tmp_path), LOG.key, lambda *found: wrong.append(found))
+    found = [entry for _, entry in audit.entries(audit.checkpoint().checkpoint)]
+    assert found == [f"{n}".encode() for n in range(300)]
+    assert not wrong

@@ -121,3 +121,53 @@ def test_any_bytes_get_an_answer(body: bytes, tmp_path_factory: pytest.TempPathF
     witness = made(tmp_path_factory.mktemp("witness"))
     for prefix in (b"", b"old 0\n", b"old 0\n\n", b"old 0\n\nexample.org/log\n"):
         assert witness.add_checkpoint(prefix + body, NOW).status in (400, 403, 404, 413, 422)
+
+
+def test_contradictions_are_alarms_and_both_checkpoints_are_kept(tmp_path: Path) -> None:
+    said: list[str] = []
+    witness = Witness(tmp_path, WITNESS, {LOG.key.name: LOG.key}, alarm=said.append)
+    witness.add_checkpoint(step(0, leaves(7)), NOW)
+    witness.add_checkpoint(step(0, leaves(7)), NOW)  # a log that has forgotten where the witness is
+    witness.add_checkpoint(request_of(3, [], head(leaves(9))), NOW)
+    assert said == []
+    for hashes, old in ((leaves(7, b"fork"), 7), (leaves(5), 5), (leaves(9, b"fork"), 7)):
+        for _ in range(2):
+            assert witness.add_checkpoint(step(old, hashes), NOW).status in (409, 422)
+    assert [line.partition(": it ")[2].partition(" ")[0] for line in said] == ["was", "was", "can't"]
+    kept = sorted(tmp_path.glob("*/evidence/*"))
+    assert len(kept) == 3
+    for pair in kept:
+        assert str(pair) in " ".join(said)
+        assert open_checkpoint((pair / "cosigned").read_bytes(), LOG.key, [WITNESS.key], 1).checkpoint.size == 7
+        assert open_checkpoint((pair / "offered").read_bytes(), LOG.key)
+    # A restarted witness has them still, and does not say it again.
+    again = Witness(tmp_path, WITNESS, {LOG.key.name: LOG.key}, alarm=said.append)
+    assert again.add_checkpoint(step(5, leaves(5)), NOW).status == 409
+    assert len(said) == 3
+
+
+def test_what_the_log_has_not_signed_is_no_evidence(tmp_path: Path) -> None:
+    said: list[str] = []
+    witness = Witness(tmp_path, WITNESS, {LOG.key.name: LOG.key}, alarm=said.append)
+    witness.add_checkpoint(step(0, leaves(7)), NOW)
+    witness.add_checkpoint(request_of(7, [], head(leaves(7, b"fork"), signer("example.org/log", 9))), NOW)
+    assert said == []
+    assert not list(tmp_path.glob("*/evidence"))
+
+
+def test_evidence_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remit.ledger.tlog.witness.EVIDENCE_KEPT", 3)
+    said: list[str] = []
+    witness = Witness(tmp_path, WITNESS, {LOG.key.name: LOG.key}, alarm=said.append)
+    witness.add_checkpoint(step(0, leaves(7)), NOW)
+    for n in range(1, 7):
+        witness.add_checkpoint(step(n, leaves(n)), NOW)
+    assert len(list(tmp_path.glob("*/evidence/*"))) == 3
+    assert "is full" in said[-1]
+
+
+def test_an_empty_log_has_one_root(tmp_path: Path) -> None:
+    text = Checkpoint(LOG.key.name, 0, bytes(32)).text
+    note = signed_note(text, [LOG.sign(text)]).encode()
+    assert made(tmp_path).add_checkpoint(request_of(0, [], note), NOW).status == 422
+    assert made(tmp_path).add_checkpoint(step(0, []), NOW).status == 200

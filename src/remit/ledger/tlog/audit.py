@@ -11,17 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from remit.core.errors import RemitError
 from remit.ledger.tlog import tiles
 from remit.ledger.tlog.checkpoint import Checkpoint, Signed, open_checkpoint
 from remit.ledger.tlog.merkle import EMPTY, leaf_hash, node_hash, root_of
 from remit.ledger.tlog.note import NOTE_BYTES, VerifierKey
-from remit.ledger.tlog.source import Source
+from remit.ledger.tlog.source import Source, read_entries, read_hashes
 from remit.ledger.tlog.tiles import CHECKPOINT, WIDTH, Tile
-
-BUNDLE_BYTES: Final = WIDTH * (tiles.ENTRY_BYTES + 2)
 
 Found = Callable[[str, int, str], None]  # check, number of the entry (or -1), what is wrong
 
@@ -131,14 +128,14 @@ class Audit:
     def _hashes(self, tile: Tile) -> list[bytes]:
         self._made("tiles")
         try:
-            return tiles.decode_tile(self.source.read(tile.path, WIDTH * 32), tile.width)
+            return read_hashes(self.source, tile)
         except RemitError as error:
             self.found("tiles", -1, f"`{tile.path}`: {error.message}")
             return []
 
     def _bundle(self, tile: Tile) -> Sequence[bytes | None]:
         try:
-            return tiles.decode_bundle(self.source.read(tile.path, BUNDLE_BYTES), tile.width)
+            return read_entries(self.source, tile)
         except RemitError as error:
             self.found("entries", tile.index * WIDTH, f"`{tile.path}`: {error.message}")
             return [None] * tile.width

@@ -9,8 +9,11 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from remit.core.errors import InvalidInput, NotFound, Unavailable
+from remit.ledger.tlog.merkle import HASH_BYTES
+from remit.ledger.tlog.tiles import ENTRY_BYTES, WIDTH, Tile, decode_bundle, decode_tile
 
 SECONDS: Final = 30.0
+BUNDLE_BYTES: Final = WIDTH * (ENTRY_BYTES + 2)
 
 
 class Source(Protocol):
@@ -77,6 +80,34 @@ class HttpSource:
             raise _unreadable(path, f"the server answers {error.code}") from None
         except (OSError, ValueError) as error:
             raise _unreadable(path, str(getattr(error, "reason", error))[:200]) from None
+
+
+def read_hashes(source: Source, tile: Tile) -> list[bytes]:
+    """The hashes of a tile. A partial one that is gone is read from the full one that took its place.
+
+    The log may grow while it is read: c2sp.org/tlog-tiles, partial tiles. Raises as `Source.read`, and
+    `InvalidInput("tile_invalid")`.
+    """
+    data, width = _read(source, tile, WIDTH * HASH_BYTES)
+    return decode_tile(data, width)[: tile.width]
+
+
+def read_entries(source: Source, tile: Tile) -> list[bytes]:
+    """The entries of a bundle, likewise; `InvalidInput("bundle_invalid")`."""
+    data, width = _read(source, tile, BUNDLE_BYTES)
+    return decode_bundle(data, width)[: tile.width]
+
+
+def _read(source: Source, tile: Tile, most: int) -> tuple[bytes, int]:
+    try:
+        return source.read(tile.path, most), tile.width
+    except NotFound as missing:
+        if tile.width == WIDTH:
+            raise
+        try:
+            return source.read(Tile(tile.level, tile.index).path, most), WIDTH
+        except NotFound:
+            raise missing from None
 
 
 def source_of(where: str) -> Source:
