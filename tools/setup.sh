@@ -24,6 +24,9 @@ need openssl openssl
 [ "$extras" != dev ] || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || need initdb postgresql
 # The tests verify a published log with Go's implementation too.
 [ "$extras" != dev ] || need go golang-go
+# tests/faults preloads a library that intercepts writes.
+[ "$extras" != dev ] || need cc gcc
+[ "$extras" != dev ] || [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 [ "$extras" != dev ] || [ -d /usr/share/gocode/src/golang.org/x/mod/sumdb ] || missing+=(golang-golang-x-mod-dev)
 if ((${#missing[@]})); then
     echo "installing: ${missing[*]}"

@@ -118,7 +118,7 @@ def damaged(why: str) -> Unavailable:
 
 def _is_empty(db: sqlite3.Connection) -> bool:
     """Whether a first start ended before it had made the tables."""
-    return db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    return bool(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
