@@ -9,6 +9,7 @@ from collections.abc import Callable
 from remit.app.bearer import bearer_keys
 from remit.app.certificates import Certificates
 from remit.app.folder import Folder
+from remit.app.indexing import Indexer
 from remit.app.installation import UNIX_ORIGIN, Installation, audience_of, open_installation
 from remit.app.issuers import gauges
 from remit.app.publishing import Publisher, open_publisher
@@ -42,6 +43,7 @@ async def run_service(
     installation = await open_installation(folder, listen=listen)
     tasks: list[asyncio.Task[None]] = []
     refresher: Refresher | None = None
+    indexer = Indexer(folder)
     publisher: Publisher | None = None
     watch: Watch | None = None
     claims = claims_of(installation)
@@ -78,6 +80,7 @@ async def run_service(
         def listening(listener: Listener) -> None:
             tasks.append(asyncio.create_task(_keep_keys(installation, certificates)))
             refresher.start()
+            indexer.start()
             if publisher is not None:
                 publisher.start()
             if watch is not None:
@@ -98,6 +101,7 @@ async def run_service(
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.to_thread(indexer.stop)
         if refresher is not None:
             await refresher.stop()
         if claims is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
@@ -15,8 +15,9 @@ from rich.console import Console
 
 from remit.app.exports import export_folder
 from remit.app.folder import Folder
-from remit.app.indexing import ask
+from remit.app.indexing import ask, index_of, rebuild
 from remit.app.operator import run_as_operator
+from remit.app.pending import published_of
 from remit.app.publishing import signer_of
 from remit.app.records import reader_of
 from remit.cli import options
@@ -29,11 +30,11 @@ from remit.console.progress import progress_bar
 from remit.console.screen import screen
 from remit.core.clock import system_clock
 from remit.core.decisions import OutcomeResult
-from remit.core.errors import NotFound
+from remit.core.errors import NotFound, RemitError
 from remit.core.settings import read_settings
 from remit.sdk.api import Remit
 from remit.storage.index_choice import Choice
-from remit.storage.reader import Reader
+from remit.storage.reader import Reader, Stored
 
 POLL_SECONDS: Final = 0.15
 MOST: Final = 100_000
@@ -107,10 +108,19 @@ def _count(folder: Folder, reader: Reader, choice: Choice, *, as_json: bool) -> 
 
 def _ask(folder: Folder, reader: Reader, choice: Choice, question: Callable[[History], T]) -> T:
     """Asks with the index, unless the latest lines are wanted whatever they are, or those of one task."""
+    pending = pending_of(folder)
     if choice.is_open or choice.task:
-        return question(History(reader))
+        return question(History(reader, None, pending))
     with progress_bar() as progress:
-        return ask(folder, reader, lambda index: question(History(reader, index)), progress, _warn)
+        return ask(folder, reader, lambda index: question(History(reader, index, pending)), progress, _warn)
+
+
+def pending_of(folder: Folder) -> Callable[[Stored], bool] | None:
+    """What says of a record that it is still to be published; None where records are not."""
+    with suppress(RemitError):
+        published = published_of(folder, read_settings(folder.root))
+        return published.is_pending if published is not None else None
+    return None
 
 
 def _warn(message: str) -> None:
@@ -138,11 +148,14 @@ def _print(folder: Folder, reader: Reader, choice: Choice, last: int, *, follow:
         click.echo("nothing yet that fits; `remit run` starts a task" if reader.count() else "there are no records yet")
     if tail is None:
         return
-    history = History(reader)
     shown = {(line.stream, line.n) for line in found}  # recorded after the tail began
     with _interrupted() as stopped:
+        history = History(reader)
         while not stopped.is_set():
-            for line in history.lines(tail.fresh(), choice):
+            fresh = tail.fresh()
+            if fresh:
+                history.pending = pending_of(folder)
+            for line in history.lines(fresh, choice):
                 if (line.stream, line.n) not in shown:
                     before = _print_line(console, columns, line, before, as_json=as_json)
             stopped.wait(POLL_SECONDS)
@@ -217,6 +230,32 @@ def key(context: click.Context, project: Path | None, as_json: bool) -> None:
         )
     vkey = str(signer_of(folder, settings).key)
     click.echo(msgspec.json.encode({"key": vkey, "folder": settings.ledger.folder}).decode() if as_json else vkey)
+
+
+@log.command()
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def reindex(context: click.Context, project: Path | None, as_json: bool) -> None:
+    """Make the index anew by which filters find records; also beside a running service.
+
+    It is derived from the records, in `.remit/index`, and otherwise made and repaired by itself: this is for when a
+    disk has damaged it.
+
+    \b
+    Example:
+      remit log reindex
+    """
+    folder = options.folder_of(context, project)
+    index = index_of(folder)
+    with reader_of(folder) as reader, progress_bar(shown=not as_json) as progress:
+        rebuild(reader, index, progress)
+        records = reader.count()
+    if as_json:
+        click.echo(msgspec.json.encode({"records": records, "bytes": index.size()}).decode())
+    else:
+        click.echo(f"indexed {records} records; the index takes {index.size() / 1024**2:.1f} MiB")
 
 
 @log.command()

@@ -6,7 +6,7 @@ Reads beside a running service and changes nothing. Lines come in the order in w
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -43,6 +43,7 @@ class Line(NamedTuple):
     latency: str  # ms, of a decision
     stream: str
     n: int
+    pending: bool | None = None  # whether it is not in the published log yet; None where records are not published
 
     @property
     def denied(self) -> bool:
@@ -53,10 +54,16 @@ class Line(NamedTuple):
 class History:
     """The lines of one database."""
 
-    def __init__(self, reader: Reader, index: IndexFolder | None = None) -> None:
-        """With an index, its methods raise `Damaged` where one of its files is not what was written."""
+    def __init__(
+        self, reader: Reader, index: IndexFolder | None = None, pending: Callable[[Stored], bool] | None = None
+    ) -> None:
+        """With an index, its methods raise `Damaged` where one of its files is not what was written.
+
+        `pending` says of a record whether it is still to be published, where records are.
+        """
         self._reader = reader
         self._index = index
+        self.pending = pending
         self._lookup = Lookup(reader)
         self._bodies: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
@@ -88,6 +95,7 @@ class History:
 
     def _line(self, stored: Stored) -> Line | None:
         """The line of a record; one that can't be read is still a line, and `remit verify` says what is wrong."""
+        pending = self.pending(stored) if self.pending is not None else None
         try:
             record = stored.record
             if not record.understood:
@@ -97,12 +105,12 @@ class History:
         except (RemitError, *MALFORMED):
             return Line(
                 stored.seq, "", "unreadable", 0, "", "", "", "", "unreadable", "see `remit verify`", "",
-                printable(stored.stream), stored.n,
+                printable(stored.stream), stored.n, pending,
             )  # fmt: skip
         id_, workload, task, intent, action, result, note, latency = (printable(str(part)) for part in found)
         return Line(
             stored.seq, id_, record.kind, record.t, workload, task, intent, action, result, note, latency,
-            record.stream, record.n,
+            record.stream, record.n, pending,
         )  # fmt: skip
 
     def _decision(self, record: Record) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class Columns:
                 "intent": Text(line.intent),
                 "action": Text(f"task {line.intent}" if line.kind == "task" else line.action, style="bold"),
                 "result": Text(line.result, style=_STYLES.get(line.result, "")),
-                "why": Text(line.note, style="yellow" if line.denied else "dim"),
+                "why": _why(line),
                 "ms": Text(line.latency.rjust(5), style="dim"),
             }
         )
@@ -72,6 +72,14 @@ class Columns:
             joined.append(" ")
         joined.rstrip()
         return joined
+
+
+def _why(line: Line) -> Text:
+    """The note; behind it, of a record that nobody outside can check yet, that it is pending."""
+    why = Text(line.note, style="yellow" if line.denied else "dim")
+    if line.pending:
+        why.append(" pending" if line.note else "pending", style="italic")
+    return why
 
 
 def show_day(console: Console, at: int, before: int) -> None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from remit.app.doctor import certificates, clients, database, elsewhere, exposure, notifiers, project, state, trust
+from remit.app.doctor import (
+    certificates,
+    clients,
+    database,
+    elsewhere,
+    exposure,
+    index,
+    notifiers,
+    project,
+    state,
+    trust,
+)
 from remit.app.doctor.finding import Finding, Situation
 
 Check = Callable[[Situation], Iterator[Finding]]
@@ -21,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     state.clock,
     state.database,
     database.postgres,
+    index.index,
     state.disk,
     project.reviews,
     project.points,
