@@ -45,3 +45,13 @@ def test_a_power_cut_loses_nothing_acknowledged(recorded: Recorded, tmp_path: Pa
         (root / ".remit").mkdir(mode=0o700, exist_ok=True)
         left = go_on(root, acknowledged, seen)
         assert left.whole, (number, how, left)
+
+
+def test_a_missing_flush_would_be_found(recorded: Recorded, tmp_path: Path) -> None:
+    """What this would look like if records were acknowledged before they were flushed."""
+    changes = [each for each in recorded.changes if not (each.kind == "s" and each.path.endswith("-wal"))]
+    disk = next(disk for number, disk in states(recorded.start, changes) if number == len(changes) // 2)
+    acknowledged = [id_ for change in changes[: len(changes) // 2] for id_ in _acknowledged(change)]
+    lay_out(disk.left("lost", random.Random(0)), tmp_path / "project")
+    left = go_on(tmp_path / "project", acknowledged)
+    assert not left.whole
