@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from remit.app.exports import known_manifest, verify_export, verify_folder
+from remit.app.reevaluating import CedarEvaluator
 from remit.cli import options
 from remit.cli.failures import FAILED, reported
 from remit.console.layout import labelled
@@ -20,6 +21,7 @@ from remit.console.screen import plain_table, screen
 from remit.core.errors import InvalidInput
 from remit.ledger import statement
 from remit.ledger.findings import CHECKS, LOG_CHECKS, Report
+from remit.ledger.opened import read_openings
 from remit.ledger.proven import verify_receipt
 from remit.ledger.published import verify_log
 from remit.ledger.receipt import read_receipt
@@ -49,6 +51,18 @@ SHOWN: Final = 100  # findings that are printed; the first one of a stream is it
     metavar="FILE",
     help="What was kept from before: the checkpoint of a log, or the export.json of an export. It must be continued.",
 )
+@click.option(
+    "--openings",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=None,
+    metavar="FILE",
+    help="Personal values that you were shown (JSON Lines): each is compared with its record, and decided on again.",
+)
+@click.option(
+    "--reevaluate/--no-reevaluate",
+    default=True,
+    help="Whether each decision is evaluated again, from its recorded facts under its recorded policies.",
+)
 @options.project
 @options.as_json
 @click.pass_context
@@ -59,6 +73,8 @@ def verify(
     vkey: str | None,
     witnesses: tuple[str, ...],
     known: Path | None,
+    openings: Path | None,
+    reevaluate: bool,
     project: Path | None,
     as_json: bool,
 ) -> None:
@@ -69,6 +85,9 @@ def verify(
     temporary folder first. Nothing of a running service is used but its records. RECEIPT is a file that `remit prove`
     wrote: it is checked with --key alone, offline, and told what it proves and what not.
 
+    Each decision is evaluated again, from its recorded facts under its recorded policies, and must be what they give.
+    Where a policy reads a personal value that the record only commits to, it takes the value from --openings.
+
     \b
     Examples:
       remit verify
@@ -76,10 +95,17 @@ def verify(
       remit verify https://log.example.org --key log.example.org+530d903a+AekyeR...
       remit verify d_019a2b3c.receipt.json --key log.example.org+530d903a+AekyeR...
       remit verify --known /elsewhere/export.json
+      remit verify https://log.example.org --key log.example.org+530d903a+AekyeR... --openings case-7.jsonl
     """
     if where is not None and Path(where).is_file():
+        if openings is not None:
+            raise InvalidInput(
+                "option_invalid", "a receipt is of one record (`--openings`)", "verify the log itself with `--openings`"
+            )
         _receipt(Path(where), vkey, witnesses, known, as_json=as_json)
         return
+    evaluator = CedarEvaluator() if reevaluate else None
+    shown = read_openings(openings) if openings else None
     with progress_bar(shown=not as_json) as progress:
         if vkey is not None:
             keys = [read_key(witness) for witness in witnesses]
@@ -91,16 +117,20 @@ def verify(
                 quorum=len(keys),
                 earlier=earlier,
                 progress=progress,
+                evaluator=evaluator,
+                openings=shown,
             )
         elif witnesses or (where and where.startswith(("http://", "https://"))):
             raise InvalidInput(
                 "key_missing", "a published log is verified with its public key", "give it: `--key VKEY`"
             )
         elif where is not None:
-            report = verify_export(_folder(where), progress, known=known_manifest(known) if known else None)
+            manifest = known_manifest(known) if known else None
+            report = verify_export(_folder(where), progress, known=manifest, evaluator=evaluator, openings=shown)
         else:
             manifest = known_manifest(known) if known else None
-            report = verify_folder(options.folder_of(context, project), progress, known=manifest)
+            folder = options.folder_of(context, project)
+            report = verify_folder(folder, progress, known=manifest, evaluator=evaluator, openings=shown)
     if as_json:
         found = msgspec.to_builtins(report) | {"failed": report.failed}
         click.echo(msgspec.json.encode(found).decode())
