@@ -28,21 +28,25 @@ from typing import Final, Protocol
 
 from remit.app.folder import Folder
 from remit.app.note_keys import note_key
+from remit.app.trust import is_shared, trust_folder
 from remit.app.witnessing import open_witnesses
-from remit.core.errors import Conflict, RemitError
+from remit.core.errors import Conflict, DocumentError, RemitError
 from remit.core.settings import Settings
 from remit.ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from remit.ledger.tlog.folder import LogFolder, forked
 from remit.ledger.tlog.merkle import leaf_hash
 from remit.ledger.tlog.note import Signer
-from remit.ledger.tlog.tiles import WIDTH
+from remit.ledger.tlog.tiles import CHECKPOINT, WIDTH
+from remit.storage.address import address_of
 from remit.storage.placed import Placed, SqlitePlaced
+from remit.storage.postgres_placed import PostgresPlaced
 
 log = logging.getLogger("remit.ledger")
 
 EVERY_SECONDS: Final = 0.25
 BATCH: Final = 1024  # records that are read at once; each has at most 64 KiB
 MOST: Final = 256 * BATCH  # records under one new checkpoint
+PLACE_SECONDS: Final = 10.0  # until another process has placed what this folder has published
 STOP_SECONDS: Final = 5.0  # of publishing what is durable when the service stops
 _CONFIGURATION: Final = b'"kind":"configuration"'
 _EPOCH_PASSED: Final = "epoch_passed"
@@ -214,11 +218,17 @@ class Publisher:
 
     def _check(self) -> None:
         """Compares the end of the published log with the records."""
-        start = self.log.size - self.log.size % WIDTH
-        tail = self._records.entries(start, self.log.size - start)
-        if len(tail) < self.log.size - start or (self.log.size and not self._records.entries(self.log.size - 1, 1)):
-            raise _ahead(self.log.size)
-        self.log.check_continues(tail)
+        if not self.log.size:
+            return
+        until = time.monotonic() + PLACE_SECONDS
+        while not self._records.entries(self.log.size - 1, 1):
+            # Where another process is elected, it may not have given places to all records yet.
+            if self.leads or time.monotonic() > until:
+                raise _ahead(self.log.size)
+            time.sleep(EVERY_SECONDS)
+            self.leads = self._records.place()
+        start = (self.log.size - 1) // WIDTH * WIDTH
+        self.log.check_continues(self._records.entries(start, self.log.size - start))
 
     def _root_at(self, size: int) -> bytes | None:
         """The root over the first records that have places; None where there are fewer."""
@@ -251,10 +261,17 @@ def open_publisher(folder: Folder, settings: Settings) -> Publisher | None:
     """
     if not settings.ledger.folder:
         return None
-    signer = signer_of(folder, settings)
     with ExitStack() as opened:
-        records = SqlitePlaced(folder.database)
-        opened.callback(records.close)
+        records: Placed
+        if settings.storage.url:
+            shared = records = PostgresPlaced(address_of(settings.storage, folder.root))
+            opened.callback(shared.close)
+            signer = signer_of(folder, settings, is_known=bool(shared.key()))
+            shared.take_key(str(signer.key))
+        else:
+            records = SqlitePlaced(folder.database)
+            opened.callback(records.close)
+            signer = signer_of(folder, settings)
         witnesses = open_witnesses(settings.ledger, signer.key, folder.root)
         if witnesses is not None:
             opened.callback(witnesses.close)
@@ -263,14 +280,37 @@ def open_publisher(folder: Folder, settings: Settings) -> Publisher | None:
     return publisher
 
 
-def signer_of(folder: Folder, settings: Settings) -> Signer:
-    """The log's signer of a project, with its key in `.remit/log.pem`."""
-    return log_signer(folder.log_key, settings.ledger.name or f"{settings.trust_domain}/log")
+def signer_of(folder: Folder, settings: Settings, *, is_known: bool | None = None) -> Signer:
+    """The log's signer of a project. Its key is made where there is none, unless `is_known`: something was published.
+
+    Unless it is said, something was where the folder has a checkpoint, or the records may have other processes.
+    `DocumentError("log_key_missing")` then.
+    """
+    path = key_file(folder, settings)
+    if is_known is None:
+        is_known = bool(settings.storage.url) or (folder.root / settings.ledger.folder / CHECKPOINT).exists()
+    if is_known and not path.exists():
+        # SECURITY: with another key this would be another log, which nobody who verifies this one would take.
+        raise DocumentError(
+            "the key of the published log is not here",
+            path=path,
+            next_step="restore it from the backup; processes that share records share it (`[identity] trust`), and the "
+            "first of them makes it when it starts",
+            code="log_key_missing",
+        )
+    return log_signer(path, settings.ledger.name or f"{settings.trust_domain}/log", mounted=is_shared(settings))
 
 
-def log_signer(path: Path, name: str) -> Signer:
+def key_file(folder: Folder, settings: Settings) -> Path:
+    """Where the log's key stands: `.remit/log.pem`, or with the signing keys that processes share, as `log.pem`."""
+    if not is_shared(settings) or folder.log_key.exists():
+        return folder.log_key
+    return trust_folder(folder, settings) / folder.log_key.name
+
+
+def log_signer(path: Path, name: str, *, mounted: bool = False) -> Signer:
     """The log's key in a PEM file (PKCS #8, Ed25519, mode 0600), made when it is missing.
 
-    Raises `DocumentError` for a file that is something else, or that others can read.
+    `mounted` as for `read_private`. Raises `DocumentError` for a file that is something else, or that others can read.
     """
-    return Signer(name, note_key(path))
+    return Signer(name, note_key(path, mounted=mounted))

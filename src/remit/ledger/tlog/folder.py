@@ -143,8 +143,14 @@ class LogFolder:
 
         `Conflict("log_forked")` when they are not: the records were restored from an older copy, or are another's.
         """
-        tail = self._bundle[: self.size % WIDTH] if self.staged // WIDTH == self.size // WIDTH else []
-        wanted = list(entries)[-len(tail) :] if tail else []
+        if not self.size:
+            return
+        last = Tile(ENTRIES, (self.size - 1) // WIDTH, (self.size - 1) % WIDTH + 1)
+        try:
+            tail = tiles.decode_bundle(self._read(last), last.width)
+        except OSError as error:
+            raise _unavailable(error) from error
+        wanted = list(entries)[-len(tail) :]
         if tail[len(tail) - len(wanted) :] != wanted:
             raise forked("the records are not those that the published log ends with")
 
