@@ -16,6 +16,7 @@ from typing import Final
 import asyncpg
 
 from remit.core.errors import Conflict, Unavailable
+from remit.storage.postgres_places import prepare_places
 
 VERSION: Final = 1
 OLDEST: Final = 14  # of PostgreSQL
@@ -175,6 +176,7 @@ async def prepare(db: asyncpg.Connection[asyncpg.Record], schema: str, trust_dom
             for statement in (_TABLES, _ENTER, _APPEND):
                 await db.execute(statement)
             await db.execute("INSERT INTO installation (version, trust_domain) VALUES ($1, $2)", VERSION, trust_domain)
+        await prepare_places(db, schema)
         row = await db.fetchrow("SELECT version, trust_domain FROM installation")
     version, domain = (int(row["version"]), str(row["trust_domain"])) if row else (0, "")
     if version > VERSION:
