@@ -68,17 +68,11 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ()
 
 
-def check_ledger(document: Document, settings: LedgerSettings, storage_url: str) -> None:
+def check_ledger(document: Document, settings: LedgerSettings) -> None:
     """Raises a `DocumentError` for what can't be published so."""
     if settings.name and not _NAME.fullmatch(settings.name):
         raise document.error(
             "the name of a log has no spaces and no `+`", ("ledger", "name"), "write `log.example.org/remit`"
-        )
-    if settings.folder and storage_url:
-        raise document.error(
-            "records in PostgreSQL can't be published as a log yet",
-            ("ledger", "folder"),
-            "leave it out; `remit log export` gives an outsider the records of PostgreSQL",
         )
     if not settings.folder and (settings.serve or settings.witnesses):
         raise document.error(

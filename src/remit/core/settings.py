@@ -251,7 +251,7 @@ def _check(document: Document, settings: Settings) -> None:
     check_notifiers(document, settings.notifiers)
     check_issuers(document, settings.trust_domain, settings.issuers, settings.federation)
     check_storage(document, settings.storage)
-    check_ledger(document, settings.ledger, settings.storage.url)
+    check_ledger(document, settings.ledger)
     check_risk(document, settings.risk)
     if settings.operator and settings.operator not in {person.name for person in settings.people}:
         raise document.error(
