@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SHELL  := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-long check format lint types layers bench clean
+.PHONY: help demo test test-long check format lint types layers bench verifier clean
 
 help: ## Show what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ format: $(VENV)/.dev ## Format the code.
 
 bench: $(VENV)/.dev ## Measure: decide, gateway, record, http, replicas, ledger.
 	@for name in decide gateway record http replicas ledger; do $(BIN)/python -m bench $$name || exit 1; done
+
+verifier: ## Build the verifier in one file, dist/remit-verify.pyz; prints its SHA-256.
+	@$(PYTHON) tools/standalone/build.py
 
 clean: ## Remove what was installed and made.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis node_modules

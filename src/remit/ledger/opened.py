@@ -60,6 +60,10 @@ class Openings:
     def __len__(self) -> int:
         return sum(len(of) for of in self._by_leaf.values())
 
+    def __iter__(self) -> Iterator[Opening]:
+        for of in self._by_leaf.values():
+            yield from of.values()
+
     def of(self, leaf: str) -> tuple[Opening, ...]:
         """The openings of one record, by path; unchecked."""
         return tuple(self._by_leaf.get(leaf, {}).values())
