@@ -64,9 +64,24 @@ class Folder:
         return self.state / "index"
 
     @property
+    def lineage(self) -> Path:
+        """The index of values (`remit lineage`); derived from the records, and may be deleted at any time."""
+        return self.state / "lineage.db"
+
+    @property
+    def lineage_key(self) -> Path:
+        """The key under which values stand in it; without it, it is made anew."""
+        return self.state / "lineage.key"
+
+    @property
     def log_key(self) -> Path:
         """The key that signs the published log (`[ledger]`)."""
         return self.state / "log.pem"
+
+    @property
+    def evidence_key(self) -> Path:
+        """The key that signs packs of evidence."""
+        return self.state / "evidence.pem"
 
     @property
     def log(self) -> Path:

@@ -12,6 +12,7 @@ from remit.app.folder import Folder
 from remit.app.indexing import Indexer
 from remit.app.installation import UNIX_ORIGIN, Installation, audience_of, open_installation
 from remit.app.issuers import gauges
+from remit.app.lineage import Forgetter
 from remit.app.publishing import Publisher, open_publisher
 from remit.app.readiness import Readiness
 from remit.app.refreshing import Refresher
@@ -44,6 +45,7 @@ async def run_service(
     tasks: list[asyncio.Task[None]] = []
     refresher: Refresher | None = None
     indexer = Indexer(folder)
+    forgetter = Forgetter(folder)
     publisher: Publisher | None = None
     watch: Watch | None = None
     claims = claims_of(installation)
@@ -81,6 +83,7 @@ async def run_service(
             tasks.append(asyncio.create_task(_keep_keys(installation, certificates)))
             refresher.start()
             indexer.start()
+            forgetter.start()
             if publisher is not None:
                 publisher.start()
             if watch is not None:
@@ -102,6 +105,7 @@ async def run_service(
         for task in tasks:
             task.cancel()
         await asyncio.to_thread(indexer.stop)
+        await asyncio.to_thread(forgetter.stop)
         if refresher is not None:
             await refresher.stop()
         if claims is not None:

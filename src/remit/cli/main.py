@@ -25,6 +25,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "decide": ("remit.cli.decide", "decide"),
     "ask": ("remit.cli.ask", "ask"),
     "log": ("remit.cli.log", "log"),
+    "lineage": ("remit.cli.lineage", "lineage"),
     "verify": ("remit.cli.verify", "verify"),
     "evidence": ("remit.cli.evidence", "evidence"),
     "prove": ("remit.cli.prove", "prove_command"),
@@ -44,7 +45,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
 SECTIONS: Final = {
     "Begin": ("init", "check", "test", "up", "doctor"),
     "Govern": ("run", "exec", "gateway", "task"),
-    "Look": ("decide", "ask", "log", "verify", "evidence", "prove", "witness"),
+    "Look": ("decide", "ask", "log", "lineage", "verify", "evidence", "prove", "witness"),
     "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust", "issuers", "store", "notify"),
 }
 
