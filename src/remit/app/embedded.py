@@ -12,6 +12,7 @@ from remit.core.errors import NotFound, Unavailable
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.obligations import KNOWN
 from remit.core.tasks import Forgetting, RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
+from remit.core.trace import current
 from remit.identity.holder import Holder
 from remit.identity.keys import load_key
 from remit.sdk.api import Enforcement
@@ -242,6 +243,7 @@ class Embedded:
             input=input,
             definition=definition,
             idempotency_key=idempotency_key,
+            trace=current(),
             supports=supports,
         )
 

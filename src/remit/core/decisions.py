@@ -34,6 +34,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     definition: str = ""  # digest of the tool's definition as the enforcement point sees it
     idempotency_key: str = ""
     request_id: str = ""
+    trace: str = ""  # the caller's `traceparent`, "" without one
     supports: frozenset[str] = frozenset()  # the obligations that the caller said it can fulfil
 
 

@@ -60,6 +60,8 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
         "usage": case.usage if permit else {},
         "would": made.would,
     }
+    if ask.trace:
+        body["trace"] = ask.trace
     if made.request is not None:
         body["requestable"] = requests.body_of(made.request)
     if len(case.contexts) > 1:

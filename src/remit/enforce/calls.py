@@ -33,6 +33,7 @@ class Call:
     cancelled: bool = False  # whether its sender no longer waits
     modern: bool = False  # whether it carries its protocol version (MCP 2026-07-28)
     progress: Any = None  # its progress token
+    trace: Any = None  # the `traceparent` that its sender gave, if any
     timer: asyncio.TimerHandle | None = None
 
     def stop_timer(self) -> None:

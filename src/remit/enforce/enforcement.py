@@ -22,6 +22,7 @@ from remit.core.canonical import request_digest
 from remit.core.decisions import OutcomeResult, Reason
 from remit.core.errors import RemitError, Unavailable
 from remit.core.obligations import KNOWN, LIMIT, REDACT
+from remit.core.trace import within
 from remit.enforce.calls import Call, Gone, Hung, Side
 from remit.enforce.continuations import Continuations
 from remit.enforce.definitions import filtered, read_page, usable_name
@@ -95,7 +96,8 @@ class Enforcement:
         params = self._params(call)
         question = await self._tool_question(call, params)
         self._continuations.check(params, request_digest(question.action, question.input), question.action)
-        held = await ask(self._decider, self._grant, question)
+        with within(call.trace):
+            held = await ask(self._decider, self._grant, question)
         answer = await self._carry_out(side, call, [held])
         if answer is not None:
             await self._conclude(side, call, held, answer)
@@ -107,7 +109,8 @@ class Enforcement:
             self._continuations.check(params, request_digest(question.action, question.input), question.action)
         # What goes to the server, and what may be asked of the user meanwhile, is not changed on its way.
         supports = KNOWN if side is self._relay.client else UNSHAPED
-        held = await ask(self._decider, self._grant, question, supports)
+        with within(call.trace):
+            held = await ask(self._decider, self._grant, question, supports)
         answer = await self._carry_out(side, call, [held])
         if answer is not None:
             await self._conclude(side, call, held, answer)
@@ -152,6 +155,7 @@ class Enforcement:
         if isinstance(meta, dict):
             call.modern = VERSION_META in meta
             call.progress = meta.get("progressToken")
+            call.trace = meta.get("traceparent")
         return params
 
     async def _tool_question(self, call: Call, params: dict[str, Any]) -> Question:

@@ -95,6 +95,7 @@ class Decision(msgspec.Struct, frozen=True, rename="camel"):
     obligations: tuple[Obligation, ...] = ()
     adds: Adds = Adds()
     requestable: dict[str, Any] | None = None
+    trace: Annotated[str, msgspec.Meta(pattern="^(00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?$")] = ""
 
 
 class Denials(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ from remit.core.errors import RemitError, TooLarge, Unauthenticated, Unavailable
 from remit.core.identities import Lifecycle, Registration
 from remit.core.obligations import KNOWN
 from remit.core.tasks import Forgetting, RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
+from remit.core.trace import current
 from remit.identity.holder import Holder
 from remit.identity.spiffe import parse_spiffe_id
 from remit.sdk import wire
@@ -359,6 +360,8 @@ class Client:
         if self._clock() >= self._own.expires:
             await self._own.fresh(self._transport, self._clock)
         sent = self._proofs.take(method, path)
+        if trace := current():
+            sent["traceparent"] = trace
         if headers:
             sent.update(headers)
         reply = await self._transport.send(method, path, data, sent)

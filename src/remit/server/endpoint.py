@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from remit.core.errors import InvalidInput, RemitError
 from remit.core.identities import Identity
+from remit.core.trace import traceparent
 from remit.server.answer import Answer, send_answer
 from remit.server.bodies import read_body
 from remit.server.operation import Operation
@@ -58,6 +59,7 @@ class Endpoint:
             now=scope["remit.now"],
             path=scope.get("path_params", NO_PATH),
             prefer=_header(scope, b"prefer"),
+            trace=traceparent(_header(scope, b"traceparent").decode("latin-1")),
             key_proof=scope["remit.key_proof"],
         )
         if operation.stream is not None:

@@ -75,6 +75,7 @@ async def decide(serving: Serving, call: Call, body: EvaluationRequest) -> Evalu
         definition=body.action.properties.definition,
         idempotency_key=context.idempotency_key,
         request_id=call.request_id,
+        trace=call.trace,
         supports=supported(context.supported_obligations, context.remit_obligations),
     )
     probe = context.probe

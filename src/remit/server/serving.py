@@ -62,4 +62,5 @@ class Call:
     now: int
     path: Mapping[str, str]
     prefer: bytes = b""
+    trace: str = ""  # `traceparent`, when it is well-formed
     key_proof: KeyProof | None = None  # with an empty `caller`: a proof by a key alone, to be checked
