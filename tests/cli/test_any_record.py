@@ -66,7 +66,7 @@ def test_any_bodies(place: Path, some: list[tuple[str, dict[str, Any]]]) -> None
             "INSERT INTO records (stream, n, t, kind, key, bytes) VALUES (?, ?, 0, ?, ?, ?)",
             ("session/t_1", number, kind, key, data),
         )
-    database.execute("INSERT INTO openings VALUES ('session/t_1', 1, '/context/input/a', x'00', x'00')")
+    database.execute("INSERT INTO openings VALUES ('session/t_1', 1, '/context/input/a', 1, x'00')")
     database.close()
     console = Console(width=80, quiet=True)
     with SqliteReader(place) as reader:

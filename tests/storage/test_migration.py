@@ -37,7 +37,9 @@ from tests.storage.places import PASSWORD, without_password
 Rows = dict[str, list[tuple[Any, ...]]]
 TABLES = {
     "records": "seq, stream, n, t, kind, key, bytes",
-    "openings": "stream, n, path, salt, value",
+    "openings": "stream, n, path, key, sealed",
+    "subjects": "id, mark, name, key, t",
+    "subject_streams": "key, stream",
     "texts": "digest, content",
     "pending": "root",
 }

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import asyncpg
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from remit.core.errors import NotFound, Unavailable
 from remit.ledger.record import encode_record, leaf_hash
@@ -20,6 +21,7 @@ from remit.storage.address import Address
 from remit.storage.postgres_reader import PostgresReader
 from remit.storage.reader import Reader, Stored
 from remit.storage.schema import prepare
+from remit.storage.sealing import seal, subject_of
 from remit.storage.sqlite_reader import SqliteReader
 from tests.postgres import PostgresServer
 
@@ -210,15 +212,29 @@ def test_bytes_are_as_they_were_stored(place: Place) -> None:
 
 def test_openings_and_texts_are_read(place: Place) -> None:
     fill(place)
-    sql = "INSERT INTO openings(stream, n, path, salt, value) VALUES ('session/b', ?, ?, ?, ?)"
-    place.run(sql, 2, "/input/b", b"salt", b'"b"')
-    place.run(sql, 2, "/input/B", b"salt", b'"B"')
-    place.run(sql, 1, "/prompt", b"salt", b'"p"')
+    subject = subject_of("spiffe://a/person/ann", 7, 1000)
+    place.run("INSERT INTO subjects(id, mark, name, key, t) VALUES (?, ?, ?, ?, ?)", *subject)
+    for n, path, value in ((2, "/input/b", b'"b"'), (2, "/input/B", b'"B"'), (1, "/prompt", b'"p"')):
+        sealed = seal(AESGCM(subject.key), "session/b", n, path, b"salt", value)
+        sql = "INSERT INTO openings(stream, n, path, key, sealed) VALUES ('session/b', ?, ?, 7, ?)"
+        place.run(sql, n, path, sealed)
+    place.run(sql, 1, "/moved", sealed)
+    place.run("INSERT INTO subject_streams(key, stream) VALUES (7, 'session/b')")
     for digest in ("b", "a"):
         place.run("INSERT INTO texts(digest, content) VALUES (?, ?)", digest, f"text {digest}")
     with place.reader() as reader:
         assert reader.openings("session/b", 2) == [("/input/B", b"salt", b'"B"'), ("/input/b", b"salt", b'"b"')]
         assert reader.openings("session/b", 3) == []
+        assert reader.openings("session/b", 1) == [("/prompt", b"salt", b'"p"')]
+        assert (reader.broken("session/b", 1), reader.broken("session/b", 2)) == (["/moved"], [])
+        everything = [
+            ("session/b", 1, "/prompt", b'"p"'),
+            ("session/b", 2, "/input/B", b'"B"'),
+            ("session/b", 2, "/input/b", b'"b"'),
+        ]
+        assert list(reader.opened()) == list(reader.opened("spiffe://a/person/ann")) == everything
+        assert list(reader.opened("spiffe://a/person/eve")) == []
+        assert reader.personal() == 4
         assert list(reader.texts()) == [("a", "text a"), ("b", "text b")]
         assert (reader.text("a"), reader.text("c")) == ("text a", None)
         assert reader.damage() == []

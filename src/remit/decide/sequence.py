@@ -24,6 +24,42 @@ class Unreadable(Unavailable):
     """State could not be read from storage: whatever is being decided is refused, and nothing of it is recorded."""
 
 
+# Where an opening stands: stream, number of the record, pointer.
+Place = tuple[str, int, str]
+
+
+class Erased(msgspec.Struct, frozen=True):
+    """What an entry takes away from storage: single openings, and all that is sealed under these keys, with the keys.
+
+    Entries before it in the same order are reached, also those that are not durable yet; entries after it are not.
+    """
+
+    openings: tuple[Place, ...] = ()
+    keys: tuple[int, ...] = ()
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which openings are looked for: a subject's, or these places, or those of what ended before `before` (ms).
+
+    `before` looks at some streams after `after`, in the order of their names.
+    """
+
+    subject: str = ""
+    places: tuple[Place, ...] = ()
+    before: int = 0
+    after: str = ""
+    most: int = 2_000
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """Openings that are kept, and the keys of the subject that was asked for."""
+
+    places: tuple[Place, ...] = ()
+    keys: tuple[int, ...] = ()
+    more: bool = False  # there are more than were asked for
+    after: str = ""  # where to go on; "" at the end
+
+
 class Entry(msgspec.Struct, frozen=True):
     """One record to append: `body` is what state keeps, `recorded` what the record says (personal values concealed)."""
 
@@ -33,6 +69,8 @@ class Entry(msgspec.Struct, frozen=True):
     key: str = ""  # an id to find the record by
     recorded: dict[str, Any] | None = None  # None: the body, as it is
     openings: tuple[Opening, ...] = ()
+    subject: str = ""  # whom the openings are about; "": the owner of the stream
+    erases: Erased | None = None
 
 
 class Step(msgspec.Struct, Generic[T], frozen=True):
@@ -74,6 +112,10 @@ class Sequencer(Protocol):
 
     async def run(self, work: Work[T], needs: Needs = NOTHING_KNOWN) -> T:
         """The work's answer, after its entries are durable."""
+        ...
+
+    async def kept(self, wanted: Wanted) -> Kept:
+        """Which openings there are; nothing that is not durable yet. Raises `Unavailable` as `run` does."""
         ...
 
     def keep_text(self, digest: str, text: str) -> None:

@@ -292,6 +292,21 @@ class World:
             elif stream == ADMINISTRATION:
                 self._configuration, self._modes = {}, {}
 
+    def renew(self, streams: Iterable[str]) -> None:
+        """Reads sessions in memory again, some of whose personal values were erased.
+
+        The request digest of a permit without an outcome stays until the session is read again, so that its outcome
+        can still be told.
+        """
+        for root in dict.fromkeys(stream.removeprefix("session/") for stream in streams):
+            before = self._sessions.get(root)
+            after = self._load(root) if before is not None else None
+            if before is None or after is None:
+                continue
+            for decision, permit in after.permits.items():
+                if permit.state in (PERMIT_OPEN, "unknown") and decision in before.permits:
+                    permit.digest = before.permits[decision].digest
+
     def load(self, stream: str) -> None:
         """Replays one stream's records into the state, in place of what was known of it."""
         space, _, name = stream.partition("/")

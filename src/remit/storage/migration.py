@@ -2,8 +2,8 @@
 
 1. Nobody decides on either of them: a lock on each is held alone.
 2. The target is empty, or already holds just what the source does.
-3. Records are copied in the order of their places, then openings and texts, in bounded batches and in one transaction;
-   state that follows from them (heads of streams, what is pending) is made anew.
+3. Records are copied in the order of their places, then openings, texts and keys, in bounded batches and in one
+   transaction; state that follows from them (heads of streams, what is pending) is made anew.
 4. Everything is read again from both and compared, each record's bytes too. Then it is committed.
 
 Whatever ends it before, the target is as it was. Places stay as they are from SQLite to PostgreSQL; the other way they
@@ -33,12 +33,15 @@ class Table(NamedTuple):
     name: str
     columns: tuple[str, ...]
     order: str
+    where: str = "true"
 
 
 RECORDS: Final = Table("records", ("seq", "stream", "n", "t", "kind", "key", "bytes"), "seq")
-OPENINGS: Final = Table("openings", ("stream", "n", "path", "salt", "value"), "stream, n, path")
+OPENINGS: Final = Table("openings", ("stream", "n", "path", "key", "sealed"), "stream, n, path")
+SUBJECTS: Final = Table("subjects", ("id", "mark", "name", "key", "t"), "id", "mark IS NOT NULL")
+STREAMS: Final = Table("subject_streams", ("key", "stream"), "key, stream")
 TEXTS: Final = Table("texts", ("digest", "content"), "digest")
-TABLES: Final = (RECORDS, OPENINGS, TEXTS)
+TABLES: Final = (RECORDS, OPENINGS, TEXTS, SUBJECTS, STREAMS)
 
 
 class Migrated(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +55,16 @@ class Migrated(msgspec.Struct, frozen=True, kw_only=True):
     texts: int
     bytes: int  # of the records
     copied: bool
+
+
+def counting(table: Table) -> str:
+    """How the rows of a table are counted."""
+    return f"SELECT count(*) FROM {table.name} WHERE {table.where}"  # noqa: S608 - constants
+
+
+def reading(table: Table) -> str:
+    """How the rows of a table are read."""
+    return f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {table.where} ORDER BY {table.order}"  # noqa: S608 - constants
 
 
 class End(Protocol):

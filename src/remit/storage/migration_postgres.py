@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from remit.core.errors import Conflict
 from remit.storage import postgres_schema
 from remit.storage.address import Address
-from remit.storage.migration import BATCH, TABLES, Row, Table
+from remit.storage.migration import BATCH, TABLES, Row, Table, counting, reading
 from remit.storage.moved import postgres_moved_to
 from remit.storage.postgres_link import FAILURES, Db
 from remit.storage.presence import connect, exclude, leave, unavailable
@@ -31,8 +32,15 @@ class PostgresEnd:
         """As `End.counts`."""
         if await self._db.fetchval("SELECT to_regclass('records')") is None:
             return {}
+        version = await self._db.fetchval("SELECT version FROM installation")
+        if version != postgres_schema.VERSION:
+            raise Conflict(
+                "store_newer",
+                f"the database has version {version}, this program moves {postgres_schema.VERSION}",
+                "upgrade Remit, or start it once with the version that is installed",
+            )
         await self._begin()
-        return {table.name: await self._db.fetchval(f"SELECT count(*) FROM {table.name}") for table in TABLES}  # noqa: S608 - constants
+        return {table.name: await self._db.fetchval(counting(table)) for table in TABLES}
 
     async def sizes(self) -> tuple[int, int]:
         """As `End.sizes`."""
@@ -41,8 +49,7 @@ class PostgresEnd:
 
     async def rows(self, table: Table) -> AsyncIterator[list[Row]]:
         """As `End.rows`."""
-        sql = f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY {table.order}"  # noqa: S608 - constants
-        cursor = await self._db.cursor(sql)
+        cursor = await self._db.cursor(reading(table))
         while rows := await cursor.fetch(BATCH):
             yield [tuple(row) for row in rows]
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from remit.core.errors import Conflict, NotFound, Unavailable
 from remit.storage import schema
-from remit.storage.migration import BATCH, RECORDS, TABLES, Row, Table
+from remit.storage.migration import BATCH, RECORDS, TABLES, Row, Table, counting, reading
 from remit.storage.moved import sqlite_moved_to
 
 
@@ -34,7 +34,7 @@ class SqliteEnd:
         db = self._reading()
         if db is None:
             return {}
-        return {table.name: db.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0] for table in TABLES}  # noqa: S608 - constants
+        return {table.name: db.execute(counting(table)).fetchone()[0] for table in TABLES}
 
     async def sizes(self) -> tuple[int, int]:
         """As `End.sizes`."""
@@ -43,7 +43,7 @@ class SqliteEnd:
 
     async def rows(self, table: Table) -> AsyncIterator[list[Row]]:
         """As `End.rows`."""
-        cursor = self._open().execute(f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY {table.order}")  # noqa: S608 - constants
+        cursor = self._open().execute(reading(table))
         while rows := cursor.fetchmany(BATCH):
             yield rows
 

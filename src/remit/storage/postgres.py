@@ -34,14 +34,16 @@ import asyncpg
 from remit.core import bounds
 from remit.core.clock import Clock
 from remit.core.errors import Unavailable
-from remit.decide.sequence import NOTHING_KNOWN, Needs, Unreadable, Work
+from remit.decide.sequence import NOTHING_KNOWN, Kept, Needs, Unreadable, Wanted, Work
 from remit.decide.world import ADMINISTRATION, EVERYBODY, World
+from remit.storage import postgres_erasing
 from remit.storage.postgres_draft import CALL, EVERYTHING, Draft
 from remit.storage.postgres_hand import RUNS, Hand, Job, NotAtHand, is_key, is_stream
 from remit.storage.postgres_link import FAILURES, Db, Link, advice, describe, is_lost, is_transient, refusal
 from remit.storage.postgres_reach import Reach
 from remit.storage.postgres_schema import lock_key, prepare
 from remit.storage.postgres_state import Followed
+from remit.storage.sealing import Vault
 from remit.storage.spent import Spent
 
 log = logging.getLogger("remit.storage")
@@ -113,6 +115,7 @@ class PostgresStore:
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
         self._spent = Spent()
+        self._vault = Vault(lambda _: None)  # they are fetched before
         self._commits = 0
         self._failed_commits = 0
 
@@ -163,6 +166,20 @@ class PostgresStore:
         future: asyncio.Future[T] = self._loop.create_future()
         self._put(Job(work, needs, future))
         return await future
+
+    async def kept(self, wanted: Wanted) -> Kept:
+        """As `Sequencer.kept`."""
+        if asyncio.get_running_loop() is not self._loop:
+            there = asyncio.run_coroutine_threadsafe(self.kept(wanted), self._loop)
+            return await asyncio.wrap_future(there)
+        async with self._reading:
+            try:
+                return await postgres_erasing.find(
+                    await self._reader.get(), wanted, lock_key(self._schema, "retention")
+                )
+            except FAILURES as error:
+                self._reader.discard()
+                raise refusal(error) from error
 
     def keep_text(self, digest: str, text: str) -> None:
         """Keeps a text under its digest; it becomes durable with the next commit."""
@@ -245,6 +262,7 @@ class PostgresStore:
 
     async def _give_up(self, draft: Draft | None, error: BaseException) -> None:
         """Leaves nothing of a batch in the state, and no transaction behind."""
+        self._vault.clear()  # some of its keys may not be stored, or be erased
         if draft is not None:
             # SECURITY: what may not be in the records is not decided on.
             self._state.forget(draft.streams)
@@ -409,7 +427,8 @@ class PostgresStore:
                 return
             draft.schedule(self.world)
             self._state.advance(draft.heads())
-            await db.execute(CALL, *draft.arguments(self._id, self._name, self._schema, texts))
+            await self._fetch_keys(db, draft)
+            gone = await db.fetchval(CALL, *draft.arguments(self._id, self._name, self._schema, texts, self._vault))
             self._may_be_committed = True
             self._spent.done("append")
             await db.execute("COMMIT")
@@ -418,6 +437,15 @@ class PostgresStore:
             raise
         self._commits += 1
         self._kept.update(texts)
+        self._vault.forget(gone)
+        for each in draft.erased():
+            self._state.renew(stream for stream, _, _ in each.openings)
+
+    async def _fetch_keys(self, db: Db, draft: Draft) -> None:
+        """Looks for keys of subjects that this process has not sealed for yet."""
+        if names := sorted(name for name in draft.subjects() if not self._vault.holds(name)):
+            for name, keys in (await postgres_erasing.keys_of(db, names)).items():
+                self._vault.know(name, *keys[0])
 
     def _answer(self, jobs: Iterable[Job]) -> None:
         for job in jobs:

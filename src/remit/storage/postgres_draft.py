@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from remit.core import canonical
-from remit.decide.sequence import Entry
+from remit.decide.sequence import Entry, Erased
 from remit.decide.world import ADMINISTRATION, World
 from remit.ledger.record import check_stream, encode_record, leaf_hash
 from remit.storage.postgres_hand import NO_RECORD, Hand, Head, NotAtHand
+from remit.storage.sealing import Sealed, Vault, owner_of
 
-CALL: Final = f"SELECT append({', '.join(f'${n}' for n in range(1, 26))})"
+CALL: Final = f"SELECT append({', '.join(f'${n}' for n in range(1, 36))})"
 TOLD: Final = 7_000  # bytes of stream names in one notification; PostgreSQL takes 8,000
 EVERYTHING: Final = "*"
 
@@ -86,15 +86,22 @@ class Draft:
             if stream in self._looked or head.due is None or not world.is_pending(root):
                 self._heads[stream] = head._replace(due=world.next_due(root))
 
-    def arguments(self, process: str, name: str, channel: str, texts: dict[str, str]) -> list[Any]:
+    def subjects(self) -> set[str]:
+        """Whom the personal values of the batch are about."""
+        return {owner_of(entry) for entry, _, _ in self._rows if entry.openings}
+
+    def erased(self) -> list[Erased]:
+        """What the batch takes away."""
+        return [entry.erases for entry, _, _ in self._rows if entry.erases is not None]
+
+    def arguments(self, process: str, name: str, channel: str, texts: dict[str, str], vault: Vault) -> list[Any]:
         """What `append` is called with."""
         heads = self.heads()
         known = [self._hand.heads.get(stream, NO_RECORD).n for stream, _ in heads]
-        openings = [
-            (entry.stream, head.n, path, salt, canonical.encode(value))
-            for entry, _, head in self._rows
-            for path, salt, value in entry.openings
-        ]
+        openings = self._seal(vault)
+        made = vault.take_made()
+        used = {row[3] for row in openings} - {subject.id for subject in made}
+        erased = self.erased()
         digests = sorted(texts)  # in one order, so that no two batches wait for each other
         return [
             process,
@@ -106,11 +113,27 @@ class Draft:
             *_columns([(head.n, head.leaf, head.t, head.due) for _, head in heads], 4),
             *_columns([(e.stream, head.n, head.t, e.kind, e.key or None, data) for e, data, head in self._rows], 6),
             *_columns(openings, 5),
+            *_columns(made, 5),
+            sorted(used),
+            sorted({key for each in erased for key in each.keys}),
+            *_columns([place for each in erased for place in each.openings], 3),
             digests,
             [texts[digest] for digest in digests],
             channel,
             self._payload(),
         ]
+
+    def _seal(self, vault: Vault) -> list[Sealed]:
+        """The openings of the batch; what is before an entry that erases their key is not kept at all."""
+        found: list[Sealed] = []
+        gone: set[int] = set()
+        for entry, _, head in self._rows:
+            if entry.erases is not None:
+                vault.forget(entry.erases.keys)
+                gone.update(entry.erases.keys)
+            if entry.openings:
+                found += vault.seal(owner_of(entry), entry.stream, head.n, entry.openings, head.t)
+        return [row for row in found if row[3] not in gone] if gone else found
 
     def _head(self, entry: Entry) -> Head:
         stream = check_stream(entry.stream)
@@ -156,5 +179,5 @@ def _is_urgent(entry: Entry) -> bool:
     )
 
 
-def _columns(rows: list[tuple[Any, ...]], count: int) -> list[list[Any]]:
+def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(count)]

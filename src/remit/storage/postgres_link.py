@@ -45,6 +45,7 @@ _LOST: Final = (
 # The database says that nothing of the transaction happened, and that it may be tried again at once.
 _TRANSIENT: Final = (exceptions.SerializationError, exceptions.DeadlockDetectedError, exceptions.UniqueViolationError)
 _NOT_LOCKED: Final = "RM001"  # raised by `append`
+_ERASED: Final = "RM002"  # likewise: a key was erased by somebody else; another one is taken
 
 _MESSAGE: Final = "the record could not be stored, so nothing is permitted"
 
@@ -151,7 +152,7 @@ def is_lost(error: BaseException) -> bool:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may be tried again at once: nothing of it happened."""
-    return isinstance(error, _TRANSIENT) or getattr(error, "sqlstate", "") == _NOT_LOCKED
+    return isinstance(error, _TRANSIENT) or getattr(error, "sqlstate", "") in (_NOT_LOCKED, _ERASED)
 
 
 def refusal(error: BaseException) -> Unavailable:

@@ -20,8 +20,10 @@ import asyncpg
 from asyncpg.cursor import Cursor
 
 from remit.core.errors import NotFound, Unavailable
+from remit.storage import postgres_erasing
 from remit.storage.address import Address
 from remit.storage.reader import Stored
+from remit.storage.sealing import unsealed
 
 T = TypeVar("T")
 
@@ -34,6 +36,10 @@ _DRAWN: Final = (
 )
 # Each transaction that has a number holds this lock until it has ended.
 _RUNNING: Final = "SELECT transactionid::text FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock'"
+_SEALED: Final = (
+    "SELECT o.stream, o.n, o.path, coalesce(s.key, ''::bytea), o.sealed "
+    "FROM openings o LEFT JOIN subjects s ON s.id = o.key"
+)
 _MISSING: Final = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 _FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError)
 
@@ -131,8 +137,34 @@ class PostgresReader:
 
     def openings(self, stream: str, n: int) -> list[tuple[str, bytes, bytes]]:
         """The openings of one record that are still kept: (pointer, salt, canonical JSON of the value)."""
-        sql = 'SELECT path, salt, value FROM openings WHERE stream = $1 AND n = $2 ORDER BY path COLLATE "C"'
-        return [(row[0], row[1], row[2]) for row in self._fetch(sql, stream, n)]
+        if self._is_plain():
+            sql = 'SELECT path, salt, value FROM openings WHERE stream = $1 AND n = $2 ORDER BY path COLLATE "C"'
+            return [(row[0], row[1], row[2]) for row in self._fetch(sql, stream, n)]
+        rows = self._fetch(f"{_SEALED} WHERE o.stream = $1 AND o.n = $2", stream, n)
+        return sorted(opened for _, opened in unsealed(rows))
+
+    def broken(self, stream: str, n: int) -> list[str]:
+        """The pointers of openings of one record that are there and don't open: swapped, changed, or without a key."""
+        if self._is_plain():
+            return []
+        rows = self._fetch(f"{_SEALED} WHERE o.stream = $1 AND o.n = $2", stream, n)
+        return sorted({row[2] for row in rows} - {path for _, (path, _, _) in unsealed(rows)})
+
+    def opened(self, subject: str = "") -> Iterator[tuple[str, int, str, bytes]]:
+        """All openings that open, or those of one subject, stream by stream: (stream, n, pointer, canonical value)."""
+        sql, values = _SEALED, []
+        if subject:
+            found = self._wait(self._keys_of(subject))
+            sql += " JOIN subject_streams u ON u.key = o.key AND u.stream = o.stream WHERE u.key = ANY($1::bigint[])"
+            values = [[id_ for id_, _ in found]]
+        for row in self._rows(f'{sql} ORDER BY o.stream COLLATE "C", o.n, o.path COLLATE "C"', values):
+            for n, (path, _, value) in unsealed([row]):
+                yield row[0], n, path, value
+
+    def personal(self) -> int:
+        """How many openings are kept."""
+        row = self._row("SELECT count(*) FROM openings")
+        return int(row[0]) if row else 0
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """The kept texts by digest."""
@@ -156,6 +188,14 @@ class PostgresReader:
         return [f"{failures} pages had another checksum than they must"] if failures else []
 
     # --- one thread, one connection -----------------------------------------------------------------------
+
+    def _is_plain(self) -> bool:
+        """Whether the tables are those of version 1, which the next start of a service upgrades."""
+        row = self._row("SELECT version FROM installation")
+        return row is not None and row[0] == 1
+
+    async def _keys_of(self, subject: str) -> list[tuple[int, bytes]]:
+        return (await postgres_erasing.keys_of(await self._connected(), [subject])).get(subject, [])
 
     async def _connect(self) -> asyncpg.Connection[asyncpg.Record]:
         return await asyncpg.connect(

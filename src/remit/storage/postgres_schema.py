@@ -17,11 +17,37 @@ import asyncpg
 
 from remit.core.errors import Conflict, Unavailable
 from remit.storage.postgres_places import prepare_places
+from remit.storage.upgrading import logged, upgrade_postgres
 
-VERSION: Final = 1
+VERSION: Final = 2
 OLDEST: Final = 14  # of PostgreSQL
 
-_TABLES: Final = """
+# What version 2 has beside version 1: personal values sealed under keys (docs/design/erasure.md).
+_PERSONAL: Final = """
+CREATE TABLE subjects (
+    id   bigint PRIMARY KEY, -- in the order of time
+    mark bytea NOT NULL,     -- finds the keys of a name
+    name bytea NOT NULL,     -- sealed under the key
+    key  bytea NOT NULL,
+    t    bigint NOT NULL
+);
+CREATE INDEX subjects_mark ON subjects (mark);
+CREATE TABLE subject_streams ( -- the streams that have openings under a key
+    key    bigint NOT NULL,
+    stream text COLLATE "C" NOT NULL,
+    PRIMARY KEY (key, stream)
+);
+CREATE TABLE openings (
+    stream text COLLATE "C" NOT NULL,
+    n      bigint NOT NULL,
+    path   text COLLATE "C" NOT NULL,
+    key    bigint NOT NULL,
+    sealed bytea NOT NULL, -- salt and value
+    PRIMARY KEY (stream, n, path)
+);
+"""
+
+_TABLES: Final = f"""
 CREATE TABLE installation (
     one          boolean PRIMARY KEY DEFAULT true CHECK (one),
     version      integer NOT NULL,
@@ -41,14 +67,7 @@ CREATE UNIQUE INDEX records_seq ON records (seq);
 CREATE INDEX records_key ON records (key) WHERE key IS NOT NULL;
 CREATE INDEX records_lives ON records (stream, n)
     WHERE stream >= 'identity/' AND stream < 'identity0' AND kind NOT IN ('decision', 'denials');
-CREATE TABLE openings (
-    stream text COLLATE "C" NOT NULL,
-    n      bigint NOT NULL,
-    path   text COLLATE "C" NOT NULL,
-    salt   bytea NOT NULL,
-    value  bytea NOT NULL,
-    PRIMARY KEY (stream, n, path)
-);
+{_PERSONAL}
 CREATE TABLE texts (digest text COLLATE "C" PRIMARY KEY, content text NOT NULL);
 CREATE TABLE streams ( -- the last record of each stream
     name text COLLATE "C" PRIMARY KEY,
@@ -67,7 +86,8 @@ CREATE TABLE processes ( -- one row for each process that writes, so that none w
 ) WITH (fillfactor = 50);
 """
 
-# What one call returns, row by row: `what` is the time (c), a head (h), a record (r), an opening (o).
+# What one call returns, row by row: `what` is the time (c), a head (h), a record (r), an opening (o: its key, and what
+# is sealed under it).
 _ENTER: Final = """
 CREATE FUNCTION enter(
     locks bigint[], exclusive boolean[], names text[], known bigint[], everybody boolean, most bigint
@@ -91,8 +111,9 @@ BEGIN
         WHERE r.n > k.n AND r.n <= k.n + most AND (r.stream < 'identity/' OR r.stream >= 'identity0')
         ORDER BY r.stream, r.n;
     IF FOUND THEN
-        RETURN QUERY SELECT 'o', o.stream, o.n, 0::bigint, NULL::bigint, o.path, o.value
+        RETURN QUERY SELECT 'o', o.stream, o.n, 0::bigint, NULL::bigint, o.path, s.key || o.sealed
             FROM unnest(names, known) AS k(name, n) JOIN openings o ON o.stream = k.name
+            JOIN subjects s ON s.id = o.key
             WHERE o.n > k.n AND o.n <= k.n + most;
     END IF;
     RETURN QUERY SELECT 'r', r.stream, r.n, r.t, NULL::bigint, r.kind, r.bytes
@@ -102,18 +123,25 @@ BEGIN
 END $$;
 """
 
-# The row of `processes` comes first: places (`seq`) are drawn by a transaction that has a number.
+# The row of `processes` comes first: places (`seq`) are drawn by a transaction that has a number. Keys are locked last,
+# those that are used as shared and those that are erased alone, so that nothing is sealed under a key that is gone:
+# who tries is told so (RM002), and takes a new one.
 _APPEND: Final = """
 CREATE FUNCTION append(
     process text, process_name text, at bigint, changes boolean,
     names text[], known bigint[], numbers bigint[], leaves text[], times bigint[], dues bigint[],
     r_streams text[], r_numbers bigint[], r_times bigint[], r_kinds text[], r_keys text[], r_bytes bytea[],
-    o_streams text[], o_numbers bigint[], o_paths text[], o_salts bytea[], o_values bytea[],
+    o_streams text[], o_numbers bigint[], o_paths text[], o_keys bigint[], o_sealed bytea[],
+    s_ids bigint[], s_marks bytea[], s_names bytea[], s_keys bytea[], s_times bigint[],
+    used bigint[], e_keys bigint[], e_streams text[], e_numbers bigint[], e_paths text[],
     digests text[], contents text[], channel text, payload text
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     changed bigint;
     made bigint;
+    gone bigint[] := e_keys;
+    touched bigint[];
+    each bigint;
 BEGIN
     INSERT INTO processes AS p VALUES (process, process_name, at, changes::int)
         ON CONFLICT (id) DO UPDATE SET t = greatest(p.t, excluded.t), lives = p.lives + excluded.lives;
@@ -129,8 +157,39 @@ BEGIN
     END IF;
     INSERT INTO records (stream, n, t, kind, key, bytes)
         SELECT * FROM unnest(r_streams, r_numbers, r_times, r_kinds, r_keys, r_bytes);
-    IF cardinality(o_streams) > 0 THEN
-        INSERT INTO openings SELECT * FROM unnest(o_streams, o_numbers, o_paths, o_salts, o_values);
+    IF cardinality(o_streams) > 0 OR cardinality(e_keys) > 0 THEN
+        PERFORM CASE WHEN k.id = ANY(e_keys) THEN pg_advisory_xact_lock(hashtextextended(channel || ' key ' || k.id, 0))
+            ELSE pg_advisory_xact_lock_shared(hashtextextended(channel || ' key ' || k.id, 0)) END
+            FROM (SELECT DISTINCT unnest(used || e_keys) AS id ORDER BY id) AS k;
+        IF (SELECT count(*) FROM subjects s WHERE s.id = ANY(used)) <> cardinality(used) THEN
+            RAISE 'a key was erased' USING ERRCODE = 'RM002';
+        END IF;
+        INSERT INTO subjects SELECT * FROM unnest(s_ids, s_marks, s_names, s_keys, s_times);
+        INSERT INTO subject_streams SELECT DISTINCT * FROM unnest(o_keys, o_streams) ON CONFLICT DO NOTHING;
+        INSERT INTO openings SELECT * FROM unnest(o_streams, o_numbers, o_paths, o_keys, o_sealed);
+    END IF;
+    IF cardinality(e_keys) > 0 THEN
+        DELETE FROM openings o USING subject_streams u
+            WHERE u.key = ANY(e_keys) AND o.stream = u.stream AND o.key = u.key;
+        DELETE FROM subject_streams u WHERE u.key = ANY(e_keys);
+        DELETE FROM subjects s WHERE s.id = ANY(e_keys);
+    END IF;
+    IF cardinality(e_streams) > 0 THEN
+        WITH deleted AS (
+            DELETE FROM openings o USING unnest(e_streams, e_numbers, e_paths) AS e(stream, n, path)
+                WHERE o.stream = e.stream AND o.n = e.n AND o.path = e.path RETURNING o.key
+        ) SELECT array_agg(DISTINCT d.key) INTO touched FROM deleted d;
+        -- A key under which nothing is left goes too, unless somebody is about to use it.
+        FOREACH each IN ARRAY coalesce(touched, '{}') LOOP
+            CONTINUE WHEN NOT pg_try_advisory_xact_lock(hashtextextended(channel || ' key ' || each, 0));
+            DELETE FROM subject_streams u WHERE u.key = each AND u.stream = ANY(e_streams)
+                AND NOT EXISTS (SELECT 1 FROM openings o WHERE o.stream = u.stream AND o.key = each);
+            DELETE FROM subjects s WHERE s.id = each
+                AND NOT EXISTS (SELECT 1 FROM subject_streams u WHERE u.key = each);
+            IF FOUND THEN
+                gone := gone || each;
+            END IF;
+        END LOOP;
     END IF;
     IF cardinality(digests) > 0 THEN
         INSERT INTO texts SELECT * FROM unnest(digests, contents) ON CONFLICT DO NOTHING;
@@ -138,6 +197,7 @@ BEGIN
     IF payload <> '' THEN
         PERFORM pg_notify(channel, payload);
     END IF;
+    RETURN gone;
 END $$;
 """
 
@@ -158,7 +218,7 @@ def lock_key(schema: str, name: str) -> int:
 
 
 async def prepare(db: asyncpg.Connection[asyncpg.Record], schema: str, trust_domain: str) -> None:
-    """Makes schema and tables where there are none; refuses another's.
+    """Makes schema and tables where there are none, and upgrades those of version 1; refuses another's.
 
     `Conflict`: `store_newer`, `store_foreign`; `Unavailable("storage_unavailable")` for a server that is too old.
     """
@@ -176,6 +236,13 @@ async def prepare(db: asyncpg.Connection[asyncpg.Record], schema: str, trust_dom
             for statement in (_TABLES, _ENTER, _APPEND):
                 await db.execute(statement)
             await db.execute("INSERT INTO installation (version, trust_domain) VALUES ($1, $2)", VERSION, trust_domain)
+        if await db.fetchval("SELECT version FROM installation") == 1:
+            for name in ("enter", "append"):
+                await db.execute(f"DROP FUNCTION {name}")
+            await upgrade_postgres(db, _PERSONAL, logged)
+            for statement in (_ENTER, _APPEND):
+                await db.execute(statement)
+            await db.execute("UPDATE installation SET version = $1", VERSION)
         await prepare_places(db, schema)
         row = await db.fetchrow("SELECT version, trust_domain FROM installation")
     version, domain = (int(row["version"]), str(row["trust_domain"])) if row else (0, "")

@@ -17,6 +17,7 @@ from remit.decide.world import ADMINISTRATION, Replayed, World
 from remit.ledger.record import Record, decode_record, leaf_hash
 from remit.storage.postgres_hand import Hand, Head
 from remit.storage.reveal import reveal
+from remit.storage.sealing import KEY_BYTES, unseal
 
 log = logging.getLogger("remit.storage")
 
@@ -70,6 +71,12 @@ class Followed:
         for stream in streams:
             self._known.pop(stream, None)
         self.world.drop(streams)
+
+    def renew(self, streams: Iterable[str]) -> None:
+        """Lets sessions be read anew, some of whose personal values were erased."""
+        streams = [stream for stream in streams if stream.startswith("session/") and self.holds(stream)]
+        self.world.renew(streams)
+        self.forget(streams)
 
     def forget_lives(self) -> None:
         """Lets identities and administration be read anew; until then they can be glanced at as they were."""
@@ -148,6 +155,8 @@ class Followed:
         else:
             for kind, body, at in replayed:
                 self.world.apply(stream, kind, body, at)
+                if kind == "erasure":
+                    self.renew(name for name, _, _ in body["openings"])
         if is_life:
             number = max(number, head.n)  # its other records change no state
         if number == head.n:
@@ -164,7 +173,9 @@ def _read(rows: Sequence[asyncpg.Record]) -> _Page:
         elif what == "h":
             page.heads[stream] = Head(n, name, t, due)
         elif what == "o":
-            page.openings.setdefault((stream, n), []).append((name, data))
+            opened = unseal(data[:KEY_BYTES], stream, n, name, data[KEY_BYTES:])
+            if opened is not None:
+                page.openings.setdefault((stream, n), []).append((name, opened[1]))
         else:
             page.clock, page.latest = t, due
     return page

@@ -94,6 +94,18 @@ class Reader(Protocol):
         """The openings of one record that are still kept: (pointer, salt, canonical JSON of the value)."""
         ...
 
+    def broken(self, stream: str, n: int) -> list[str]:
+        """The pointers of openings of one record that are there and don't open: swapped, changed, or without a key."""
+        ...
+
+    def opened(self, subject: str = "") -> Iterator[tuple[str, int, str, bytes]]:
+        """All openings that open, or those of one subject, stream by stream: (stream, n, pointer, canonical value)."""
+        ...
+
+    def personal(self) -> int:
+        """How many openings are kept."""
+        ...
+
     def texts(self) -> Iterator[tuple[str, str]]:
         """The kept texts by digest."""
         ...

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self, TypeVar
 
-from remit.decide.sequence import NOTHING_KNOWN, Needs, Work
+from remit.decide.sequence import NOTHING_KNOWN, Kept, Needs, Wanted, Work
 from remit.decide.world import World
 from remit.storage.address import Address
 from remit.storage.lock import FolderLock
@@ -65,6 +65,10 @@ class SharedStore:
         if self._presence.refusal is not None:
             raise self._presence.refusal
         return await self._store.run(work, needs)
+
+    async def kept(self, wanted: Wanted) -> Kept:
+        """As `Sequencer.kept`."""
+        return await self._store.kept(wanted)
 
     def keep_text(self, digest: str, text: str) -> None:
         """As `Sequencer.keep_text`."""

@@ -26,15 +26,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from remit.core import bounds, canonical
+from remit.core import bounds
 from remit.core.clock import Clock, system_clock
-from remit.core.errors import Unavailable
-from remit.decide.sequence import NOTHING_KNOWN, Entry, Needs, Step, Unreadable, Work
+from remit.core.errors import RemitError, Unavailable
+from remit.decide.sequence import NOTHING_KNOWN, Entry, Erased, Kept, Needs, Step, Unreadable, Wanted, Work
 from remit.decide.world import LIFE_KINDS, Replayed, World
 from remit.ledger.record import decode_record, encode_record, leaf_hash
+from remit.storage import schema, sqlite_erasing
 from remit.storage.lock import FolderLock
 from remit.storage.reveal import reveal
-from remit.storage.schema import prepare
+from remit.storage.sealing import Sealed, Vault, owner_of
+from remit.storage.soundness import damaged
 
 log = logging.getLogger("remit.storage")
 
@@ -54,7 +56,8 @@ class _Uncommitted:
     """What was taken into the world since the last commit."""
 
     rows: list[tuple[Any, ...]] = field(default_factory=list)
-    openings: list[tuple[Any, ...]] = field(default_factory=list)
+    openings: list[Sealed] = field(default_factory=list)
+    erased: list[Erased] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
 
 
@@ -99,6 +102,9 @@ class SqliteStore:
         self._is_broken = False  # the connection: to be replaced
         self._commits = 0
         self._failed_commits = 0
+        self._vault = Vault(lambda subject: sqlite_erasing.newest_key(self._db, subject))
+        self._noted: set[tuple[int, str]] = set()  # keys and streams of which storage knows that they go together
+        self._remains = False  # of what was erased, in the WAL
         db: sqlite3.Connection | None = None
         try:
             self._db = db = self._connect()
@@ -114,6 +120,8 @@ class SqliteStore:
                 raise Unavailable(
                     "storage_unavailable", f"can't open the records at `{path}`: {error}", _advice(error)
                 ) from error
+            if isinstance(error, Exception) and not isinstance(error, RemitError):
+                raise damaged(f"they do not make a state ({type(error).__name__})") from error
             raise
 
     @classmethod
@@ -144,6 +152,14 @@ class SqliteStore:
                 loop.call_soon(self._turn, loop)
         return await future
 
+    async def kept(self, wanted: Wanted) -> Kept:
+        """As `Sequencer.kept`."""
+        with self._turns:
+            try:
+                return sqlite_erasing.find(self._db, wanted)
+            except sqlite3.Error as error:
+                raise self._unreadable(error) from error
+
     def keep_text(self, digest: str, text: str) -> None:
         """Keeps a text under its digest; it becomes durable with the next commit."""
         with self._guard:
@@ -161,6 +177,7 @@ class SqliteStore:
                 while batch := self._take():
                     self._process(batch)
                 self._settle([])
+                self._truncate()
                 self._db.close()
         finally:
             self._lock.release()
@@ -186,6 +203,7 @@ class SqliteStore:
             self._deferred = False
             if not self._closed:
                 self._settle([])
+                self._truncate()
 
     def _take(self) -> list[_Job]:
         with self._guard:
@@ -225,9 +243,26 @@ class SqliteStore:
             except Exception as error:  # noqa: BLE001 - whatever it is, nothing of it is durable
                 self._refuse(waiting, error)
                 return
-            self._uncommitted = _Uncommitted()
+            erased, self._uncommitted = self._uncommitted.erased, _Uncommitted()
             self.world.trim()
+            if erased:
+                self._forget_erased(erased)
         _answer(waiting)
+
+    def _forget_erased(self, erased: list[Erased]) -> None:
+        """Drops erased values from memory, and what is left of them in the WAL, as soon as nobody reads it."""
+        self._remains = True
+        self._truncate()
+        try:
+            self.world.renew(stream for each in erased for stream, _, _ in each.openings)
+        except Exception:
+            # SECURITY: nothing is decided on state that may hold erased values.
+            log.critical("ALARM sessions can't be read after an erasure", exc_info=True)
+            self._stale.update(stream for each in erased for stream, _, _ in each.openings)
+
+    def _truncate(self) -> None:
+        if self._remains and schema.truncate(self._db):
+            self._remains = False
 
     def _refuse(self, jobs: list[_Job], error: Exception) -> None:
         """Nothing since the last commit happened: puts the state back and refuses everyone who waits."""
@@ -235,6 +270,7 @@ class SqliteStore:
         self._failed_commits += 1
         self._stale |= self._uncommitted.touched
         self._uncommitted = _Uncommitted()
+        self._vault.clear()  # some of its keys may not be stored
         for _ in range(2):
             try:
                 if not self._is_broken and self._db.in_transaction:
@@ -288,7 +324,11 @@ class SqliteStore:
         self._heads.update(heads)
         for entry, number, at, data in encoded:
             uncommitted.rows.append((entry.stream, number, at, entry.kind, entry.key or None, data))
-            uncommitted.openings.extend((entry.stream, number, *opening) for opening in _encoded(entry))
+            if entry.erases is not None:
+                uncommitted.erased.append(entry.erases)
+                self._vault.forget(entry.erases.keys)
+            if entry.openings:
+                uncommitted.openings += self._vault.seal(owner_of(entry), entry.stream, number, entry.openings, at)
             try:
                 self.world.apply(entry.stream, entry.kind, entry.body, at)
             except Exception as error:
@@ -304,9 +344,8 @@ class SqliteStore:
             db.executemany(
                 "INSERT INTO records(stream, n, t, kind, key, bytes) VALUES (?, ?, ?, ?, ?, ?)", uncommitted.rows
             )
-            if uncommitted.openings:
-                sql = "INSERT INTO openings(stream, n, path, salt, value) VALUES (?, ?, ?, ?, ?)"
-                db.executemany(sql, uncommitted.openings)
+            noted = sqlite_erasing.put(db, self._vault.take_made(), uncommitted.openings, self._noted)
+            gone = sqlite_erasing.erase(db, uncommitted.erased)
             changed = self._pending_changes(uncommitted.touched)
             for root, pending in changed:
                 sql = (
@@ -322,6 +361,11 @@ class SqliteStore:
             raise
         self._commits += 1
         self._kept.update(texts)
+        if uncommitted.erased or len(self._noted) > HEADS:
+            self._noted = set()
+        else:
+            self._noted |= noted
+        self._vault.forget(gone)
         for root, pending in changed:
             (self._pending.add if pending else self._pending.discard)(root)
 
@@ -341,7 +385,7 @@ class SqliteStore:
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=64)
         self._path.chmod(0o600)
-        prepare(db)
+        schema.prepare(db)
         return db
 
     def _load(self) -> None:
@@ -382,7 +426,7 @@ class SqliteStore:
 
     def _read(self, stream: str) -> list[Replayed]:
         opened: dict[int, list[tuple[str, bytes]]] = {}
-        for n, path, value in self._db.execute("SELECT n, path, value FROM openings WHERE stream = ?", (stream,)):
+        for n, (path, _, value) in sqlite_erasing.openings(self._db, stream):
             opened.setdefault(n, []).append((path, value))
         found = []
         sql = "SELECT n, bytes FROM records WHERE stream = ?"
@@ -405,10 +449,6 @@ class SqliteStore:
     def _unreadable(self, error: sqlite3.Error) -> Unreadable:
         self._is_broken = True
         return Unreadable("storage_unavailable", f"the records can't be read: {error}", _advice(error))
-
-
-def _encoded(entry: Entry) -> Iterable[tuple[str, bytes, bytes]]:
-    return ((path, salt, canonical.encode(value)) for path, salt, value in entry.openings)
 
 
 def _answer(jobs: list[_Job]) -> None:

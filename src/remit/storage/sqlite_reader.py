@@ -9,9 +9,16 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 from remit.core.errors import NotFound, Unavailable
+from remit.storage import sqlite_erasing
 from remit.storage.reader import Stored
+from remit.storage.sealing import unsealed
 
 _AT_ONCE: Final = 512  # placeholders of one statement
+
+_SEALED: Final = (
+    "SELECT o.stream, o.n, o.path, coalesce(s.key, x''), o.sealed "
+    "FROM openings o LEFT JOIN subjects s ON s.id = o.key AND s.mark IS NOT NULL"
+)
 
 
 class SqliteReader:
@@ -87,8 +94,36 @@ class SqliteReader:
 
     def openings(self, stream: str, n: int) -> list[tuple[str, bytes, bytes]]:
         """The openings of one record that are still kept: (pointer, salt, canonical JSON of the value)."""
-        sql = "SELECT path, salt, value FROM openings WHERE stream = ? AND n = ? ORDER BY path"
-        return list(self._rows(sql, (stream, n)))
+        if self._is_plain():
+            sql = "SELECT path, salt, value FROM openings WHERE stream = ? AND n = ? ORDER BY path"
+            return list(self._rows(sql, (stream, n)))
+        return sorted(opened for _, opened in unsealed(self._sealed(" WHERE o.stream = ? AND o.n = ?", (stream, n))))
+
+    def broken(self, stream: str, n: int) -> list[str]:
+        """The pointers of openings of one record that are there and don't open: swapped, changed, or without a key."""
+        rows = [] if self._is_plain() else list(self._sealed(" WHERE o.stream = ? AND o.n = ?", (stream, n)))
+        return sorted({row[2] for row in rows} - {path for _, (path, _, _) in unsealed(rows)})
+
+    def opened(self, subject: str = "") -> Iterator[tuple[str, int, str, bytes]]:
+        """All openings that open, or those of one subject, stream by stream: (stream, n, pointer, canonical value)."""
+        where, values = "", tuple[int, ...]()
+        if subject:
+            try:
+                keys = [id_ for id_, _ in sqlite_erasing.keys_of(self._db, subject)]
+            except sqlite3.Error as error:
+                raise self._unreadable(error) from None
+            # Of each stream only what is sealed for the subject is read.
+            streams = f"SELECT stream FROM subject_streams WHERE key IN ({', '.join('?' * len(keys))})"  # noqa: S608 - placeholders only
+            where = f" WHERE o.stream IN ({streams}) AND o.key IN ({', '.join('?' * len(keys))})"
+            values = (*keys, *keys)
+        for row in self._sealed(where, values):
+            for n, (path, _, value) in unsealed([row]):
+                yield row[0], n, path, value
+
+    def personal(self) -> int:
+        """How many openings are kept."""
+        row = self._row("SELECT count(*) FROM openings")
+        return int(row[0]) if row else 0
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """The kept texts by digest."""
@@ -118,6 +153,15 @@ class SqliteReader:
             sql = f"SELECT * FROM ({sql} DESC LIMIT ?) ORDER BY 1"  # noqa: S608 - as above
             values.append(last)
         yield from map(Stored._make, self._rows(sql, values))
+
+    def _is_plain(self) -> bool:
+        """Whether the tables are those of version 1, which the next start of a service upgrades."""
+        row = self._row("PRAGMA user_version")
+        return row is not None and row[0] == 1
+
+    def _sealed(self, where: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Rows of openings with their keys; no bytes for a key that is gone."""
+        yield from self._rows(f"{_SEALED}{where} ORDER BY o.stream, o.n, o.path", values)
 
     def _row(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         return next(iter(list(self._rows(sql, values))), None)
