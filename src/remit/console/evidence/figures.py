@@ -49,9 +49,10 @@ class Figure(msgspec.Struct, kw_only=True, rename="camel"):
     more: int = 0  # what of `by` is not shown
 
     @property
-    def is_shown(self) -> bool:
-        """Whether there was something to count, or something to count it among."""
-        return self.value > 0 or bool(self.of)
+    def is_evidence(self) -> bool:
+        """Whether it shows that what it is about was at work."""
+        shows = meanings()[self.id].shows
+        return shows != "none" and (self.value > 0 or (shows == "base" and bool(self.of)))
 
     @property
     def is_concern(self) -> bool:
@@ -363,11 +364,12 @@ class Tally:
                 keys.setdefault(entry.key, []).append(id_)
                 ages[id_] = (self.period.end - self.register.key_since(id_)) // DAY_MS
             if "workload" in entry.registration.get("roles", ()):
-                for figure, name in (("ownerless", "owner"), ("no-environment", "environment")):
-                    of[figure] += 1
-                    if not entry.registration.get(name):
-                        values[figure] += 1
-                        self._divide(figure, id_)
+                of["ownerless"] += 1
+                of["environments"] += 1
+                if not entry.registration.get("owner"):
+                    self._add("ownerless", None, id_)
+                if environment := entry.registration.get("environment"):
+                    self._add("environments", None, str(environment))
         for figure in ("keys-changed", "key-age", "shared-keys"):
             of[figure] = len(ages)
         values["key-age"] = max(ages.values(), default=0)

@@ -62,6 +62,7 @@ class Control(_Row, frozen=True, kw_only=True):
     not_covered: Annotated[tuple[_Text, ...], Meta(min_length=1)]
     enforced: tuple[Enforced, ...] = ()  # none: Remit does not cover it
     figures: tuple[_Name, ...] = ()  # of `figures.toml`: the first ones say most
+    evidence: tuple[_Name, ...] = ()  # of its figures, those that count as evidence of it; none: all do
     part_of: str = ""  # the control above it
 
 
@@ -107,6 +108,8 @@ class Meaning(_Row, frozen=True, kw_only=True):
     of: str = ""  # what it is counted among; where nothing was, the figure says nothing
     kinds: tuple[str, ...]  # of records that it is counted from; none: of any
     codes: tuple[str, ...] = ()  # of reasons that it counts
+    shows: Literal["value", "base", "none"]  # when a control has evidence by it
+    at_end: bool = False  # a state at the end of the period
     wanted: Literal["", "zero"] = ""
 
 
