@@ -6,7 +6,6 @@ session those of its task. Nothing enters here but ids and names that the record
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -141,7 +140,7 @@ class Lookup:
             return Facts(record.t, "", (("kind", record.kind),))
         about, terms = self._terms(record)
         every = dict.fromkeys((("kind", record.kind), *about.terms, *terms))
-        return Facts(record.t, about.task, tuple(term for term in every if term[1]))
+        return Facts(record.t, about.task, tuple([term for term in every if term[1]]))
 
     def _terms(self, record: _Record) -> tuple[_About, Iterable[Term]]:
         """What the record takes over, and what is its own."""
@@ -168,28 +167,26 @@ class Lookup:
 
     def _decided(self, body: _Body) -> _About:
         """What a decision is about; its task says under which intent and for whom."""
-        context, adds = body.context or _Context(), body.adds or _Adds()
+        context, adds, reason = body.context, body.adds, body.reason
         terms: list[Term] = [
             ("workload", body.subject), ("pep", body.pep), ("action", body.action), ("effect", body.server_effect),
-            ("destination", adds.destination),
         ]  # fmt: skip
-        terms += (("label", label) for label in adds.labels)
-        if context.session is not None:
-            terms += (("label", label) for label in context.session.labels)
-        if context.destination is not None:
-            terms.append(("destination", context.destination.host))
-        if isinstance(body.reason, _Reason):
-            terms.append(("reason", body.reason.code))
-            terms += (("policy", name) for name in map(_policy, body.reason.policies))
+        intent = ""
+        if adds is not None:
+            terms.append(("destination", adds.destination))
+            terms += [("label", label) for label in adds.labels]
+        if context is not None:
+            intent = (context.task.intent if context.task is not None else "") or context.intent
+            if context.session is not None:
+                terms += [("label", label) for label in context.session.labels]
+            if context.destination is not None:
+                terms.append(("destination", context.destination.host))
+        if isinstance(reason, _Reason):
+            terms.append(("reason", reason.code))
+            terms += [("policy", _policy(named)) for named in reason.policies]
         opened = self._task(body.task) if body.task else _NOTHING
-        intent = (context.task.intent if context.task is not None else "") or context.intent
-        terms += (term for term in opened.terms if term[0] != "workload")
-        if not any(field == "intent" for field, _ in opened.terms):
-            terms.append(("intent", intent))
-        if _is_person(body.pep):
-            terms.append(("person", body.pep))
-        if _is_person(body.subject):
-            terms.append(("person", body.subject))
+        terms += [term for term in opened.terms if term[0] != "workload"] or [("intent", intent)]
+        terms += [("person", each) for each in (body.pep, body.subject) if "/person/" in each]
         return _About(body.task, tuple(dict.fromkeys(terms)))
 
     def _decision(self, key: str) -> _About:
@@ -214,21 +211,22 @@ class Lookup:
 
 
 class _Memory(Generic[V]):
-    """The values that were kept or asked for last."""
+    """The values that were kept or asked for last: as many as `_REMEMBERED`, or twice as many."""
 
     def __init__(self) -> None:
-        self._values: OrderedDict[str, V] = OrderedDict()
+        self._new: dict[str, V] = {}
+        self._old: dict[str, V] = {}
 
     def get(self, key: str) -> V | None:
-        found = self._values.get(key)
-        if found is not None:
-            self._values.move_to_end(key)
+        found = self._new.get(key)
+        if found is None and (found := self._old.get(key)) is not None:
+            self.keep(key, found)
         return found
 
     def keep(self, key: str, value: V) -> None:
-        self._values[key] = value
-        if len(self._values) > _REMEMBERED:
-            self._values.popitem(last=False)
+        if len(self._new) >= _REMEMBERED:
+            self._old, self._new = self._new, {}
+        self._new[key] = value
 
 
 def _read(stored: Stored) -> _Record | None:

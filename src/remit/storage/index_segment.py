@@ -21,7 +21,7 @@ import msgspec
 from pyroaring import BitMap
 
 from remit.ledger.record import leaf_hash
-from remit.storage.index_facts import Facts
+from remit.storage.index_facts import Facts, Term
 from remit.storage.reader import Stored
 
 BLOCK_BITS: Final = 16
@@ -74,31 +74,29 @@ class Builder:
         self._rows = 0
         self._last: Stored | None = None
         self._times: dict[int, tuple[int, int]] = {}
-        self._fields: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        self._terms: defaultdict[Term, list[int]] = defaultdict(list)
 
     def add(self, stored: Stored, facts: Facts) -> None:
         """Takes one record in."""
-        row = stored.seq & _LOW
+        row, at = stored.seq & _LOW, facts.at
         self._rows += 1
         if self._last is None or stored.seq > self._last.seq:
             self._last = stored
         before = self._times.get(row >> _GRAIN_BITS)
         if before is None:
-            self._times[row >> _GRAIN_BITS] = (facts.at, facts.at)
-        elif not before[0] <= facts.at <= before[1]:
-            self._times[row >> _GRAIN_BITS] = (min(before[0], facts.at), max(before[1], facts.at))
-        fields = self._fields
-        for field, value in facts.terms:
-            fields[field][value].append(row)
+            self._times[row >> _GRAIN_BITS] = (at, at)
+        elif not before[0] <= at <= before[1]:
+            self._times[row >> _GRAIN_BITS] = (min(before[0], at), max(before[1], at))
+        terms = self._terms
+        for term in facts.terms:
+            terms[term].append(row)
 
     def encode(self, pause: Pause = lambda: None) -> bytes:
         """The bytes of the file."""
         postings: dict[str, dict[str, BitMap]] = {}
-        for field, values in self._fields.items():
-            postings[field] = {}
-            for value, rows in values.items():
-                postings[field][value] = BitMap(rows)
-                pause()
+        for (field, value), rows in self._terms.items():
+            postings.setdefault(field, {})[value] = BitMap(rows)
+            pause()
         last = (self._last.seq, leaf_hash(self._last.data)) if self._last is not None else (0, "")
         return _encode(self.start, self.end, self._rows, last, self._times, postings, pause)
 
