@@ -52,8 +52,8 @@ def _head(console: Console, told: Told) -> None:
     life = told.lives[0]
     style = {"open": "green", "suspended": "bold yellow", "completed": "blue"}.get(life.state, "yellow")
     emergency = ("  EMERGENCY", "bold red") if life.emergency else ""
-    console.print(Text.assemble((printable(life.intent), "bold"), "  ", (life.state, style), emergency))
-    console.print(Text(f"  {life.id}", style="dim"), soft_wrap=True)
+    console.print(Text.assemble((printable(life.intent), "bold"), "  ", (printable(life.state), style), emergency))
+    console.print(Text(printable(f"  {life.id}"), style="dim"), soft_wrap=True)
     if told.root != told.task:
         _part(console, "part of", f"`remit task story {short(told.root)}` tells the whole session")
     for name, value in who(life):
