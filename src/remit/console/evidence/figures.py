@@ -23,6 +23,7 @@ from remit.console.evidence.period import Period
 from remit.console.evidence.register import Register
 from remit.console.evidence.samples import Candidate, Chooser, leaf_of
 from remit.core.errors import RemitError
+from remit.core.obligations import LIMIT, NOTIFY, REDACT
 from remit.ledger.record import Record
 from remit.storage.reader import Reader, Stored
 
@@ -34,6 +35,7 @@ NOVEL: Final = 80  # of 100: `[novelty] rises_from` as it is unless set
 DAY_MS: Final = 86_400_000
 _EVERY: Final = 2048
 _KEPT: Final = 10_000  # denials remembered for the records that repeat them
+_OBLIGING: Final = frozenset({REDACT, LIMIT, NOTIFY})  # the others are about how outcomes are reported
 _COMMITTED: Final = b'{"commitment":"'
 # What reading a body raises whose fields are not those of its kind.
 _MALFORMED: Final = (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
@@ -195,6 +197,9 @@ class Tally:
             self._add("administration", stored, f"{action}: {effect}")
             return
         self._add("decided", stored, effect)
+        told = [str(each.get("to", "")) for each in body.get("obligations", ()) if each["id"] == NOTIFY]
+        if told:
+            self._add("told", stored, *told)
         if body.get("serverEffect") == "execute":
             self._add("executions", stored, effect)
         self._facts(stored, body, effect)
@@ -225,10 +230,9 @@ class Tally:
         self._add("effects", stored, str(body.get("serverEffect", "")))
         if body.get("would") == "deny":
             self._add("observed", stored, str(body["action"]))
-        for obligation in body.get("obligations", ()):
-            self._divide("obliged", str(obligation["id"]))
-        if body.get("obligations"):
-            self._add("obliged", stored)
+        obliged = {str(each["id"]) for each in body.get("obligations", ())} & _OBLIGING
+        if obliged:
+            self._add("obliged", stored, *sorted(obliged))
         if body.get("adds", {}).get("untrusted"):
             self._add("untrusted-read", stored, str(body["action"]))
         if self.register.kind(subject) == "person":
@@ -340,7 +344,7 @@ class Tally:
             for id_, leaf in waiting.items():
                 self._chooser.offer(figure, Candidate(leaf, id=id_))
         for figure in ("permitted", "denied", "executions", "without-purpose", "tools-refused", "limits-stopped",
-                       "after-untrusted", "outward"):  # fmt: skip
+                       "after-untrusted", "outward", "told"):  # fmt: skip
             of[figure] = values["decided"]
         for figure in ("effects", "observed", "no-outcome", "unknown-outcomes", "obliged", "untrusted-read",
                        "persons-acting"):  # fmt: skip

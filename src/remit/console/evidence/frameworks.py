@@ -76,6 +76,7 @@ class Framework(_Row, frozen=True, kw_only=True):
     version: _Text
     url: _Url
     mapping: Annotated[int, Meta(ge=1)]
+    order: int  # among the others, where all are shown
     scope: _Text  # which part of it is mapped
     consulted: _Text  # which text was read for it
     controls: Annotated[tuple[Control, ...], Meta(min_length=1)]
@@ -132,7 +133,7 @@ class Found(NamedTuple):
 
 
 def frameworks() -> tuple[Framework, ...]:
-    """All frameworks, by id."""
+    """All frameworks, in their order."""
     return tuple(_frameworks().values())
 
 
@@ -206,7 +207,8 @@ def aliases() -> tuple[Alias, ...]:
 @cache
 def _frameworks() -> Mapping[str, Framework]:
     names = sorted(file.name for file in _data().iterdir() if file.name.endswith(".toml"))
-    return {each.id: each for each in (_read(name, Framework) for name in names if name not in _OTHERS)}
+    found: list[Framework] = [_read(name, Framework) for name in names if name not in _OTHERS]
+    return {each.id: each for each in sorted(found, key=lambda each: each.order)}
 
 
 @cache

@@ -63,6 +63,7 @@ class Enforced(_Part, frozen=True, kw_only=True, rename="camel"):
     mechanism: str
     name: str
     how: str
+    says: str
     page: str
     settings: tuple[str, ...]
     records: tuple[str, ...]
@@ -242,6 +243,7 @@ def _enforced(by: str, how: str) -> Enforced:
         mechanism=by,
         name=mechanism.name,
         how=how,
+        says=mechanism.says,
         page=mechanism.page,
         settings=mechanism.settings,
         records=mechanism.kinds,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from remit.console.evidence import seal
-from remit.console.evidence.frameworks import meanings
-from remit.console.evidence.pack import Changed, ControlShown, Enforced, FrameworkShown, Pack, Sample, Shown, State
+from remit.console.evidence.pack import ControlShown, Enforced, FrameworkShown, Pack, Shown, State
 from remit.console.evidence.picture import picture
+from remit.console.evidence.tables import changes, figures, link, mechanisms, number, parts_of, prose, unused, value
 from remit.console.html import Html, element, joined
 
 STYLE: Final = Path(__file__).with_name("page.css").read_text("utf-8")
@@ -43,9 +43,10 @@ def page(pack: Pack) -> str:
         _summary(pack),
         _checking(pack),
         *(_framework(each, pack) for each in pack.frameworks),
-        _figures(pack),
-        _changes(pack),
-        _unused(pack),
+        figures(pack),
+        changes(pack),
+        unused(pack),
+        mechanisms(pack),
         element(
             "footer",
             f"Made by Remit {pack.remit} at {pack.created} from the records of {pack.trust_domain}. What a mapping "
@@ -62,13 +63,16 @@ def page(pack: Pack) -> str:
 def _head(pack: Pack) -> Html:
     log = pack.log
     facts: list[tuple[str, str]] = [
-        ("Period", joined(f"{pack.from_} up to, and not including, {pack.to}", "" if pack.over else " (not over yet)")),
+        (
+            "Period",
+            joined(f"from {pack.from_} up to, and not including, {pack.to}", "" if pack.over else " (not over yet)"),
+        ),
         ("Installation", joined("trust domain ", element("code", pack.trust_domain))),
         ("Made", f"{pack.created}, by Remit {pack.remit}"),
         (
             "Records",
-            f"{_number(pack.records.in_period)} of the period, of {_number(pack.records.read)} read"
-            + (f"; {_number(pack.records.unreadable)} can't be read" if pack.records.unreadable else ""),
+            f"{number(pack.records.in_period)} of the period, of {number(pack.records.read)} read"
+            + (f"; {number(pack.records.unreadable)} can't be read" if pack.records.unreadable else ""),
         ),
         ("Log", log.says),
     ]
@@ -92,7 +96,7 @@ def _summary(pack: Pack) -> Html:
     tiles = (
         element(
             "li",
-            element("b", _value(by_id[id_])),
+            element("b", value(by_id[id_])),
             element("span", element("a", by_id[id_].title, href=f"#figure-{id_}")),
             class_="concern" if by_id[id_].concern else None,
         )
@@ -104,7 +108,7 @@ def _summary(pack: Pack) -> Html:
         element(
             "div",
             element("p", element("b", "These figures should be 0 and are not:")),
-            element("ul", *(element("li", _link(each), f": {_value(each)}") for each in concerns)),
+            element("ul", *(element("li", link(each), f": {value(each)}") for each in concerns)),
             class_="note concern",
         )
         if concerns
@@ -143,8 +147,10 @@ def _checking(pack: Pack) -> Html:
         element("h2", "How to check this", id="check"),
         element(
             "p",
-            "Get the public key of packs (`remit evidence key`)",
-            " and that of the log (`remit log key`)" if pack.log.published else "",
+            "Get the public key of packs (",
+            element("code", "remit evidence key"),
+            ")",
+            joined(" and that of the log (", element("code", "remit log key"), ")") if pack.log.published else "",
             " from the operator by another way than this pack, and run where you trust the machine:",
         ),
         element("pre", command),
@@ -152,7 +158,9 @@ def _checking(pack: Pack) -> Html:
             "p",
             f"That checks the signature over all files ({seal.SIGNATURE}), every digest, and every receipt against "
             "the checkpoint, without the operator's machine. ",
-            "With the whole log, `remit verify` checks all records that the figures were counted from, and whoever "
+            "With the whole log, ",
+            element("code", "remit verify"),
+            " checks all records that the figures were counted from, and whoever "
             "holds them can count again and repeat the choice of samples.",
         ),
     )
@@ -178,29 +186,29 @@ def _framework(framework: FrameworkShown, pack: Pack) -> Html:
 
 def _control(framework: FrameworkShown, control: ControlShown, pack: Pack) -> Html:
     by_id = pack.by_id
-    figures = [by_id[id_] for id_ in control.figures]
+    counted = [by_id[id_] for id_ in control.figures]
     return element(
         "article",
         element(
             "header",
             element("h3", f"{control.id} {control.title}"),
             element("span", control.state, class_=f"badge {LOOK[control.state]}"),
-            element("span", "look at it", class_="badge concern") if control.concerns else None,
+            element("span", "needs a look", class_="badge concern") if control.concerns else None,
         ),
         element(
             "p", f"{control.source.document}, {control.source.version}, {control.source.section}", class_="soft small"
         ),
         element("h4", "What it asks"),
-        element("p", control.asks),
+        element("p", prose(control.asks)),
         joined(element("h4", "How Remit enforces it"), element("ul", *map(_enforced, control.enforced)))
         if control.enforced
         else None,
         _gap([by_id[id_] for id_ in control.evidence]) if control.state == "gap" else None,
-        joined(element("h4", "Figures of the period"), _table(figures)) if figures else None,
+        joined(element("h4", "Figures of the period"), _table(counted)) if counted else None,
         element(
             "div",
             element("h4", "What is not covered"),
-            element("ul", *(element("li", said) for said in control.not_covered)),
+            element("ul", *(element("li", prose(said)) for said in control.not_covered)),
             class_="uncoveredbox",
         ),
         id=f"{framework.id}-{control.id}",
@@ -209,195 +217,24 @@ def _control(framework: FrameworkShown, control: ControlShown, pack: Pack) -> Ht
 
 
 def _enforced(each: Enforced) -> Html:
-    seen = [
-        f"{what} {', '.join(names)}"
-        for what, names in (("settings", each.settings), ("records", each.records), ("reasons", each.codes))
-        if names
-    ]
-    where = "; ".join([each.page, *seen])
-    return element("li", element("b", each.name), f". {each.how} ", element("span", f"({where})", class_="soft small"))
+    name = element("a", each.name, href=f"#mechanism-{each.mechanism}")
+    return element("li", element("b", name), ": ", prose(each.how))
 
 
-def _gap(figures: Iterable[Shown]) -> Html:
-    looked = ", ".join(each.title for each in figures)
+def _gap(wanted: Iterable[Shown]) -> Html:
+    looked = ", ".join(each.title for each in wanted)
     return element("p", f"No record of the period shows it at work. Looked for: {looked}.", class_="note gap")
 
 
-def _table(figures: Iterable[Shown]) -> Html:
+def _table(counted: Iterable[Shown]) -> Html:
     rows = (
         element(
             "tr",
-            element("td", _link(each)),
-            element("td", _value(each), class_="n concern" if each.concern else "n"),
-            element("td", _parts(each, 5)),
+            element("td", link(each)),
+            element("td", value(each), class_="n concern" if each.concern else "n"),
+            element("td", parts_of(each)),
         )
-        for each in figures
+        for each in counted
     )
     head = element("tr", element("th", "Figure"), element("th", "Value", class_="n"), element("th", "Of these"))
     return element("div", element("table", element("thead", head), element("tbody", *rows)), class_="scroll")
-
-
-# --- figures, changes, privileges ---------------------------------------------------------------------------------
-
-
-def _figures(pack: Pack) -> Html:
-    return element(
-        "section",
-        element("h2", "Figures and samples", id="figures"),
-        element(
-            "p",
-            "Each figure is counted from the records of the period by the rule beside it. Samples are chosen by the "
-            "rule on the first page; `leaf` is the hash by which a record is found again in the log.",
-        ),
-        *(_figure(each) for each in pack.figures),
-    )
-
-
-def _figure(figure: Shown) -> Html:
-    of = f" of {_number(figure.of)} {figure.of_what}" if figure.of is not None else ""
-    kinds = meanings()[figure.id].kinds
-    return element(
-        "article",
-        element(
-            "header",
-            element("h3", figure.title),
-            element(
-                "span",
-                f"{_number(figure.value)} {figure.unit}{of}",
-                class_="badge concern" if figure.concern else "soft",
-            ),
-        ),
-        element(
-            "p",
-            figure.definition,
-            f" Counted from: {', '.join(kinds) if kinds else 'all kinds of records'}.",
-            class_="soft",
-        ),
-        _breakdown(figure) if figure.by else None,
-        _samples(figure.samples) if figure.samples else None,
-        id=f"figure-{figure.id}",
-    )
-
-
-def _breakdown(figure: Shown) -> Html:
-    rows = (
-        element("tr", element("td", name or "(none)"), element("td", _number(value), class_="n"))
-        for name, value in figure.by.items()
-    )
-    more = (
-        element("tr", element("td", f"and {figure.more} more", class_="soft"), element("td")) if figure.more else None
-    )
-    head = element("tr", element("th", "By"), element("th", figure.unit, class_="n"))
-    return element("table", element("thead", head), element("tbody", *rows, more))
-
-
-def _samples(samples: Iterable[Sample]) -> Html:
-    rows = (
-        element(
-            "tr",
-            element("td", each.at, class_="t"),
-            element("td", each.says, element("br"), element("span", element("code", each.id), class_="soft")),
-            element("td", f"{each.n} of ", element("code", each.stream), element("br"),
-                    element("span", "leaf ", element("code", each.leaf[:24] + "…"), class_="soft")),
-            element("td", element("a", "receipt", href=each.receipt) if each.receipt else f"none: {each.without}"),
-        )
-        for each in samples
-    )  # fmt: skip
-    head = element(
-        "tr", *(element("th", name) for name in ("Sampled record", "What it says", "Where it stands", "Proof"))
-    )
-    return element("div", element("table", element("thead", head), element("tbody", *rows)), class_="scroll")
-
-
-def _changes(pack: Pack) -> Html | None:
-    if not pack.changes:
-        return None
-    return element(
-        "section",
-        element("h2", "Changes of what decides", id="changes"),
-        element(
-            "p",
-            "Policies, intents, catalogue, windows and settings, by name. Who made and approved a change stands in "
-            "the project's version control; the texts behind the digests are kept with the records.",
-        ),
-        *(_change(each) for each in pack.changes),
-    )
-
-
-def _change(change: Changed) -> Html:
-    rows = (
-        element(
-            "tr",
-            element("td", part),
-            element("td", *(_named(how, names) for how, names in found.items()), None if found else "(not told)"),
-            element("td", *_digests(change.digests[part])),
-        )
-        for part, found in change.parts.items()
-    )  # fmt: skip
-    head = element("tr", *(element("th", name) for name in ("Part", "What changed", "Digests")))
-    return element(
-        "article",
-        element(
-            "header", element("h3", change.at), element("span", element("code", change.config), class_="soft small")
-        ),
-        element("div", element("table", element("thead", head), element("tbody", *rows)), class_="scroll"),
-    )
-
-
-def _digests(both: list[str]) -> tuple[Html, str, Html]:
-    return element("code", _short(both[0])), " → ", element("code", _short(both[1]))
-
-
-def _named(how: str, names: list[str]) -> Html:
-    return element("div", f"{how}: {', '.join(names)}")
-
-
-def _unused(pack: Pack) -> Html | None:
-    if not pack.privileges_known:
-        return element(
-            "p", "Which privileges were held can't be said: texts of the configuration are not kept.", class_="note gap"
-        )
-    if not pack.unused:
-        return None
-    grouped: dict[tuple[str, str], list[str]] = {}
-    for each in pack.unused:
-        grouped.setdefault((each.workload, each.intent), []).append(each.action)
-    rows = (
-        element("tr", element("td", workload), element("td", intent), element("td", ", ".join(actions)))
-        for (workload, intent), actions in grouped.items()
-    )
-    head = element("tr", *(element("th", name) for name in ("Workload", "Intent", "Actions never permitted to it")))
-    more = element("p", f"and {_number(pack.unused_more)} more", class_="soft") if pack.unused_more else None
-    return element(
-        "section",
-        element("h2", "Privileges held without use", id="unused"),
-        element("div", element("table", element("thead", head), element("tbody", *rows)), class_="scroll"),
-        more,
-    )
-
-
-# --- small things -------------------------------------------------------------------------------------------------
-
-
-def _link(figure: Shown) -> Html:
-    return element("a", figure.title, href=f"#figure-{figure.id}")
-
-
-def _value(figure: Shown) -> str:
-    unit = f" {figure.unit}" if figure.unit == "days" else ""
-    of = f" of {_number(figure.of)}" if figure.of is not None and figure.unit != "days" else ""
-    return f"{_number(figure.value)}{unit}{of}"
-
-
-def _parts(figure: Shown, most: int) -> str:
-    named = [f"{name or '(none)'} {_number(value)}" for name, value in list(figure.by.items())[:most]]
-    left = len(figure.by) - most + figure.more if len(figure.by) > most else figure.more
-    return ", ".join(named) + (f", and {left} more" if left > 0 else "")
-
-
-def _short(digest: str) -> str:
-    return f"{digest[:12]}…" if digest else "(none)"
-
-
-def _number(value: int) -> str:
-    return f"{value:,}"

@@ -41,7 +41,7 @@ def picture(frameworks: Iterable[FrameworkShown]) -> Html:
 
 def _tile(framework: FrameworkShown, control: ControlShown, x: int, y: int) -> Html:
     middle = x + _WIDTH / 2
-    said = f"{control.id} {control.title}: {control.state}{', look at it' if control.concerns else ''}"
+    said = f"{control.id} {control.title}: {control.state}{', needs a look' if control.concerns else ''}"
     flag = (
         element("circle", cx=x + _WIDTH - 3, cy=y + 4, r=8, class_="flag"),
         element("text", "!", x=x + _WIDTH - 3, y=y + 8, class_="bang"),
