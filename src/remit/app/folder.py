@@ -84,6 +84,11 @@ class Folder:
         return self.state / "evidence.pem"
 
     @property
+    def log_failing(self) -> Path:
+        """Why the service can't publish the log now; there only while it can't."""
+        return self.state / "log.failing"
+
+    @property
     def log(self) -> Path:
         """What a service that was started on demand wrote to its log."""
         return self.state / "service.log"

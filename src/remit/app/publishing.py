@@ -22,7 +22,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -50,6 +50,7 @@ PLACE_SECONDS: Final = 10.0  # until another process has placed what this folder
 STOP_SECONDS: Final = 5.0  # of publishing what is durable when the service stops
 _CONFIGURATION: Final = b'"kind":"configuration"'
 _EPOCH_PASSED: Final = "epoch_passed"
+_EVERYWHERE: Final = ("witness_quorum_missing", "places_broken", "records_unreadable")  # whoever is elected
 
 
 class Cosigner(Protocol):
@@ -79,10 +80,17 @@ class Cosigner(Protocol):
 class Publisher:
     """Publishes one installation's records into one log."""
 
-    def __init__(self, records: Placed, folder: LogFolder, cosigner: Cosigner | None = None) -> None:
+    def __init__(
+        self,
+        records: Placed,
+        folder: LogFolder,
+        cosigner: Cosigner | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Raises `Conflict` when the log does not belong to these records (`log_ahead`, `log_forked`).
 
-        Closes `folder` when it raises; `records` stay open then.
+        Closes `folder` when it raises; `records` stay open then. `tell` is told why nothing can be published, and ""
+        when it can be again.
         """
         self._records = records
         self.log = folder
@@ -91,7 +99,9 @@ class Publisher:
         self._stop_by = 0.0
         self._thread: threading.Thread | None = None
         self._agreed = b""  # the checkpoint that was compared with the folder last
-        self.failing = ""  # why nothing can be published now
+        self._tell = tell
+        self._done = time.monotonic()  # when a round succeeded last
+        self.failing = ""  # why nothing can be published now (the code of the error)
         self.leads = False
         try:
             self.leads = self._records.place()
@@ -194,27 +204,39 @@ class Publisher:
         while not self._stopping.wait(EVERY_SECONDS):
             self._publish_all()
 
+    def gauges(self) -> dict[str, float]:
+        """What an operator watches: the entries in this folder, how long nothing could be published, who is elected."""
+        behind = time.monotonic() - self._done if self.failing else 0.0
+        return {"log_size": self.log.size, "log_behind_seconds": round(behind, 3), "log_elected": int(self.leads)}
+
     def _publish_all(self) -> None:
         try:
             while self.publish() >= MOST:
                 pass
         except RemitError as error:
+            self.leads = False
             if error.code == _EPOCH_PASSED:
-                log.warning("another process publishes the log from now on")
+                log.warning("this process is not elected any more: it goes on with what the elected one publishes")
                 return
-            if error.code != self.failing:
-                log.critical("ALARM the log can't be published, records stay pending: %s", error.message)
-            self.failing = error.code
-        except Exception:
-            why = "a fault in Remit"
-            log.critical("ALARM the log can't be published, records stay pending: %s", why, exc_info=True)
-            self.failing = "internal_fault"
+            self._fails(error.code, error.message)
+        except Exception:  # noqa: BLE001 - told with its trace; it is tried again
+            self._fails("internal_fault", "a fault in Remit")
         else:
+            self._done = time.monotonic()
             if self.failing:
                 log.warning("the log is published again")
-            self.failing = ""
-            return
-        self._records.resign()
+                self.failing = ""
+                self._tell("")
+
+    def _fails(self, code: str, message: str) -> None:
+        if code != self.failing:
+            fault = code == "internal_fault"
+            log.critical("ALARM the log can't be published, records stay pending: %s", message, exc_info=fault)
+            self._tell(message)
+        self.failing = code
+        if code not in _EVERYWHERE:
+            # Where it is this process's folder that can't be written, another one may do better.
+            self._records.resign()
 
     def _check(self) -> None:
         """Compares the end of the published log with the records."""
@@ -261,6 +283,14 @@ def open_publisher(folder: Folder, settings: Settings) -> Publisher | None:
     """
     if not settings.ledger.folder:
         return None
+
+    def tell(why: str) -> None:
+        with suppress(OSError):
+            if why:
+                folder.log_failing.write_text(why)
+            else:
+                folder.log_failing.unlink(missing_ok=True)
+
     with ExitStack() as opened:
         records: Placed
         if settings.storage.url:
@@ -275,7 +305,8 @@ def open_publisher(folder: Folder, settings: Settings) -> Publisher | None:
         witnesses = open_witnesses(settings.ledger, signer.key, folder.root)
         if witnesses is not None:
             opened.callback(witnesses.close)
-        publisher = Publisher(records, LogFolder(folder.root / settings.ledger.folder, signer), witnesses)
+        publisher = Publisher(records, LogFolder(folder.root / settings.ledger.folder, signer), witnesses, tell)
+        tell("")
         opened.pop_all()
     return publisher
 

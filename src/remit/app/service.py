@@ -74,6 +74,7 @@ async def run_service(
             not_ready=Readiness(installation.store, wrong=lambda: watch.wrong if watch else ""),
             claims=claims,
             key_sources=lambda: gauges(installation.sources, installation.clock()),
+            log_gauges=publisher.gauges if publisher else dict,
             log_folder=folder.root / settings.ledger.folder if settings.ledger.serve else None,
         )
         refresher = Refresher(installation.sources, installation.clock)

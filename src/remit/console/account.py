@@ -226,6 +226,9 @@ def _show_record(console: Console, found: Mapping[str, Any]) -> None:
     _part(console, "decided by", f"configuration {by['config'][:12]}", ", ".join(parts))
     record = found["record"]
     _part(console, "record", f"number {record['n']} of {record['stream']}")
+    if "published" in record:
+        at = record["published"]
+        _part(console, "published", "pending: not in the published log yet" if at is None else f"entry {at} of the log")
     _part(console, "hash", record["hash"])
     _part(console, "previous", record["previous"] or "none: it is the first of its stream")
     if "request" in found:

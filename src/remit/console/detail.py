@@ -6,7 +6,7 @@ kept, it says so instead of guessing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -50,14 +50,16 @@ def find(reader: Reader, given: str) -> Stored:
     return found
 
 
-def detail(reader: Reader, stored: Stored) -> dict[str, Any]:
+def detail(reader: Reader, stored: Stored, place_of: Callable[[Stored], int | None] | None = None) -> dict[str, Any]:
     """All that is known of it, as JSON types; `kind` is `decision` or `task`.
 
-    `InvalidInput` where the record is not what its kind must be.
+    `place_of` says where a record stands in the published log, or None while it is pending; without it records are not
+    published. `InvalidInput` where the record is not what its kind must be.
     """
     record = checked(stored)
     gather = _decision if record.kind == "decision" else _task
-    return gather(reader, stored, record) | {"record": place(stored, record)}
+    published = {"published": place_of(stored)} if place_of is not None else {}
+    return gather(reader, stored, record) | {"record": place(stored, record) | published}
 
 
 def checked(stored: Stored) -> Record:

@@ -58,13 +58,15 @@ def build_app(
     key_sources: Callable[[], Mapping[str, Mapping[str, float]]] = dict,
     claims: ClaimsPort | None = None,
     log_folder: Path | None = None,
+    log_gauges: Callable[[], Mapping[str, float]] = dict,
 ) -> Starlette:
     """The application. `app.state.attachments` counts who holds the service open.
 
     `bundle` gives the public keys for `/v1/keys`; `not_ready` says why it can't decide now, or "". The listener must
     put its origins into the scope's state (`remit_origins`); without them no proof is accepted. Without `certificates`
     no client certificate is taken, and without `elsewhere` no outside token. `claims` are for processes that are
-    reached by one name. `log_folder` is the published log that is served to anybody; None: none is.
+    reached by one name. `log_folder` is the published log that is served to anybody; None: none is. `log_gauges` say
+    how it stands, where the service publishes one.
     """
     serving = Serving(
         service=service,
@@ -83,6 +85,7 @@ def build_app(
         key_sources=key_sources,
         claims=claims,
         log_files=LogFiles(log_folder) if log_folder else None,
+        log_gauges=log_gauges,
     )
     described = json_answer(openapi(OPERATIONS, version))
     endpoints = [(op, Endpoint(_with_description(op, described), serving)) for op in OPERATIONS]

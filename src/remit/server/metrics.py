@@ -32,7 +32,7 @@ _CAPITAL = re.compile(r"[A-Z]")
 
 async def metrics(serving: Serving, _: Call) -> Answer:
     """All metrics, without labels that name a workload or a task."""
-    lines = metric_lines(serving.service.metrics())
+    lines = metric_lines({**serving.service.metrics(), **serving.log_gauges()})
     lines += serving.latency.lines("remit_evaluation_seconds")
     lines += serving.searching.lines("remit_search_seconds")
     lines += source_lines(serving.key_sources())

@@ -37,6 +37,7 @@ class Serving:
     key_sources: Callable[[], Mapping[str, Mapping[str, float]]] = dict  # how those that it has keys from stand
     claims: ClaimsPort | None = None  # None: no other process accepts the same proofs
     log_files: LogFiles | None = None  # None: the log is not served
+    log_gauges: Callable[[], Mapping[str, float]] = dict  # how the published log stands
     attachments: Attachments = field(default_factory=Attachments)
     latency: Histogram = field(default_factory=Histogram)
     searching: Histogram = field(default_factory=Histogram)

@@ -13,6 +13,7 @@ from remit.app.doctor import (
     index,
     notifiers,
     project,
+    publishing,
     state,
     trust,
 )
@@ -33,6 +34,7 @@ CHECKS: tuple[Check, ...] = (
     state.database,
     database.postgres,
     index.index,
+    publishing.pending,
     state.disk,
     project.reviews,
     project.points,
