@@ -17,7 +17,7 @@ from remit.app.exports import export_folder
 from remit.app.folder import Folder
 from remit.app.indexing import ask, index_of, rebuild
 from remit.app.operator import run_as_operator
-from remit.app.pending import published_of
+from remit.app.pending import Published, published_of
 from remit.app.publishing import signer_of
 from remit.app.records import reader_of
 from remit.cli import options
@@ -117,9 +117,13 @@ def _ask(folder: Folder, reader: Reader, choice: Choice, question: Callable[[His
 
 def pending_of(folder: Folder) -> Callable[[Stored], bool] | None:
     """What says of a record that it is still to be published; None where records are not."""
-    with suppress(RemitError):
-        published = published_of(folder, read_settings(folder.root))
-        return published.is_pending if published is not None else None
+    published = _published(folder)
+    return published.is_pending if published is not None else None
+
+
+def _published(folder: Folder) -> Published | None:
+    with suppress(RemitError):  # records can be read whatever else is wrong with the settings
+        return published_of(folder, read_settings(folder.root))
     return None
 
 
@@ -201,7 +205,7 @@ def show(context: click.Context, id_: str, project: Path | None, as_json: bool) 
     """
     folder = options.folder_of(context, project)
     with reader_of(folder) as reader:
-        found = detail(reader, find(reader, id_))
+        found = detail(reader, find(reader, id_), published.place_of if (published := _published(folder)) else None)
     if as_json:
         click.echo(msgspec.json.encode(simplified(found)).decode())
     else:
