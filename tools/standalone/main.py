@@ -40,5 +40,10 @@ class _Engine:
         return RecordedPolicies(*recorded)
 
 
+def run(arguments):
+    """Runs the command; returns its exit code."""
+    return main(arguments, _Engine() if RecordedPolicies else None, _WITHOUT)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], _Engine() if RecordedPolicies else None, _WITHOUT))
+    sys.exit(run(sys.argv[1:]))

@@ -80,6 +80,7 @@ class _StructMeta(type):
         kw_only: bool = False,
         forbid_unknown_fields: bool = False,
         rename: str | None = None,
+        gc: bool = True,
     ) -> _StructMeta:
         fields = tuple(namespace.get("__annotations__", {}))
         if any(getattr(base, "__struct_fields__", ()) for base in bases):

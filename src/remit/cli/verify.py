@@ -26,7 +26,7 @@ from remit.ledger.proven import verify_receipt
 from remit.ledger.published import verify_log
 from remit.ledger.receipt import read_receipt
 from remit.ledger.tlog.note import read_key
-from remit.ledger.tlog.source import source_of
+from remit.ledger.tlog.source import FolderSource, WithArchives, source_of
 
 _LABEL: Final = 12  # columns of the labels at the left
 SHOWN: Final = 100  # findings that are printed; the first one of a stream is its cause
@@ -52,6 +52,14 @@ SHOWN: Final = 100  # findings that are printed; the first one of a stream is it
     help="What was kept from before: the checkpoint of a log, or the export.json of an export. It must be continued.",
 )
 @click.option(
+    "--archive",
+    "archives",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    multiple=True,
+    metavar="DIR",
+    help="With --key: where old entries of the log were archived to. Repeat for more.",
+)
+@click.option(
     "--openings",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     default=None,
@@ -73,6 +81,7 @@ def verify(
     vkey: str | None,
     witnesses: tuple[str, ...],
     known: Path | None,
+    archives: tuple[Path, ...],
     openings: Path | None,
     reevaluate: bool,
     project: Path | None,
@@ -98,11 +107,7 @@ def verify(
       remit verify https://log.example.org --key log.example.org+530d903a+AekyeR... --openings case-7.jsonl
     """
     if where is not None and Path(where).is_file():
-        if openings is not None:
-            raise InvalidInput(
-                "option_invalid", "a receipt is of one record (`--openings`)", "verify the log itself with `--openings`"
-            )
-        _receipt(Path(where), vkey, witnesses, known, as_json=as_json)
+        _receipt(Path(where), vkey, witnesses, known, openings, as_json=as_json)
         return
     evaluator = CedarEvaluator() if reevaluate else None
     shown = read_openings(openings) if openings else None
@@ -111,7 +116,7 @@ def verify(
             keys = [read_key(witness) for witness in witnesses]
             earlier = known.read_bytes() if known else b""
             report = verify_log(
-                source_of(_given(where)),
+                WithArchives(source_of(_given(where)), [FolderSource(archive) for archive in archives]),
                 read_key(vkey),
                 witnesses=keys,
                 quorum=len(keys),
@@ -120,7 +125,7 @@ def verify(
                 evaluator=evaluator,
                 openings=shown,
             )
-        elif witnesses or (where and where.startswith(("http://", "https://"))):
+        elif witnesses or archives or (where and where.startswith(("http://", "https://"))):
             raise InvalidInput(
                 "key_missing", "a published log is verified with its public key", "give it: `--key VKEY`"
             )
@@ -140,7 +145,15 @@ def verify(
         sys.exit(FAILED)
 
 
-def _receipt(file: Path, vkey: str | None, witnesses: tuple[str, ...], known: Path | None, *, as_json: bool) -> None:
+def _receipt(
+    file: Path,
+    vkey: str | None,
+    witnesses: tuple[str, ...],
+    known: Path | None,
+    openings: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     if vkey is None:
         raise InvalidInput("key_missing", "a receipt is verified with the log's public key", "give it: `--key VKEY`")
     if known is not None:
@@ -148,7 +161,8 @@ def _receipt(file: Path, vkey: str | None, witnesses: tuple[str, ...], known: Pa
             "option_invalid", "a receipt has no earlier state (`--known`)", "verify the log itself with `--known`"
         )
     keys = [read_key(witness) for witness in witnesses]
-    proven = verify_receipt(read_receipt(file), read_key(vkey), keys, len(keys))
+    beside = list(read_openings(openings)) if openings else []
+    proven = verify_receipt(read_receipt(file), read_key(vkey), keys, len(keys), beside)
     if as_json:
         click.echo(msgspec.json.encode(statement.as_json(proven)).decode())
     else:

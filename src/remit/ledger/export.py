@@ -110,7 +110,7 @@ def decode_manifest(data: bytes) -> Manifest:
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (ValueError, OverflowError, RecursionError) as error:
-        raise InvalidInput("export_invalid", f"`{MANIFEST}` is not an export's: {why_malformed(error)}") from None
+        raise InvalidInput("export_invalid", f"`{MANIFEST}` is not an export's: {why_malformed(error, data)}") from None
     for entry in manifest.streams:
         # SECURITY: a file is only ever looked for under the digest of its stream's name.
         if entry.file != stream_file(entry.name):

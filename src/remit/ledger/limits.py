@@ -72,7 +72,7 @@ class Spending:
             self.spent[name] = self.spent.get(name, 0) + value
         for bound in bounds:
             self._check(body, bound, usage.get(bound.name))
-        for name in usage.keys() - {bound.name for bound in bounds}:
+        for name in sorted(usage.keys() - {bound.name for bound in bounds}):
             self.find("limits", f"the permit counts against `{name}`, which is no limit of its task or those above")
         return usage
 

@@ -151,7 +151,7 @@ def decode_opening(line: bytes) -> Opening:
     try:
         return msgspec.json.decode(line, type=Opening)
     except (ValueError, OverflowError, RecursionError) as error:
-        raise InvalidInput("opening_malformed", f"not an opening: {why_malformed(error)}") from None
+        raise InvalidInput("opening_malformed", f"not an opening: {why_malformed(error, line)}") from None
 
 
 def encode_opening(opening: Opening) -> bytes:

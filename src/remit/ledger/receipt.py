@@ -73,7 +73,7 @@ def decode_receipt(data: bytes) -> Receipt:
     try:
         receipt = msgspec.json.decode(data, type=Receipt)
     except (ValueError, OverflowError, RecursionError) as error:
-        raise _malformed(why_malformed(error)) from None
+        raise _malformed(why_malformed(error, data)) from None
     if len(receipt.texts) > TEXTS:
         raise _malformed(f"it has more than {TEXTS} texts")
     return receipt

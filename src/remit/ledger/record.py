@@ -18,7 +18,7 @@ KINDS: Final = frozenset(
     {
         *("task", "decision", "denials", "outcome", "resolution"),
         *("identity", "exchange", "risk", "practice", "forgotten"),
-        *("configuration", "mode"),
+        *("configuration", "mode", "erasure"),
     }
 )
 ADMINISTRATION: Final = "administration"
@@ -105,7 +105,7 @@ def decode_record(data: bytes) -> Record:
     try:
         record = _decoder.decode(data)
     except (ValueError, OverflowError, RecursionError) as error:
-        raise _invalid(why_malformed(error)) from None
+        raise _invalid(why_malformed(error, data)) from None
     check_stream(record.stream)
     if data.count(b"{") + data.count(b"[") > RECORD_DEPTH:
         _check_depth(record.body)

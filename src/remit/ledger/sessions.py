@@ -226,7 +226,7 @@ class Session:
             self.find("permits", "it permits what the policies denied, and not in mode `observe`")
         if body.enforcement == "self" and body.server_effect in CONSEQUENTIAL and body.would != "deny":
             self.find("permits", f"a workload that enforces itself is permitted to {body.server_effect}")
-        for who in {body.subject, body.pep}:
+        for who in sorted({body.subject, body.pep}):
             if refusal := self.lives.refusal(who, self.t):
                 self.find("quarantine", f"a permit is given, and {refusal}")
 

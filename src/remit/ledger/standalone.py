@@ -55,7 +55,8 @@ def main(arguments: Sequence[str], evaluator: Evaluator | None = None, without: 
     """
     given = _parser().parse_args(arguments)
     try:
-        found = _verified(given, evaluator, _progress(sys.stderr) if not given.json else _silent)
+        engine = evaluator if given.reevaluate else None
+        found = _verified(given, engine, _progress(sys.stderr) if not given.json else _silent)
     except RemitError as error:
         _tell(error, is_json=given.json)
         return 1
@@ -85,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--openings", type=Path, metavar="FILE", help="personal values that were opened to you, as JSON Lines"
+    )
+    parser.add_argument(
+        "--reevaluate",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether each decision is evaluated again, where the policy engine is installed",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
     return parser
