@@ -20,8 +20,8 @@ from zlib import crc32
 import msgspec
 from pyroaring import BitMap
 
-from remit.ledger.record import leaf_hash
-from remit.storage.index_facts import Facts, Term
+from remit.ledger.record import KINDS, leaf_hash
+from remit.storage.index_facts import FIELDS, Facts, Term
 from remit.storage.reader import Stored
 
 BLOCK_BITS: Final = 16
@@ -29,7 +29,8 @@ BLOCK: Final = 1 << BLOCK_BITS  # places
 _LOW: Final = BLOCK - 1
 _GRAIN_BITS: Final = 8  # times are known of 256 places together
 _GRAIN: Final = 1 << _GRAIN_BITS
-_MAGIC: Final = b"remit-index 1\n"  # changed with the format, and with what `index_facts` takes from a record
+# Another format, or other facts that are taken from a record (then the number changes): another index.
+_MAGIC: Final = b"remit-index 1 %08x\n" % crc32(repr((FIELDS, sorted(KINDS))).encode())
 _FRAME: Final = struct.Struct("<II")
 _FIRST: Final = 4096  # bytes that are read at once: the head, in most cases
 
