@@ -13,6 +13,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from remit.app.archiving import archive_log
 from remit.app.exports import export_folder
 from remit.app.folder import Folder
 from remit.app.indexing import ask, index_of, rebuild
@@ -22,7 +23,7 @@ from remit.app.publishing import signer_of
 from remit.app.records import reader_of
 from remit.cli import options
 from remit.cli.failures import reported
-from remit.cli.log_filters import check_known, choice_of, filters
+from remit.cli.log_filters import check_known, choice_of, filters, time_of
 from remit.console import account, lines
 from remit.console.detail import detail, find, simplified
 from remit.console.history import History, Line
@@ -288,6 +289,39 @@ def export(context: click.Context, target: Path, project: Path | None, as_json: 
         return
     click.echo(f"wrote {records} records of {len(manifest.streams)} streams to `{target}`")
     click.echo(f"check them with `remit verify {target}`")
+
+
+@log.command()
+@click.option("--before", required=True, metavar="TIME", help="What is older: than `90d`, or before `2026-11-01`.")
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@options.project
+@options.as_json
+@click.pass_context
+@reported
+def archive(context: click.Context, before: str, target: Path, project: Path | None, as_json: bool) -> None:
+    """Move old entries of the published log to DIR; the log then says, signed, how many are there.
+
+    Whole bundles of 256 entries go, from the first one on, up to one with an entry that is not older. Each is written
+    to DIR and read back before it is removed; hash tiles stay. `remit verify` with `--archive DIR` verifies the whole;
+    without it, everything else, and says how many entries it did not read. The records in the database stay.
+
+    \b
+    Example:
+      remit log archive --before 90d /archive/remit
+    """
+    folder = options.folder_of(context, project)
+    now = system_clock()
+    moment = time_of(before, "--before", now)
+    with progress_bar(shown=not as_json) as progress:
+        moved = archive_log(folder, target, moment, now, lambda done, most: progress("archiving", done, most))
+    if as_json:
+        said = {"folder": str(target), "entries": moved.entries, "bytes": moved.bytes, "archived": moved.total}
+        click.echo(msgspec.json.encode(said).decode())
+    elif not moved.entries:
+        click.echo(f"nothing more is old enough; {moved.total} entries are archived in all")
+    else:
+        click.echo(f"moved {moved.entries} entries ({moved.bytes} bytes) to `{target}`; {moved.total} are archived")
+        click.echo(f"check all of it with `remit verify FOLDER|URL --key VKEY --archive {target}`")
 
 
 @log.command()

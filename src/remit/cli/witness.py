@@ -60,8 +60,8 @@ def witness(
     """Run a witness: it cosigns a log's checkpoint only if that continues what it cosigned before.
 
     It needs no project, and should run where the log's operator can't change it. Its key is made at the first start.
-    A log that was forked or rolled back is an ALARM line, and both checkpoints are kept in DIR. DIR is its memory: never
-    restore an older copy of it (docs/guides/verifying.md). Stop it with Ctrl-C.
+    A log that was forked or rolled back is an ALARM line, and both checkpoints are kept in DIR. DIR is its memory:
+    never restore an older copy of it (docs/guides/verifying.md). Stop it with Ctrl-C.
 
     \b
     Examples:

@@ -14,6 +14,7 @@ LOG_CHECKS: Final[dict[str, str]] = {
     "log_entries": "every entry of the log is the one that its tree has there",
     "log_tiles": "every tile of the log is what the entries below it make",
     "log_root": "all entries together have the root that was signed",
+    "log_archived": "the entries that the log has archived are those of its tree",
     "log_history": "the log continues what an earlier checkpoint signed",
 }
 
@@ -44,6 +45,7 @@ CHECKS: Final[dict[str, str]] = {
     "resolutions": "operators resolve unknown outcomes only, and once",
     "denials": "counted denials repeat one that is recorded",
     "practice": "what a workload is said to have practised was completed",
+    "erasures": "what was erased was committed to, and somebody had it erased",
     "causes": "what the service did by itself names what it follows from",
     "openings": "every value that is shown is what its record commits to",
     "reevaluation": "every decision is what its recorded policies say to its recorded facts",

@@ -3,7 +3,8 @@
 1. The checkpoint, every entry, every tile, and an earlier checkpoint (`remit.ledger.tlog.audit`).
 2. Every entry is put with those of its stream, in the order of the log.
 3. The texts that configurations name are fetched; what they are not is found below.
-4. Every stream, as in an export (`remit.ledger.verify`).
+4. Every stream, as in an export (`remit.ledger.verify`); where entries are archived and not there, what is left of
+   it (`remit.ledger.remaining`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from remit.ledger.export import DIGEST, TEXTS, Export, Line, Manifest, StreamEnt
 from remit.ledger.findings import Report
 from remit.ledger.opened import Openings
 from remit.ledger.record import ADMINISTRATION, check_stream
+from remit.ledger.remaining import UNREAD, Remaining
 from remit.ledger.streams import listed_in
 from remit.ledger.tlog.audit import Audit
 from remit.ledger.tlog.merkle import leaf_hash
@@ -90,6 +92,9 @@ def verify_log(
         export = _Spooled(spool, source, report)
         report.td = export.manifest.td
         report.streams = len(export.manifest.streams)
+        if audit.unread:
+            report.skipped(UNREAD, audit.unread)
+            return Remaining(export, report, audit.unread).run()
         return Verification(
             export,
             lambda done, total: progress("verifying", done, total),

@@ -1,7 +1,8 @@
 """The published log under `/log/`, for anybody who reaches the service (c2sp.org/tlog-tiles).
 
-Only the log's own paths are served, each in its one spelling: `checkpoint`, tiles and entry bundles, `texts/<digest>`.
-All but the checkpoint never change. A partial tile whose full one stands there by now is cut from that.
+Only the log's own paths are served, each in its one spelling: `checkpoint`, tiles and entry bundles, `texts/<digest>`,
+`archived`. All but the two notes (`checkpoint`, `archived`) never change. A partial tile whose full one stands there by
+now is cut from that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 from starlette.types import Send
 
 from remit.core.errors import NotFound, Unavailable
+from remit.ledger.tlog.archive import ARCHIVED
 from remit.ledger.tlog.merkle import HASH_BYTES
 from remit.ledger.tlog.tiles import CHECKPOINT, ENTRIES, WIDTH, Tile, cut_bundle, tile_at
 
@@ -23,6 +25,7 @@ AT_ONCE: Final = 32  # files, so that readers of the log leave the service to th
 SECONDS: Final = 60.0  # for one file, however slowly it is read
 
 _CHUNK: Final = 256 * 1024
+_NOTES: Final = (CHECKPOINT, ARCHIVED)  # the files that change
 _TEXT: Final = re.compile(r"texts/[0-9a-f]{64}")
 _NOTE_TYPE: Final = b"text/plain; charset=utf-8"
 _BYTES_TYPE: Final = b"application/octet-stream"
@@ -45,7 +48,7 @@ class LogFiles:
         """
         tile = tile_at(path)
         # SECURITY: nothing but a log's own paths: no path of the file system can be put together here.
-        if tile is None and path != CHECKPOINT and not _TEXT.fullmatch(path):
+        if tile is None and path not in _NOTES and not _TEXT.fullmatch(path):
             raise _missing()
         if self._turns.locked():
             raise Unavailable("busy", f"the service is sending {AT_ONCE} files of the log already", "retry in a second")
@@ -60,7 +63,7 @@ class LogFiles:
                 handle = -1
             headers = [
                 (b"content-type", _BYTES_TYPE if tile else _NOTE_TYPE),
-                (b"cache-control", _FRESH if path == CHECKPOINT else _FOREVER),
+                (b"cache-control", _FRESH if path in _NOTES else _FOREVER),
                 (b"x-content-type-options", b"nosniff"),
                 (b"x-request-id", request_id.encode("ascii")),
             ]

@@ -5,6 +5,8 @@
 3. Every hash of a higher tile is that of the full tile below it.
 4. The last tiles together have the checkpoint's root.
 5. An earlier checkpoint, where one is given, is of the same log, and its root is that of the first entries.
+6. Entries that the log states to be archived, and that are not there, are counted in `unread`; their hashes stand in
+   the tiles, and the root over them is the one of that statement.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from remit.core.errors import RemitError
+from remit.core.errors import NotFound, RemitError
 from remit.ledger.tlog import tiles
+from remit.ledger.tlog.archive import Archived, read_archived
 from remit.ledger.tlog.checkpoint import Checkpoint, Signed, open_checkpoint
 from remit.ledger.tlog.merkle import EMPTY, leaf_hash, node_hash, root_of
 from remit.ledger.tlog.note import NOTE_BYTES, VerifierKey
@@ -61,6 +64,7 @@ class Audit:
     quorum: int = 0
     earlier: bytes = b""  # a checkpoint that was kept from before
     checks: dict[str, int] = field(default_factory=dict)  # how often each check was made
+    unread: int = 0  # entries that the log states to be archived, and that were not there
     _full: dict[int, int] = field(default_factory=dict)  # tiles above level 0 that were full so far
 
     def checkpoint(self) -> Signed:
@@ -72,6 +76,7 @@ class Audit:
     def entries(self, checkpoint: Checkpoint) -> Iterator[tuple[int, bytes]]:
         """2 to 5. Every entry with its number, in order, whatever is found wrong with it."""
         known = self._known()
+        archived = self._archived(checkpoint)
         size = checkpoint.size
         whole = CompactRoot()
         rows: list[list[bytes]] = []  # of each level: the hashes of the tile under way
@@ -80,7 +85,8 @@ class Audit:
         for tile in tiles.bundles_of(size):
             hashes = self._hashes(Tile(0, tile.index, tile.width))
             first = tile.index * WIDTH
-            for place, entry in enumerate(self._bundle(tile)):
+            unread = self.unread
+            for place, entry in enumerate(self._bundle(tile, archived.size if archived else 0)):
                 if entry is None:
                     # What it was is not known; its hash says what it must have been.
                     leaf = hashes[place] if hashes else EMPTY
@@ -93,7 +99,9 @@ class Audit:
                 self._grow(rows, leaf)
                 if known is not None and whole.size == known.size:
                     self._compare(known, whole)
-            self._made("entries", tile.width)
+            if archived is not None and whole.size == archived.size and whole.root() != archived.root:
+                self.found("archived", archived.size - 1, "the first entries are not those that the log has archived")
+            self._made("entries", tile.width - (self.unread - unread))
         for level, row in enumerate(rows):
             if row:
                 self._compare_tile(Tile(level, full_tiles(size, level), len(row)), row)
@@ -133,12 +141,29 @@ class Audit:
             self.found("tiles", -1, f"`{tile.path}`: {error.message}")
             return []
 
-    def _bundle(self, tile: Tile) -> Sequence[bytes | None]:
+    def _bundle(self, tile: Tile, archived: int) -> Sequence[bytes | None]:
         try:
             return read_entries(self.source, tile)
         except RemitError as error:
+            if isinstance(error, NotFound) and (tile.index + 1) * WIDTH <= archived:
+                # SECURITY: only what the log itself has signed to be archived may be missing; it is counted.
+                self.unread += tile.width
+                return [None] * tile.width
             self.found("entries", tile.index * WIDTH, f"`{tile.path}`: {error.message}")
             return [None] * tile.width
+
+    def _archived(self, checkpoint: Checkpoint) -> Archived | None:
+        try:
+            stated = read_archived(self.source, self.log)
+        except RemitError as error:
+            self.found("archived", -1, f"the statement of what is archived: {error.message}")
+            return None
+        if stated is not None:
+            self._made("archived")
+            if stated.size > checkpoint.size:
+                self.found("archived", -1, f"{stated.size} entries are archived, and the log has {checkpoint.size}")
+                return None
+        return stated
 
     def _known(self) -> Checkpoint | None:
         if not self.earlier:

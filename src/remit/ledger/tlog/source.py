@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -13,6 +15,7 @@ from remit.ledger.tlog.merkle import HASH_BYTES
 from remit.ledger.tlog.tiles import ENTRY_BYTES, WIDTH, Tile, decode_bundle, decode_tile
 
 SECONDS: Final = 30.0
+_BUNDLES: Final = "tile/entries/"
 BUNDLE_BYTES: Final = WIDTH * (ENTRY_BYTES + 2)
 
 
@@ -47,6 +50,26 @@ class FolderSource:
             raise _missing(path) from None
         except OSError as error:
             raise _unreadable(path, error.strerror or "unknown") from None
+
+
+class WithArchives:
+    """A log of which old entries stand elsewhere: bundles that it lacks are read from folders of archives."""
+
+    def __init__(self, log: Source, archives: Sequence[Source]) -> None:
+        self._log = log
+        self._archives = archives
+
+    def read(self, path: str, most: int) -> bytes:
+        """As `Source.read`."""
+        try:
+            return self._log.read(path, most)
+        except NotFound:
+            # SECURITY: of an archive nothing is taken but entries, which the log's own tiles verify.
+            if path.startswith(_BUNDLES):
+                for archive in self._archives:
+                    with suppress(NotFound):
+                        return archive.read(path, most)
+            raise
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
