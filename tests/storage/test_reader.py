@@ -273,6 +273,35 @@ def test_a_tail_gives_what_comes_once(place: Place) -> None:
             assert tail.fresh() == []
 
 
+def test_records_are_read_by_their_places_and_on_from_one(place: Place) -> None:
+    fill(place)
+    with place.reader() as reader:
+        every = list(reader.records())
+        places = [stored.seq for stored in every]
+        assert reader.at([places[4], places[0], places[2]]) == [every[4], every[0], every[2]]
+        assert reader.at([10**9, places[1], 0]) == [every[1]]
+        assert reader.at([]) == []
+        assert reader.after(0, 100) == every
+        assert reader.after(places[1], 2) == every[2:4]
+        assert reader.after(places[-1], 5) == []
+
+
+def test_many_places_are_read_at_once(place: Place) -> None:
+    for number in range(1200):
+        place.append(f"session/{number % 7}", "decision", {"a": number}, f"d_{number}")
+    with place.reader() as reader:
+        places = [stored.seq for stored in reader.records()]
+        assert values(reader.at(places[::-1])) == list(range(1200))[::-1]
+
+
+def test_what_is_settled_reaches_the_last_record_when_nobody_writes(place: Place) -> None:
+    with place.reader() as reader:
+        assert reader.settled() == 0
+        fill(place)
+        assert reader.settled() == list(reader.records())[-1].seq
+        assert reader.settled() == list(reader.records())[-1].seq
+
+
 def test_where_nothing_is_kept_there_are_no_records(place: Place, tmp_path: Path, postgres: PostgresServer) -> None:
     empty: Callable[[], Reader]
     if isinstance(place, SqlitePlace):
@@ -341,6 +370,24 @@ def test_a_writer_that_gives_up_leaves_a_gap_and_nothing_else(on_postgres: Postg
         assert tail.fresh() == []
         assert tail.fresh() == []
         assert tail._seen == set()  # type: ignore[attr-defined]
+
+
+def test_attack_nothing_comes_up_at_or_below_a_place_that_was_settled(on_postgres: PostgresPlace) -> None:
+    fill(on_postgres)
+    with on_postgres.reader() as reader, on_postgres.reader() as late:
+        before = reader.settled()
+        assert before == list(reader.records())[-1].seq
+        with on_postgres.transaction() as slow:
+            on_postgres.append("session/z", "decision", {"a": 7}, db=slow)
+            for number in range(8, 12):
+                on_postgres.append("session/b", "decision", {"a": number})
+                assert reader.settled() == before
+                # Who begins to look now knows nothing yet.
+                assert late.settled() == 0
+        found = values(reader.after(before, 100))
+        assert sorted(found) == [7, 8, 9, 10, 11]
+        assert found[0] == 7
+        assert reader.settled() == late.settled() == list(reader.records())[-1].seq
 
 
 def test_many_writers_are_followed_without_a_loss_or_a_repetition(on_postgres: PostgresPlace) -> None:
