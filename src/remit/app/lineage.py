@@ -6,7 +6,8 @@ second later at most, and does nothing else with it.
 1. The record up to which the index knows is the same one as then; if not, the records are others (restored, moved), and
    it is made anew.
 2. Records are added in the order of their places; personal values from openings that are kept, and only these.
-3. An `erasure` among them deletes what stood in the openings that it took.
+3. An `erasure` among them deletes what stood in the openings that it took. Where keys went with it, what was recorded
+   meanwhile is gone too without being named: of the records just before it, all that doesn't open any more is deleted.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ BATCH: Final = 1_000
 EVERY_SECONDS: Final = 1.0
 AGAIN_SECONDS: Final = 5.0
 ERASURE: Final = "erasure"
+MEANWHILE_MS: Final = 600_000  # no step of an erasure takes so long
 _HELD: Final = (b'"kind":"task"', b'"kind":"decision"', b'"kind":"outcome"')
 
 Progress = Callable[[str, int, int], None]
@@ -68,12 +70,12 @@ def catch_up(reader: Reader, index: Lineage, progress: Progress = lambda *_: Non
     index.tidy()
 
 
-def forget_erased(index: Lineage, erasures: list[Stored]) -> None:
+def forget_erased(reader: Reader, index: Lineage, erasures: list[Stored]) -> None:
     """Deletes what these records say is erased."""
     if erasures:
         with index.change():
             for stored in erasures:
-                _forget(index, stored)
+                _forget(reader, index, stored)
         index.tidy()
 
 
@@ -90,7 +92,7 @@ def _check_continues(reader: Reader, index: Lineage) -> None:
 def _add_all(reader: Reader, index: Lineage, batch: list[Stored]) -> None:
     for stored in batch:
         if stored.stream == ADMINISTRATION:
-            _forget(index, stored)
+            _forget(reader, index, stored)
         elif any(kind in stored.data for kind in _HELD):
             _add(reader, index, stored)
 
@@ -107,7 +109,7 @@ def _add(reader: Reader, index: Lineage, stored: Stored) -> None:
         index.add(stored.seq, stored.stream, stored.n, found.values, is_whole=found.is_whole)
 
 
-def _forget(index: Lineage, stored: Stored) -> None:
+def _forget(reader: Reader, index: Lineage, stored: Stored) -> None:
     if f'"kind":"{ERASURE}"'.encode() not in stored.data:
         return
     record = _readable(stored)
@@ -118,6 +120,20 @@ def _forget(index: Lineage, stored: Stored) -> None:
     except (ValueError, TypeError, KeyError):
         # SECURITY: where it can't be told what was erased, nothing is kept; openings that are gone don't come back.
         index.clear()
+        return
+    if record.body.get("keys"):
+        _look_again(reader, index, stored.seq, record.t - MEANWHILE_MS)
+
+
+def _look_again(reader: Reader, index: Lineage, place: int, since: int) -> None:
+    """Deletes what came from openings that don't open any more, of records before a place and not before a time."""
+    while some := index.personal_before(place, BATCH):
+        times = {each.seq: record.t for each in reader.at([row[0] for row in some]) if (record := _readable(each))}
+        for place, stream, n in some:
+            if times.get(place, since) < since:
+                return
+            kept = {path for path, _, _ in reader.openings(stream, n)}
+            index.forget([(stream, n, path) for path in index.pointers(place) if path not in kept])
 
 
 def erased_by(body: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
@@ -160,19 +176,20 @@ class Forgetter:
                 with reader_of(self._folder) as reader:
                     tail = reader.tail((ERASURE,))
                     # What was erased while no service ran.
-                    self._forget([each for each in reader.stream(ADMINISTRATION) if b'"kind":"erasure"' in each.data])
+                    before = [each for each in reader.stream(ADMINISTRATION) if b'"kind":"erasure"' in each.data]
+                    self._forget(reader, before)
                     while not self._stopping.wait(EVERY_SECONDS):
-                        self._forget(tail.fresh())
+                        self._forget(reader, tail.fresh())
             except RemitError as error:
                 self._say(error.code, error.message)
             except Exception:
                 log.warning("erased values can't be taken out of the lineage: a fault in Remit", exc_info=True)
             self._stopping.wait(AGAIN_SECONDS)
 
-    def _forget(self, erasures: list[Stored]) -> None:
+    def _forget(self, reader: Reader, erasures: list[Stored]) -> None:
         if erasures and self._folder.lineage.exists():
             with open_lineage(self._folder) as index:
-                forget_erased(index, erasures)
+                forget_erased(reader, index, erasures)
         self._failing = ""
 
     def _say(self, code: str, message: str) -> None:

@@ -38,6 +38,7 @@ _TABLES: Final = (
     "CREATE INDEX personal_place ON personal (place)",
     "CREATE TABLE places (stream TEXT NOT NULL, n INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (stream, n))"
     " STRICT, WITHOUT ROWID",
+    "CREATE UNIQUE INDEX places_place ON places (place)",
     # Records with more values than are known of one.
     "CREATE TABLE cut (place INTEGER PRIMARY KEY) STRICT",
 )
@@ -134,6 +135,16 @@ class Lineage:
         if gone:
             self._note("untidy", "yes")
         return gone
+
+    def personal_before(self, place: int, most: int) -> list[tuple[int, str, int]]:
+        """Records with personal values before a place, the last ones first: (place, stream, n)."""
+        sql = "SELECT place, stream, n FROM places WHERE place < ? ORDER BY place DESC LIMIT ?"
+        return list(self._run(sql, (place, most)).fetchall())
+
+    def pointers(self, place: int) -> list[str]:
+        """The openings of a record that values came from."""
+        sql = "SELECT DISTINCT paths.path FROM personal JOIN paths ON paths.id = personal.path WHERE place = ?"
+        return [str(row[0]) for row in self._run(sql, (place,)).fetchall()]
 
     def clear(self) -> None:
         """Forgets everything, in the change under way."""
