@@ -21,10 +21,13 @@ import pytest
 from remit.app.exports import verify_folder
 from remit.app.folder import Folder
 from remit.app.moving import move, place_of
+from remit.app.publishing import open_publisher
 from remit.app.records import reader_of
 from remit.app.storing import show_store
 from remit.core.errors import Conflict, DocumentError, InvalidInput, RemitError
 from remit.core.settings import read_settings
+from remit.ledger.published import verify_log
+from remit.ledger.tlog.source import FolderSource
 from remit.storage.address import Address
 from remit.storage.lock import FolderLock
 from remit.storage.migration_postgres import PostgresEnd
@@ -447,13 +450,50 @@ def test_settings_that_can_t_be_edited_stop_it_before_anything_moves(folder: Fol
 
 def test_settings_that_would_not_load_stop_it_before_anything_moves(folder: Folder, url: str) -> None:
     file = folder.root / "remit.toml"
-    text = file.read_text() + '\n[ledger]\nfolder = "log"\n'
+    text = file.read_text() + '\n[ledger]\nfolder = "log"\nname = "with spaces"\n'
     file.write_text(text)
     with pytest.raises(DocumentError):
         moved(folder, url, switch=True)
     assert file.read_text() == text
     with pytest.raises(asyncpg.UndefinedTableError):
         query(folder, url, "SELECT count(*) FROM records")
+
+
+# --- the published log ------------------------------------------------------------------------------------------
+
+
+def test_the_published_log_goes_on_there_and_back(folder: Folder, url: str) -> None:
+    with (folder.root / "remit.toml").open("a") as file:
+        file.write('\n[ledger]\nfolder = "log"\n')
+
+    def published() -> int:
+        publisher = open_publisher(folder, read_settings(folder.root))
+        assert publisher is not None
+        publisher.stop()
+        report = verify_log(FolderSource(folder.root / "log"), publisher.log.key, earlier=earlier)
+        assert report.findings == []
+        with reader_of(folder) as reader:
+            assert report.records == publisher.log.size == reader.count()
+        return publisher.log.size
+
+    earlier = b""
+    began = published()
+    earlier = (folder.root / "log/checkpoint").read_bytes()
+    moved(folder, url, switch=True)
+    assert published() == began
+    desk.make_history(folder)
+    # Records of different streams may be published in another order than they were appended.
+    query(
+        folder,
+        url,
+        f"INSERT INTO places SELECT {began} + row_number() OVER (ORDER BY stream, n) - 1, seq FROM records "
+        "WHERE seq NOT IN (SELECT seq FROM places)",
+    )
+    there = published()
+    assert there > began
+    folder.database.rename(folder.root / "old.db")
+    moved(folder, "sqlite", switch=True)
+    assert published() == there
 
 
 # --- the commands -------------------------------------------------------------------------------------------

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from remit.core.errors import Conflict
 from remit.storage import postgres_schema
 from remit.storage.address import Address
-from remit.storage.migration import BATCH, TABLES, Row, Table, counting, reading
+from remit.storage.migration import BATCH, RECORDS, TABLES, Row, Table, counting, reading
 from remit.storage.moved import postgres_moved_to
 from remit.storage.postgres_link import FAILURES, Db
+from remit.storage.postgres_places import has_places
 from remit.storage.presence import connect, exclude, leave, unavailable
+
+_PUBLISHED: Final = f"""
+SELECT {", ".join(f"r.{column}" for column in RECORDS.columns)}
+FROM records r LEFT JOIN places p ON p.seq = r.seq ORDER BY p.place NULLS LAST, r.seq
+"""  # noqa: S608 - constants
 
 
 class PostgresEnd:
@@ -48,8 +54,9 @@ class PostgresEnd:
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
     async def rows(self, table: Table) -> AsyncIterator[list[Row]]:
-        """As `End.rows`."""
-        cursor = await self._db.cursor(reading(table))
+        """As `End.rows`; records in the order in which they are published, so that the log goes on in the target."""
+        is_placed = table is RECORDS and await has_places(self._db)
+        cursor = await self._db.cursor(_PUBLISHED if is_placed else reading(table))
         while rows := await cursor.fetch(BATCH):
             yield [tuple(row) for row in rows]
 
