@@ -129,7 +129,16 @@ def test_reporting_an_outcome(who: Registration, is_pep: bool, wanted: bool) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["identity.register", "identity.change", "record.read", "permit.resolve", "risk.set", "habits.forget"]
+    "name",
+    [
+        "identity.register",
+        "identity.change",
+        "record.read",
+        "permit.resolve",
+        "risk.set",
+        "habits.forget",
+        "record.erase",
+    ],
 )
 def test_administration_is_for_administrators(name: str) -> None:
     facts: dict[str, Any] = {"target": WORKLOAD.id, "isSelf": False} if name.startswith("identity.") else {}

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from remit.app.identities import spiffe_id
 from remit.app.installation import UNIX_ORIGIN, Installation, audience_of
 from remit.core.decisions import Ask, Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason, TaskHandle
+from remit.core.erasing import Erasing, Erasure
 from remit.core.errors import NotFound, Unavailable
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.obligations import KNOWN
@@ -157,6 +158,10 @@ class Embedded:
     async def forget(self, wanted: Forgetting) -> Sequence[str]:
         """Has habits of a workload forgotten; answers which there were."""
         return await self._open.governor.forget(self._identity, wanted)
+
+    async def erase(self, wanted: Erasing) -> Erasure:
+        """As `Remit.erase`."""
+        return await self._open.governor.erase(self._identity, wanted)
 
     async def svid(self, bind: str) -> str:
         """An identity document of this identity, bound to the key with thumbprint `bind`."""

@@ -59,6 +59,7 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
         windows=windows,
         internal=InternalHosts(settings.destinations.internal),
         limits=Limits(
+            personal_days=settings.retention.personal_days,
             outcome_deadline_ms=settings.limits.outcome_seconds * 1000,
             rate_per_second=settings.limits.rate_per_second,
             rate_burst=settings.limits.rate_burst,

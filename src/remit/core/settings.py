@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from remit.core.documents import Document, read_toml
+from remit.core.erasing import RetentionSettings
+from remit.core.forward import ForwardSettings, check_forward
 from remit.core.identities import Kind, Mode
 from remit.core.issuers import FederationSettings, IssuerSettings, check_issuers
 from remit.core.ledger import LedgerSettings, check_ledger
@@ -191,6 +193,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     identity: IdentitySettings = IdentitySettings()
     storage: StorageSettings = StorageSettings()
     ledger: LedgerSettings = LedgerSettings()
+    retention: RetentionSettings = RetentionSettings()
     destinations: Destinations = Destinations()
     risk: RiskSettings = RiskSettings()
     novelty: NoveltySettings = NoveltySettings()
@@ -203,6 +206,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     federation: Annotated[tuple[FederationSettings, ...], Meta(max_length=64)] = ()
     bearer_keys: Annotated[tuple[BearerKeySeed, ...], Meta(max_length=64)] = ()
     notifiers: Annotated[tuple[NotifierSettings, ...], Meta(max_length=64)] = ()
+    forward: Annotated[tuple[ForwardSettings, ...], Meta(max_length=16)] = ()
 
 
 def read_settings(folder: Path) -> Settings:
@@ -249,6 +253,7 @@ def _check(document: Document, settings: Settings) -> None:
     _check_bearer_keys(document, settings, seen)
     check_service(document, settings.service)
     check_notifiers(document, settings.notifiers)
+    check_forward(document, settings.forward)
     check_issuers(document, settings.trust_domain, settings.issuers, settings.federation)
     check_storage(document, settings.storage)
     check_ledger(document, settings.ledger)

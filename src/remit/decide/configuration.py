@@ -18,6 +18,7 @@ from remit.policy.engine import Policies
 class Limits:
     """Bounds that an installation may set in `remit.toml`."""
 
+    personal_days: int = 0  # after the end of their session personal values are erased; 0: kept
     outcome_deadline_ms: int = 120_000  # a permit without an outcome becomes `unknown` after this
     rate_per_second: float = 100.0  # asks per workload, sustained
     rate_burst: int = 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +19,7 @@ from remit.decide import folding, requests
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
 from remit.decide.sequence import Entry, Opening
+from remit.decide.session import Task
 from remit.decide.world import identity_stream, session_stream
 from remit.ledger.commitments import conceal, reveal
 
@@ -79,9 +80,10 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
     if recorded is body:
         entry = Entry(case.stream, "decision", body, made.id)
     else:
-        entry = Entry(case.stream, "decision", _kept(recorded, openings), made.id, recorded, tuple(openings))
+        kept = _kept(recorded, openings)
+        entry = Entry(case.stream, "decision", kept, made.id, recorded, tuple(openings), behind(case.tasks))
     # SECURITY: personal arguments could be found by trying them against the digest, also where none is recorded.
-    return _with_salted_digest(entry) if openings or _may_be_personal(configuration, ask) else entry
+    return _with_salted_digest(entry, behind(case.tasks)) if openings or _may_be_personal(configuration, ask) else entry
 
 
 def denial_key(case: Case, made: Decision) -> tuple[str, ...]:
@@ -163,9 +165,14 @@ def principal(registration: Registration) -> dict[str, Any]:
     }
 
 
-def task_open(body: dict[str, Any], personal: tuple[str, ...]) -> Entry:
+def behind(tasks: Sequence[Task]) -> str:
+    """Whom personal values of a task are about: the person that the root of these tasks works for, else its starter."""
+    return (tasks[-1].on_behalf_of or tasks[-1].starter) if tasks else ""
+
+
+def task_open(body: dict[str, Any], personal: tuple[str, ...], subject: str) -> Entry:
     """The entry that opens a task; `personal` are the paths of values that the record only commits to."""
-    return _concealed(session_stream(body["task"]), "task", body, body["task"], personal)
+    return _concealed(session_stream(body["task"]), "task", body, body["task"], personal, subject)
 
 
 def task_change(task: str, root: str, state: TaskState, by: str, reason: str, decision: str = "") -> Entry:
@@ -176,9 +183,9 @@ def task_change(task: str, root: str, state: TaskState, by: str, reason: str, de
     return Entry(session_stream(task), "task", body)
 
 
-def outcome(stream: str, body: dict[str, Any], recorded_digest: str, personal: tuple[str, ...]) -> Entry:
+def outcome(stream: str, body: dict[str, Any], recorded_digest: str, personal: tuple[str, ...], subject: str) -> Entry:
     """The entry of an outcome; it quotes the digest as the permit's record has it."""
-    return _concealed(stream, "outcome", body | {"digest": recorded_digest}, "", personal)
+    return _concealed(stream, "outcome", body | {"digest": recorded_digest}, "", personal, subject)
 
 
 def registration(changed: Registration, by: str, reason: str, signal: str = "") -> Entry:
@@ -265,11 +272,13 @@ def _may_be_personal(configuration: Configuration, ask: Ask) -> bool:
     return action is None or any(path.startswith("input.") for path in action.personal)
 
 
-def _concealed(stream: str, kind: str, body: dict[str, Any], key: str, personal: tuple[str, ...]) -> Entry:
+def _concealed(
+    stream: str, kind: str, body: dict[str, Any], key: str, personal: tuple[str, ...], subject: str = ""
+) -> Entry:
     recorded, openings = conceal(body, personal, _salt)
     if recorded is body:
         return Entry(stream, kind, body, key)
-    return Entry(stream, kind, _kept(recorded, openings), key, recorded, tuple(openings))
+    return Entry(stream, kind, _kept(recorded, openings), key, recorded, tuple(openings), subject)
 
 
 def _kept(recorded: dict[str, Any], openings: list[Opening]) -> dict[str, Any]:
@@ -281,7 +290,7 @@ def _salt() -> bytes:
     return secrets.token_bytes(16)
 
 
-def _with_salted_digest(entry: Entry) -> Entry:
+def _with_salted_digest(entry: Entry, subject: str) -> Entry:
     """Personal arguments could be found by trying them against an unsalted request digest."""
     salt = secrets.token_bytes(16)
     digest = entry.body["digest"]
@@ -293,4 +302,5 @@ def _with_salted_digest(entry: Entry) -> Entry:
         entry.key,
         {**(entry.body if entry.recorded is None else entry.recorded), "digest": salted},
         (*entry.openings, (DIGEST, salt, digest)),
+        subject,
     )

@@ -23,6 +23,7 @@ from remit.core.tasks import TaskEnd, TaskRequest, TaskView
 from remit.decide import entries
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
+from remit.decide.erasure_operations import ErasureOperations
 from remit.decide.exchange_operations import ExchangeOperations
 from remit.decide.identity_operations import IdentityOperations
 from remit.decide.outcome_operations import OutcomeOperations
@@ -42,6 +43,7 @@ log = logging.getLogger("remit.decide")
 
 SWEEP_SECONDS: Final = 0.25
 PRACTICE_TURNS: Final = 20  # of the sweep, from one record of what was practised to the next
+RETENTION_TURNS: Final = 4  # of the sweep, from one look at what is old to the next
 _RATE_LIMITED: Final = Reason(
     code="rate_limited",
     message="this workload asks more often than it may",
@@ -53,7 +55,7 @@ _ASKS_PER_SEARCH: Final = 5.0
 _LAST_SWEEPS: Final = 400  # at a stop: 100,000 records
 
 
-class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOperations):
+class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOperations, ErasureOperations):
     """Decides, records and administers; one for each open installation."""
 
     def __init__(self, configuration: Configuration, sequencer: Sequencer, world: World) -> None:
@@ -238,6 +240,8 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
                     pass
                 if turn % PRACTICE_TURNS == 0:
                     await self.record_practice()
+                if turn % RETENTION_TURNS == 0:
+                    await self.retain()
             except Exception:
                 log.critical("ALARM what is due could not be recorded; it is tried again", exc_info=True)
 

@@ -110,7 +110,9 @@ class OutcomeOperations(Operations):
         if believed:
             items = session.teaches(permit, late) if outcome.result == "response" else ()
             world.lessons.note(permit.subject, permit.decision, Lesson(stream, now, items))
-        return Step(receipt, (entries.outcome(stream, body, permit.recorded_digest, personal),), durable)
+        root = entries.behind((session.tasks[session.root],))
+        entry = entries.outcome(stream, body, permit.recorded_digest, personal, root)
+        return Step(receipt, (entry,), durable)
 
     def _permit(self, world: World, decision_id: str) -> tuple[Session, Permit]:
         root = world.locate(decision_id[: bounds.NAME_BYTES])

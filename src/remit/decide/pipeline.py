@@ -154,7 +154,7 @@ class Pipeline:
             return refusal
         if resume and (earlier := _earlier(case, world, self.configuration.policies.refs)):
             return earlier
-        refusal = self._known(case) or self._arguments(case) or _bounds(case)
+        refusal = self._known(case) or self._arguments(case) or _bounds(case) or self._erased(case)
         if refusal:
             return refusal
         self._facts(case, world)
@@ -298,6 +298,22 @@ class Pipeline:
             case.destination = destination_of(action, ask.input, self.configuration.internal)
         except InvalidInput as error:
             return Reason(code=error.code, message=error.message, next_step=error.next_step)
+        return None
+
+    def _erased(self, case: Case) -> Reason | None:
+        """5. Values of the task that were erased: what depends on them is denied, also where absence would permit."""
+        action = _established(case.action)
+        for task in case.tasks:
+            for name, value in task.params.items():
+                # SECURITY: an erased value is left as its commitment; no policy may take it for one never given.
+                if isinstance(value, dict) and self.configuration.policies.reads(
+                    action.name, action.server, task.intent, ("task", "params", name)
+                ):
+                    return Reason(
+                        code="task_value_erased",
+                        message=f"this depends on the parameter `{name}` of the task, which was erased",
+                        next_step=_START,
+                    )
         return None
 
     def _facts(self, case: Case, world: World) -> None:

@@ -109,7 +109,9 @@ class TaskOperations(Operations):
             raise self._refused(
                 caller, "task.start", refusal, {"intent": intent.name, "workload": workload.id}, world, now
             )
-        return self._open(caller, request, intent, params, parent, person, now)
+        root = world.session(parent.root) if parent is not None else None
+        above = entries.behind((root.tasks[root.root],)) if root is not None else ""
+        return self._open(caller, request, intent, params, parent, person, above, now)
 
     def _parent(
         self,
@@ -128,6 +130,9 @@ class TaskOperations(Operations):
             raise Conflict("parent_not_open", f"the task `{parent.id}` is not open", "start the child before it ends")
         if parent.depth + 1 > bounds.TASK_DEPTH or parent.children >= bounds.CHILDREN_PER_TASK:
             raise TooLarge("too_many_children", "the task tree is too deep or too wide", "complete this task first")
+        if any(isinstance(value, dict) for value in parent.params.values()):
+            # SECURITY: nobody can tell any more whether a child would be narrower.
+            raise Conflict("parent_value_erased", "a parameter of the parent was erased", "start a task of its own")
         declared = self.configuration.intents.get(parent.intent)
         if declared is None:
             raise Conflict("intent_unknown", f"the intent `{parent.intent}` is no longer declared")
@@ -150,6 +155,7 @@ class TaskOperations(Operations):
         params: dict[str, Any],
         parent: Task | None,
         person: Identity | None,
+        above: str,
         now: int,
     ) -> Step[TaskView]:
         if parent is None:
@@ -184,7 +190,7 @@ class TaskOperations(Operations):
         ]
         if request.prompt:
             personal.append("prompt")
-        entry = entries.task_open(body, tuple(personal))
+        entry = entries.task_open(body, tuple(personal), above or body["onBehalfOf"] or caller.id)
         view = TaskView(
             id=task_id,
             root=root,

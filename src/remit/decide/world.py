@@ -163,6 +163,7 @@ class World:
         self.open_permits: dict[str, str] = {}  # without an outcome: decision -> root
         self.unknown_permits: dict[str, str] = {}  # likewise, of sessions in memory
         self._settled: OrderedDict[str, str] = OrderedDict()
+        self._digests: OrderedDict[str, str] = OrderedDict()  # of permits without an outcome, that were erased
         self._denials = Denials()
         self.lessons = Lessons()
         self.refusals = Refusals()
@@ -293,19 +294,23 @@ class World:
                 self._configuration, self._modes = {}, {}
 
     def renew(self, streams: Iterable[str]) -> None:
-        """Reads sessions in memory again, some of whose personal values were erased.
+        """Reads sessions in memory again, some of whose personal values were erased; drops them where storage does so.
 
-        The request digest of a permit without an outcome stays until the session is read again, so that its outcome
-        can still be told.
+        The request digests of permits without an outcome stay in memory, so that what is under way can be reported.
         """
         for root in dict.fromkeys(stream.removeprefix("session/") for stream in streams):
-            before = self._sessions.get(root)
-            after = self._load(root) if before is not None else None
-            if before is None or after is None:
+            session = self._sessions.get(root)
+            if session is None:
                 continue
-            for decision, permit in after.permits.items():
-                if permit.state in (PERMIT_OPEN, "unknown") and decision in before.permits:
-                    permit.digest = before.permits[decision].digest
+            for permit in session.permits.values():
+                if permit.state in (PERMIT_OPEN, "unknown"):
+                    self._digests[permit.decision] = permit.digest
+                    if len(self._digests) > SETTLED_IN_MEMORY:
+                        self._digests.popitem(last=False)
+            if self._access is None:
+                self._load(root)
+            else:
+                self._drop(root)
 
     def load(self, stream: str) -> None:
         """Replays one stream's records into the state, in place of what was known of it."""
@@ -383,6 +388,7 @@ class World:
         if session is None:
             return None
         for permit in session.permits.values():
+            permit.digest = self._digests.get(permit.decision, permit.digest)
             if permit.state == PERMIT_OPEN:
                 self._expect(permit.decision, root, permit.deadline)
             elif permit.state == "unknown":
@@ -442,6 +448,7 @@ class World:
             self._schedule(body["expires"], "task", body["task"])
 
     def _settle(self, decision: str, root: str) -> None:
+        self._digests.pop(decision, None)
         self._settled[decision] = root
         if len(self._settled) > SETTLED_IN_MEMORY:
             self._settled.popitem(last=False)

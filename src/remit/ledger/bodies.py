@@ -115,6 +115,7 @@ class Outcome(msgspec.Struct, frozen=True):
     by: str
     started: _Time = 0
     late: bool = False
+    selected: dict[str, Any] = {}
 
 
 class Resolution(msgspec.Struct, frozen=True):
@@ -199,6 +200,22 @@ class Configuration(msgspec.Struct, frozen=True):
     config: _Hex
 
 
+_Pointer = Annotated[str, msgspec.Meta(min_length=1, max_length=4400)]
+_Opening = tuple[_Pointer, Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)], _Pointer]
+
+
+class Erasure(msgspec.Struct, frozen=True):
+    """Personal values that were erased: which openings, and which keys, with all that was sealed under them."""
+
+    id: _Id
+    by: _Spiffe
+    reason: str
+    what: Literal["subject", "task", "value", "age"]
+    count: Annotated[int, msgspec.Meta(ge=0)]
+    openings: tuple[_Opening, ...]
+    keys: tuple[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$", max_length=16)], ...] = ()
+
+
 class Mode(msgspec.Struct, frozen=True):
     """A switch of the installation's mode."""
 
@@ -218,6 +235,7 @@ BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "forgotten": Forgotten,
     "configuration": Configuration,
     "mode": Mode,
+    "erasure": Erasure,
 }
 
 T = TypeVar("T")

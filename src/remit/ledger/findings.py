@@ -48,6 +48,7 @@ CHECKS: Final[dict[str, str]] = {
     "erasures": "what was erased was committed to, and somebody had it erased",
     "causes": "what the service did by itself names what it follows from",
     "openings": "every value that is shown is what its record commits to",
+    "facts": "what was decided on is what the records before it show",
     "reevaluation": "every decision is what its recorded policies say to its recorded facts",
 }
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from remit.ledger import bodies
+from remit.ledger.erasures import Erasures
 from remit.ledger.findings import Report
 from remit.ledger.practice import Practised
+
+_AT_ONCE: Final = 8  # changes of one signal within a millisecond
 
 
 @dataclass(slots=True)
@@ -18,6 +23,7 @@ class Life:
     states: list[str] = field(default_factory=list)
     registrations: list[bodies.Registration] = field(default_factory=list)
     tokens: dict[str, tuple[str, int]] = field(default_factory=dict)  # outside ones: digest -> key, until
+    risks: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)  # by signal: from when, value, until
 
 
 @dataclass(slots=True)
@@ -28,6 +34,7 @@ class Lives:
     parts: dict[str, dict[str, object]] = field(default_factory=dict)  # the digests behind each configuration
     identities: dict[str, Life] = field(default_factory=dict)
     practised: Practised = field(default_factory=Practised)
+    erasures: Erasures = field(default_factory=Erasures)
 
     def enter(self, owner: str, body: bodies.Identity, at: int, n: int, report: Report) -> None:
         """Takes an `identity` record of the stream of `owner`."""
@@ -86,6 +93,31 @@ class Lives:
         while first > 0 and life.times[first] == at:
             first -= 1
         return tuple(life.registrations[max(0, first) : last])
+
+    def risk(self, owner: str, body: bodies.Risk, at: int) -> None:
+        """Takes a `risk` record of the stream of `owner`."""
+        self.identities.setdefault(owner, Life()).risks.setdefault(body.signal, []).append(
+            (at, body.value, body.expires)
+        )
+
+    def risk_at(self, spiffe_id: str, at: int, signals: Iterable[str]) -> frozenset[int] | None:
+        """What the risk of an identity may have been at `at`, of these signals; None where too much happened right then."""
+        life = self.identities.get(spiffe_id)
+        possible = {0}
+        for signal in signals:
+            records = life.risks.get(signal, []) if life is not None else []
+            last = bisect_right(records, at, key=lambda record: record[0])
+            first = last
+            while first > 0 and records[first - 1][0] == at:
+                first -= 1
+            if last - first > _AT_ONCE:
+                return None
+            candidates = records[max(0, first - 1) : last] or [(0, 0, 0)]
+            values = {value if expires > at else 0 for _, value, expires in candidates}
+            if first == 0:
+                values.add(0)
+            possible = {max(one, other) for one in possible for other in values}
+        return frozenset(possible)
 
     def unconfigured(self, config: str, at: int) -> str:
         """Why a decision at `at` can't quote this configuration, or ""."""

@@ -22,7 +22,7 @@ from remit.ledger.sessions import Session
 
 _DECIDING: Final = frozenset({"decision", "denials"})
 _ALLOWED: Final[dict[str, frozenset[str]]] = {
-    ADMINISTRATION: frozenset({"configuration", "mode"}) | _DECIDING,
+    ADMINISTRATION: frozenset({"configuration", "mode", "erasure"}) | _DECIDING,
     "identity": frozenset({"identity", "exchange", "risk", "practice", "forgotten"}) | _DECIDING,
     "session": frozenset({"task", "outcome", "resolution"}) | _DECIDING,
 }
@@ -69,7 +69,7 @@ class Stream:
         except RemitError as error:
             self._find("stream", 0, error.message)
         if self.space == "session":
-            self._session = Session(self.owner, entry.name, lives, report)
+            self._session = Session(self.owner, entry.name, lives, report, reevaluation)
 
     def _find(self, check: str, n: int, message: str) -> None:
         self.report.find(check, self.name, n, message)
@@ -103,6 +103,7 @@ class Stream:
             self._find("trust_domain", record.n, f"the record belongs to `{record.td}`")
         self._place(record, leaf)
         if record.v == VERSION:
+            self.lives.erasures.check(self.name, record.n, record.body, self.report)
             self._open(record, leaf)
             self._meaning(record, data)
 
@@ -192,11 +193,14 @@ class Stream:
                 self._find("identities", record.n, f"it is about `{body.id}`, whose stream this is not")
         elif isinstance(body, bodies.Configuration):
             self._configuration(record)
+        elif isinstance(body, bodies.Erasure):
+            self.lives.erasures.take(body, record.t, record.n, self.report)
 
     def _risk(self, body: bodies.Risk, record: Record) -> None:
         self.report.made("identities")
         if body.id != self.owner:
             self._find("identities", record.n, f"the signal is about `{body.id}`, whose stream this is not")
+        self.lives.risk(self.owner, body, record.t)
         if body.by == self._service:
             self.report.made("causes")
             if not body.decision:

@@ -82,6 +82,7 @@ class Verification:
             self._stream(entry)
         self.reevaluation.flush()
         self.lives.practised.finish(self.report)
+        self.lives.erasures.finish(self.lives.refusal, self.report)
         for leaf in self.openings.unused():
             self.report.find("openings", "", 0, f"a value is shown of a record `{leaf}` that is not here")
         for name in self._known:

@@ -99,6 +99,15 @@ class Policies:
         request = self._request(principal, known, resource[1])
         return self._explain(chosen.decide(request, self._entities.with_(principal, related), context), action)
 
+    def reads(self, action: str, server: str, intent: str, path: tuple[str, ...]) -> bool:
+        """Whether a policy that could matter to this action of a tool reads `path` of the context, or what is in it."""
+        known = self.vocabulary.actions.get(action)
+        return known is None or any(
+            read[: len(path)] == path[: len(read)]
+            for policy in self._slice(known, server, intent).policies
+            for read in policy.reads.paths
+        )
+
     def preview(
         self,
         principal: Registration,

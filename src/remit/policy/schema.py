@@ -77,6 +77,7 @@ CONTEXTS: Final[Mapping[str, tuple[str, Shape]]] = {  # administrative action: (
     "identity.register": ("Installation", _IDENTITY),
     "identity.change": ("Installation", _CHANGE),
     "record.read": ("Installation", shapes.EMPTY),
+    "record.erase": ("Installation", shapes.EMPTY),
     "permit.resolve": ("Installation", shapes.EMPTY),
     "risk.set": ("Installation", shapes.record(target=STRING)),
     "habits.forget": ("Installation", shapes.record(target=STRING)),

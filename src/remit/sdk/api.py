@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, Self
 
 from remit.core.decisions import Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason
+from remit.core.erasing import Erasing, Erasure
 from remit.core.identities import Lifecycle, Registration
 from remit.core.obligations import KNOWN
 from remit.core.tasks import Forgetting, RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
@@ -105,6 +106,9 @@ class Remit(Protocol):
 
     async def forget(self, wanted: Forgetting) -> Sequence[str]:
         """Has habits of a workload forgotten; answers which there were."""
+
+    async def erase(self, wanted: Erasing) -> Erasure:
+        """Erases personal values: one step, which says whether there is more."""
 
     async def close(self) -> None:
         """Gives back what it holds; afterwards every method raises `Unavailable`."""

@@ -17,6 +17,7 @@ from remit.core import bounds
 from remit.core.canonical import request_digest
 from remit.core.clock import Clock, system_clock
 from remit.core.decisions import Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason
+from remit.core.erasing import Erasing, Erasure
 from remit.core.errors import RemitError, TooLarge, Unauthenticated, Unavailable
 from remit.core.identities import Lifecycle, Registration
 from remit.core.obligations import KNOWN
@@ -54,6 +55,7 @@ _task = msgspec.json.Decoder(wire.TaskBody)
 _registration = msgspec.json.Decoder(Registration)
 _identities = msgspec.json.Decoder(wire.IdentityList)
 _done = msgspec.json.Decoder(wire.Done)
+_erasure = msgspec.json.Decoder(Erasure)
 _forgotten = msgspec.json.Decoder(wire.Forgotten)
 
 
@@ -234,6 +236,10 @@ class Client:
     async def forget(self, wanted: Forgetting) -> Sequence[str]:
         """Has habits of a workload forgotten; answers which there were."""
         return (await self._call("POST", "/v1/habits/forget", wanted, _forgotten)).habits
+
+    async def erase(self, wanted: Erasing) -> Erasure:
+        """Erases personal values: one step, which says whether there is more."""
+        return await self._call("POST", "/v1/erasures", wanted, _erasure)
 
     async def svid(self, bind: str = "") -> wire.Svid:
         """A JWT-SVID of the caller, bound to the key with thumbprint `bind` (only its registered key may bind one)."""

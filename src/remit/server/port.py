@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from remit.core.decisions import Ask, Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason, TaskHandle
+from remit.core.erasing import Erasing, Erasure
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.tasks import Forgetting, RiskSignal, TaskEnd, TaskRequest, TaskView
 from remit.decide.questions import Answered, Until
@@ -72,6 +73,9 @@ class ServicePort(Protocol):
 
     async def forget(self, caller: Identity, wanted: Forgetting, /) -> Sequence[str]:
         """Has habits of a workload forgotten; what was known of them."""
+
+    async def erase(self, caller: Identity, wanted: Erasing, /) -> Erasure:
+        """Erases personal values: one step."""
 
     def registration(self, id: str, /) -> Registration | None:
         """What is known of one identity now."""

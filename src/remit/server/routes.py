@@ -6,10 +6,12 @@ from typing import Final
 
 from remit.core import bounds
 from remit.core.decisions import Outcome, OutcomeReceipt
+from remit.core.erasing import Erasing, Erasure
 from remit.core.identities import Registration
 from remit.core.tasks import Forgetting, RiskSignal
 from remit.sdk import authzen, wire
 from remit.server import (
+    erasures,
     evaluation,
     evaluations,
     identities,
@@ -208,6 +210,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         takes=wire.ResolutionRequest,
         gives=wire.Done,
         refusals=(403, 404, 409),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/erasures",
+        id="erase",
+        summary="Erase personal values",
+        handler=erasures.erase,
+        takes=Erasing,
+        gives=Erasure,
+        refusals=(403, 404, 413),
     ),
     Operation(
         method="GET",

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from remit.core.errors import Unavailable
 from remit.decide.sequence import Kept, Place, Wanted
 from remit.storage.ended import LOOKED, is_over
 from remit.storage.postgres_link import Db
 from remit.storage.sealing import mark_of, name_of
 
+_MAY: Final = """
+    SELECT bool_and(has_table_privilege(name, 'DELETE')) FROM unnest('{openings,subjects,subject_streams}'::text[]) name
+"""
 _KEYS: Final = "SELECT id, name, key FROM subjects WHERE mark = ANY($1::bytea[]) ORDER BY id DESC"
 _OF_KEYS: Final = """
     SELECT o.stream, o.n, o.path FROM subject_streams u JOIN openings o ON o.stream = u.stream AND o.key = u.key
@@ -49,7 +53,16 @@ async def keys_of(db: Db, names: Iterable[str]) -> dict[str, list[tuple[int, byt
 
 
 async def find(db: Db, wanted: Wanted, lock: int) -> Kept:
-    """As `Sequencer.kept`; what ended before is told to one process only, as long as it is connected."""
+    """As `Sequencer.kept`; what ended before is told to one process only, as long as it is connected.
+
+    `Unavailable("erasing_not_granted")` where the role may append only.
+    """
+    if not await db.fetchval(_MAY):
+        raise Unavailable(
+            "erasing_not_granted",
+            "the service's role in the database may not delete openings and keys",
+            "GRANT DELETE ON openings, subjects, subject_streams to it (docs/guides/operating.md)",
+        )
     if wanted.subject:
         keys = tuple(id_ for id_, _ in (await keys_of(db, [wanted.subject])).get(wanted.subject, ()))
         return _kept(await db.fetch(_OF_KEYS, list(keys), wanted.most + 1), wanted, keys=keys)

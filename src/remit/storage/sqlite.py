@@ -155,6 +155,9 @@ class SqliteStore:
     async def kept(self, wanted: Wanted) -> Kept:
         """As `Sequencer.kept`."""
         with self._turns:
+            if self._closed:
+                raise Unavailable("storage_closed", "the service is stopping", "try again when it runs")
+            self._settle([])
             try:
                 return sqlite_erasing.find(self._db, wanted)
             except sqlite3.Error as error:
