@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from remit.core.errors import InvalidInput, RemitError, Unavailable
+from remit.core.errors import Conflict, InvalidInput, RemitError, Unavailable
 from remit.ledger.tlog import tiles
 from remit.ledger.tlog.folder import Disk, LogFolder, published
-from remit.ledger.tlog.merkle import leaf_hash, root_of
+from remit.ledger.tlog.merkle import is_consistent, leaf_hash, root_of
 from remit.ledger.tlog.tiles import WIDTH, decode_bundle
 from tests.ledger.tlog.test_notes import LOG, signer
 
@@ -166,3 +167,99 @@ def test_records_that_are_not_the_published_ones_are_refused(tmp_path: Path) -> 
     log.check_continues(entries(290, 300))
     with pytest.raises(RemitError, match="not those"):
         log.check_continues(entries(0, 300, "!"))
+
+
+# --- one writer, and a checkpoint that never goes back ------------------------------------------------------
+
+
+def test_a_second_writer_of_a_folder_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    first = LogFolder(tmp_path, LOG)
+    with pytest.raises(Conflict) as caught:
+        LogFolder(tmp_path, LOG)
+    assert caught.value.code == "log_in_use"
+    assert str(os.getpid()) in caught.value.message
+    first.extend(entries(0, 3))
+    first.close()
+    assert LogFolder(tmp_path, LOG).size == 3
+
+
+def test_a_folder_that_was_not_opened_is_not_held(tmp_path: Path) -> None:
+    LogFolder(tmp_path, LOG).extend(entries(0, 3))
+    for _ in range(2):
+        with pytest.raises(InvalidInput):
+            LogFolder(tmp_path, signer("example.org/log", 9))
+
+
+def test_a_checkpoint_never_goes_back(tmp_path: Path) -> None:
+    """A copy of the folder that has gone further is put in place while somebody else goes on with the older one."""
+    LogFolder(tmp_path / "ahead", LOG).extend(entries(0, 20))
+    log = LogFolder(tmp_path / "log", LOG)
+    log.extend(entries(0, 10))
+    log.append(entries(10, 15))
+    note = log.sign(log.seal())
+    shutil.copy(tmp_path / "ahead/checkpoint", tmp_path / "log/checkpoint")
+    with pytest.raises(Conflict) as caught:
+        log.publish(note)
+    assert caught.value.code == "log_ahead"
+    assert (tmp_path / "log/checkpoint").read_bytes() == (tmp_path / "ahead/checkpoint").read_bytes()
+
+
+def test_a_checkpoint_over_other_entries_is_not_published(tmp_path: Path) -> None:
+    log = LogFolder(tmp_path / "log", LOG)
+    log.append(entries(0, 5))
+    log.seal()
+    other = LogFolder(tmp_path / "other", LOG)
+    for forged in (entries(0, 5, "!"), entries(0, 6)):
+        other.reset()
+        other.append(forged)
+        with pytest.raises(Conflict) as caught:
+            log.publish(other.sign(other.seal()))
+        assert caught.value.code == "log_forked"
+    assert not (tmp_path / "log/checkpoint").exists()
+
+
+def test_a_folder_that_is_lost_while_it_is_written_is_noticed_and_held_again(tmp_path: Path) -> None:
+    log = LogFolder(tmp_path / "log", LOG)
+    log.extend(entries(0, 300))
+    kept = (tmp_path / "log/checkpoint").read_bytes()
+    shutil.rmtree(tmp_path / "log")
+    assert log.resume()
+    assert (log.size, log.staged) == (0, 0)
+    with pytest.raises(Conflict, match="writes the log"):
+        LogFolder(tmp_path / "log", LOG)
+    log.extend(entries(0, 300))
+    assert (tmp_path / "log/checkpoint").read_bytes() == kept
+    assert read_all(tmp_path / "log") == entries(0, 300)
+    assert not log.resume()
+
+
+def test_what_is_staged_in_steps_is_what_is_published_at_once(tmp_path: Path) -> None:
+    log = LogFolder(tmp_path / "log", LOG)
+    for n in range(0, 700, 50):
+        log.append(entries(n, n + 50))
+        if n % 100:
+            log.seal()
+        assert not (tmp_path / "log/checkpoint").exists()
+    log.publish(log.sign(log.seal()))
+    LogFolder(tmp_path / "other", LOG).extend(entries(0, 700))
+    for tile in (*tiles.tiles_of(700), *tiles.bundles_of(700)):
+        assert (tmp_path / "log" / tile.path).read_bytes() == (tmp_path / "other" / tile.path).read_bytes()
+    assert (tmp_path / "log/checkpoint").read_bytes() == (tmp_path / "other/checkpoint").read_bytes()
+
+
+@pytest.mark.parametrize("size", [1, 2, 255, 256, 257, 511, 700])
+def test_it_proves_how_it_grew_and_what_its_root_was(tmp_path: Path, size: int) -> None:
+    log = LogFolder(tmp_path, LOG)
+    log.append(entries(0, 700))
+    root = log.seal().root
+    hashes = [leaf_hash(entry) for entry in entries(0, 700)]
+    assert log.root_at(size) == root_of(hashes[:size])
+    assert is_consistent(size, root_of(hashes[:size]), 700, root, log.prove(size))
+
+
+def test_other_records_are_refused_also_where_a_bundle_is_full(tmp_path: Path) -> None:
+    log = LogFolder(tmp_path, LOG)
+    log.extend(entries(0, 256))
+    log.check_continues(entries(0, 256))
+    with pytest.raises(Conflict):
+        log.check_continues([*entries(0, 255), b"another"])
