@@ -95,7 +95,7 @@ class Tally:
         self._open: dict[str, bytes] = {}  # permits without an outcome so far, with their leaf hashes
         self._unknown: dict[str, bytes] = {}
         self._used: set[deciding.Privilege] = set()
-        self._reasons: OrderedDict[str, tuple[str, str]] = OrderedDict()  # of denials: action, code
+        self._denials_told: OrderedDict[str, tuple[tuple[str, str], ...]] = OrderedDict()  # by id: what they count for
         self._codes = {figure: frozenset(meaning.codes) for figure, meaning in meanings().items() if meaning.codes}
 
     def count(self, progress: Progress = lambda *_: None) -> dict[str, Figure]:
@@ -188,39 +188,49 @@ class Tally:
 
     def _decision(self, stored: Stored, record: Record) -> None:
         body = record.body
-        action, effect, code = str(body["action"]), body["effect"], str(body["reason"]["code"])
+        told = self._told(body)
+        for figure, name in told:
+            self._add(figure, stored, name)
         self._of["identity-refused"] += 1
-        if effect == "deny":
-            self._remember(str(body["id"]), action, code)
-            self._denied(stored, action, code, 1)
-        if "/" not in action:
-            self._add("administration", stored, f"{action}: {effect}")
+        if body["effect"] == "deny":
+            self._remember(str(body["id"]), told)
+        if "/" not in body["action"]:
             return
-        self._add("decided", stored, effect)
-        told = [str(each.get("to", "")) for each in body.get("obligations", ()) if each["id"] == NOTIFY]
-        if told:
-            self._add("told", stored, *told)
-        if body.get("serverEffect") == "execute":
-            self._add("executions", stored, effect)
-        self._facts(stored, body, effect)
-        if effect == "permit":
+        told_to = [str(each.get("to", "")) for each in body.get("obligations", ()) if each["id"] == NOTIFY]
+        if told_to:
+            self._add("told", stored, *told_to)
+        self._novelty(stored, body)
+        if body["effect"] == "permit":
             self._permit(stored, record)
         elif body.get("requestable"):
-            self._add("requestable", stored, code)
+            self._add("requestable", stored, str(body["reason"]["code"]))
 
-    def _facts(self, stored: Stored, body: Mapping[str, Any], effect: str) -> None:
-        context = body.get("context", {})
-        if context.get("session", {}).get("untrusted") is True:
-            self._add("after-untrusted", stored, effect)
-        destination = context.get("destination")
-        if destination and destination.get("internal") is False:
-            self._add("outward", stored, effect)
-        novelty = context.get("novelty")
+    def _told(self, body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+        """The figures that a decision counts for, and as what; each repetition of a denial counts for them too."""
+        action, effect, code = str(body["action"]), str(body["effect"]), str(body["reason"]["code"])
+        is_tool = "/" in action
+        told = [("decided", effect)] if is_tool else [("administration", f"{action}: {effect}")]
+        if effect == "deny":
+            told += [
+                (figure, code)
+                for figure, codes in self._codes.items()
+                if code in codes and (is_tool or figure == "identity-refused")
+            ]
+        if is_tool:
+            told += [("denied", code)] if effect == "deny" else []
+            told += [("executions", effect)] if body.get("serverEffect") == "execute" else []
+            context = body.get("context", {})
+            told += [("after-untrusted", effect)] if context.get("session", {}).get("untrusted") is True else []
+            told += [("outward", effect)] if context.get("destination", {}).get("internal") is False else []
+        return tuple(told)
+
+    def _novelty(self, stored: Stored, body: Mapping[str, Any]) -> None:
+        novelty = body.get("context", {}).get("novelty")
         if novelty:
             self._of["novel"] += 1
             most = max(novelty.get(name, 0) for name in ("tool", "step", "destination"))
             if not novelty.get("isLearning", True) and most >= NOVEL:
-                self._add("novel", stored, effect)
+                self._add("novel", stored, str(body["effect"]))
 
     def _permit(self, stored: Stored, record: Record) -> None:
         body = record.body
@@ -242,33 +252,21 @@ class Tally:
         intent = body.get("context", {}).get("task", {}).get("intent", "")
         self._used.add(deciding.Privilege(subject, str(intent), str(body["action"])))
 
-    def _denied(self, stored: Stored, action: str, code: str, times: int) -> None:
-        if "/" in action:
-            self._add("denied", stored, code, times=times)
-        for figure, codes in self._codes.items():
-            if code in codes and ("/" in action or figure == "identity-refused"):
-                self._add(figure, stored, code, times=times)
-
-    def _remember(self, id_: str, action: str, code: str) -> None:
-        self._reasons[id_] = (action, code)
-        if len(self._reasons) > _KEPT:
-            self._reasons.popitem(last=False)
+    def _remember(self, id_: str, told: tuple[tuple[str, str], ...]) -> None:
+        self._denials_told[id_] = told
+        if len(self._denials_told) > _KEPT:
+            self._denials_told.popitem(last=False)
 
     def _denials(self, stored: Stored, record: Record) -> None:
         id_, times = str(record.body["decision"]), int(record.body["count"])
-        known = self._reasons.get(id_)
-        if known is None:
+        told = self._denials_told.get(id_)
+        if told is None:
             found = self._reader.find(id_)
-            body = found.record.body if found else {}
-            known = (str(body.get("action", "")), str(body.get("reason", {}).get("code", "")))
-            self._remember(id_, *known)
-        action, code = known
+            told = self._told(found.record.body) if found is not None else ()
+            self._remember(id_, told)
         self._of["identity-refused"] += times
-        if "/" in action:
-            self._add("decided", None, "deny", times=times)
-        else:
-            self._add("administration", None, f"{action}: deny", times=times)
-        self._denied(stored, action, code, times)
+        for figure, name in told:
+            self._add(figure, stored, name, times=times)
 
     def _outcome(self, stored: Stored, record: Record) -> None:
         body = record.body
