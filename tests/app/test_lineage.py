@@ -69,7 +69,7 @@ async def test_a_value_in_two_tasks_is_joined(stage: Stage) -> None:
     assert [use.root for use in lines.uses] == [first.task, second.task]
     assert (lines.uses[1].held_before, lines.uses[1].elsewhere) == ([], [0])
     sources, calls, edges = flows(lines)
-    assert (len(sources), len(calls), edges) == (1, 1, {(0, 0): 1})
+    assert (len(sources), len(calls), edges) == (1, 1, {(0, 0): (1, 1)})
     assert said(lines_of(stage.folder, "DE89", task=second.task)) == [("argument", LOOKUP, "email", "permit")]
     assert len(lines_of(stage.folder, "DE89", since=lines.uses[1].at).uses) == 1
 
@@ -79,7 +79,7 @@ async def test_what_nothing_held_before_is_said_to_be_so(stage: Stage) -> None:
     await eventful(stage)
     lines = lines_of(stage.folder, "evil.test")
     assert said(lines) == [("destination", "web/fetch", "host", "deny")]
-    assert flows(lines)[2] == {(-1, 0): 1}
+    assert flows(lines)[2] == {(-1, 0): (1, 0)}
 
 
 @staged_on("sqlite", "postgres")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -203,8 +203,15 @@ class Flow(msgspec.Struct, rename="camel", kw_only=True):
     hosts: dict[str, int]
 
 
-def flows(lines: Lines) -> tuple[list[Flow], list[Flow], dict[tuple[int, int], int]]:
-    """Sources and calls, each with the first ones first, and how many of a call's uses a source held before.
+class Edge(NamedTuple):
+    """How many of a call's uses a source held before, and how many of these it held in another session only."""
+
+    times: int
+    across: int
+
+
+def flows(lines: Lines) -> tuple[list[Flow], list[Flow], dict[tuple[int, int], Edge]]:
+    """Sources and calls, each with the first ones first, and what joins them.
 
     The source -1 stands for calls of whose value nothing recorded held it before.
     """
@@ -223,12 +230,13 @@ def flows(lines: Lines) -> tuple[list[Flow], list[Flow], dict[tuple[int, int], i
     sources = [flow for key, flow in found.items() if key[0] in ROLES[:3]]
     calls = [flow for key, flow in found.items() if key[0] not in ROLES[:3]]
     at = {use: index for index, flow in enumerate(sources) for use in flow.uses}
-    edges: dict[tuple[int, int], int] = {}
+    edges: dict[tuple[int, int], Edge] = {}
     for index, call in enumerate(calls):
         for number in call.uses:
             use = lines.uses[number]
             for source in {at[before] for before in (use.held_before or use.elsewhere)} or {-1}:
-                edges[source, index] = edges.get((source, index), 0) + 1
+                times, across = edges.get((source, index), (0, 0))
+                edges[source, index] = Edge(times + 1, across + (source >= 0 and not use.held_before))
     return sources, calls, edges
 
 

@@ -50,7 +50,7 @@ def lineage_page(lines: Lines, now: int, *, name: str = "") -> str:
     more = f"; {lines.total:,} places in all, of which these are the latest" if lines.total > len(lines.uses) else ""
     caption = (
         "From left to right: what held the value, the calls that carried it, and where they went. A line says that the "
-        "value was there before, in the same session where it was; not that it was taken from there."
+        "value was there before (dashed: in another session only), not that it was taken from there."
     )
     return document(
         title,
@@ -83,12 +83,13 @@ def _picture(lines: Lines) -> Html:
     ys = [_places(column, height) for column in (left, middle, right)]
     unknown = len(left) - 1 - (len(sources) > NODES)
     parts = []
-    for (of, to), count in edges.items():
+    for (of, to), edge in edges.items():
         index = unknown if of == -1 else of
         if (of >= NODES) or to >= NODES:
             continue
         look = "flow deny" if set(calls[to].results) == {"deny"} else "flow"
-        parts.append(_flow(_LEFT[0] + _WIDE, ys[0][index], _LEFT[1], ys[1][to], count, look))
+        look += " across" if edge.across == edge.times else ""
+        parts.append(_flow(_LEFT[0] + _WIDE, ys[0][index], _LEFT[1], ys[1][to], edge.times, look))
     names = list(hosts)[:NODES]
     for index, call in enumerate(calls[:NODES]):
         for host, count in call.hosts.items():

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from remit.console.layout import labelled
-from remit.console.lineage import Flow, Lines, Use, flows, node, said_results, who_of
+from remit.console.lineage import Edge, Flow, Lines, Use, flows, node, said_results, who_of
 from remit.console.rows import STYLES, name_of, short
 from remit.console.screen import moment, printable
 from remit.console.spans import clock, day
@@ -44,28 +44,30 @@ def _graph(console: Console, lines: Lines) -> None:
     sources, calls, edges = flows(lines)
     for index, source in enumerate(sources[:NODES]):
         console.print(Text.assemble(("● ", "cyan"), (printable(source.text), "bold"), _times(source, lines)))
-        _calls(console, [(calls[to], count) for (of, to), count in edges.items() if of == index])
+        _calls(console, [(calls[to], edge) for (of, to), edge in edges.items() if of == index])
     if len(sources) > NODES:
         console.print(Text(f"and {len(sources) - NODES} more sources", style="dim"))
-    unknown = [(calls[to], count) for (of, to), count in edges.items() if of == -1]
+    unknown = [(calls[to], edge) for (of, to), edge in edges.items() if of == -1]
     if unknown:
         console.print(Text("○ nothing that is recorded held it before", style="bold yellow"))
         _calls(console, unknown)
     console.print()
 
 
-def _calls(console: Console, calls: Sequence[tuple[Flow, int]]) -> None:
+def _calls(console: Console, calls: Sequence[tuple[Flow, Edge]]) -> None:
     shown = calls[:NODES]
     if not shown:
         console.print(Text("   carried to no call", style="dim"))
-    for number, (call, count) in enumerate(shown):
+    for number, (call, edge) in enumerate(shown):
         is_last = number == len(calls) - 1
         results = Text()
         for result, many in call.results.items():
             word = {"permit": "permitted", "deny": "denied"}.get(result, result)
             results.append(f"{', ' if results.plain else ''}{many} {word}", style=_STYLES.get(result, ""))
         hosts = f" to {', '.join(list(call.hosts)[:3])}" if call.hosts and call.role != "destination" else ""
-        part = f" ({count} of them)" if count != len(call.uses) else ""
+        part = f" ({edge.times} of them)" if edge.times != len(call.uses) else ""
+        if edge.across:
+            part += f"  {edge.across} in another session"
         label = Text(f"{'└' if is_last else '├'}─▶", style="dim")
         text = Text.assemble(printable(call.text), printable(hosts), "  ", results, (part, "dim"))
         labelled(console, label, [text], column=4)
