@@ -26,7 +26,7 @@ from remit.ledger.published import verify_log
 from remit.ledger.receipt import read_receipt
 from remit.ledger.statement import as_json, printable, statement_of
 from remit.ledger.tlog.note import NOTE_BYTES, read_key
-from remit.ledger.tlog.source import source_of
+from remit.ledger.tlog.source import FolderSource, WithArchives, source_of
 from remit.ledger.verify import verify
 
 SHOWN: Final = 100  # findings that are printed; the first one of a stream is its cause
@@ -85,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         "--known", type=Path, metavar="FILE", help="the checkpoint, or the export.json, that you kept from before"
     )
     parser.add_argument(
+        "--archive", action="append", default=[], type=Path, metavar="DIR", help="where old entries were archived to"
+    )
+    parser.add_argument(
         "--openings", type=Path, metavar="FILE", help="personal values that were opened to you, as JSON Lines"
     )
     parser.add_argument(
@@ -119,7 +122,7 @@ def _verified(given: argparse.Namespace, evaluator: Evaluator | None, progress: 
         )
     if given.key is not None:
         return verify_log(
-            source_of(where),
+            WithArchives(source_of(where), [FolderSource(archive) for archive in given.archive]),
             read_key(given.key),
             witnesses=witnesses,
             quorum=len(witnesses),
@@ -128,7 +131,7 @@ def _verified(given: argparse.Namespace, evaluator: Evaluator | None, progress: 
             evaluator=evaluator,
             openings=openings,
         )
-    if witnesses or is_url:
+    if witnesses or given.archive or is_url:
         raise InvalidInput("key_missing", "a published log is verified with its public key", "give it: `--key VKEY`")
     known = _manifest(given.known) if given.known else None
 

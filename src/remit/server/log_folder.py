@@ -17,7 +17,7 @@ from typing import Final
 from starlette.types import Send
 
 from remit.core.errors import NotFound, Unavailable
-from remit.ledger.tlog.archive import ARCHIVED
+from remit.ledger.tlog.archived import ARCHIVED
 from remit.ledger.tlog.merkle import HASH_BYTES
 from remit.ledger.tlog.tiles import CHECKPOINT, ENTRIES, WIDTH, Tile, cut_bundle, tile_at
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from remit.core.errors import Conflict, InvalidInput, NotFound, RemitError
-from remit.ledger.tlog.archive import ARCHIVED, Archiving, Moved, read_archived
+from remit.ledger.tlog.archive import Archiving, Moved
+from remit.ledger.tlog.archived import ARCHIVED, read_archived
 from remit.ledger.tlog.audit import Audit
 from remit.ledger.tlog.folder import Disk, LogFolder
 from remit.ledger.tlog.source import FolderSource, Source, WithArchives

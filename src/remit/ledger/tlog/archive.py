@@ -11,9 +11,7 @@ Cut off at any point, the next call goes on.
 
 from __future__ import annotations
 
-import base64
 import os
-import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -23,30 +21,15 @@ import msgspec
 
 from remit.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from remit.ledger.tlog import tiles
-from remit.ledger.tlog.checkpoint import SIZE_MAX, Checkpoint, decode_hash
+from remit.ledger.tlog.archived import ARCHIVED, Archived, read_archived
+from remit.ledger.tlog.checkpoint import Checkpoint
 from remit.ledger.tlog.folder import Disk, published
 from remit.ledger.tlog.merkle import leaf_hash, range_hash
-from remit.ledger.tlog.note import NOTE_BYTES, Signer, VerifierKey, open_note, signed_note
-from remit.ledger.tlog.source import BUNDLE_BYTES, FolderSource, Source, read_hashes
+from remit.ledger.tlog.note import Signer, signed_note
+from remit.ledger.tlog.source import BUNDLE_BYTES, FolderSource, read_hashes
 from remit.ledger.tlog.tiles import CHECKPOINT, ENTRIES, WIDTH, Tile
 
-ARCHIVED: Final = "archived"  # the path of the statement
 STEP: Final = 256  # bundles that are copied before their statement is made
-_HEAD: Final = "remit-archived/v1"  # no origin: nobody takes the statement for a checkpoint
-_SIZE: Final = re.compile(r"[1-9][0-9]{0,18}")
-
-
-class Archived(NamedTuple):
-    """What a log states: that its first `size` entries are archived, and the root over them."""
-
-    origin: str
-    size: int
-    root: bytes
-
-    @property
-    def text(self) -> str:
-        """The text that is signed."""
-        return f"{_HEAD}\n{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
 
 class Moved(NamedTuple):
@@ -62,21 +45,6 @@ class _Time(msgspec.Struct):
 
 
 _read_time = msgspec.json.Decoder(_Time).decode
-
-
-def read_archived(source: Source, log: VerifierKey) -> Archived | None:
-    """What the log in `source` states to be archived; None where it says nothing, `InvalidInput` where it can't be
-    believed."""
-    try:
-        data = source.read(ARCHIVED, NOTE_BYTES)
-    except NotFound:
-        return None
-    lines = open_note(data, [log]).text.split("\n")
-    if len(lines) == 5 and lines[0] == _HEAD and lines[1] == log.name and _SIZE.fullmatch(lines[2]):
-        found = Archived(lines[1], int(lines[2]), decode_hash(lines[3]))
-        if found.text == "\n".join(lines) and found.size <= SIZE_MAX and not found.size % WIDTH:
-            return found
-    raise InvalidInput("archived_invalid", "this is no statement of what the log has archived", "fetch it again")
 
 
 class Archiving:

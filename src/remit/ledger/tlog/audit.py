@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from remit.core.errors import NotFound, RemitError
 from remit.ledger.tlog import tiles
-from remit.ledger.tlog.archive import Archived, read_archived
+from remit.ledger.tlog.archived import Archived, read_archived
 from remit.ledger.tlog.checkpoint import Checkpoint, Signed, open_checkpoint
 from remit.ledger.tlog.merkle import EMPTY, leaf_hash, node_hash, root_of
 from remit.ledger.tlog.note import NOTE_BYTES, VerifierKey
