@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import Final
 
+import pytest
+
 from tests.standalone.pair import ROOT
 
 # Where exports and published logs are tampered with.
@@ -23,6 +25,7 @@ CORPORA: Final = (
 )
 
 
+@pytest.mark.timeout(300)
 def test_every_tampering_of_the_corpora_is_found_by_the_file_too() -> None:
     command = [
         sys.executable,
@@ -36,7 +39,7 @@ def test_every_tampering_of_the_corpora_is_found_by_the_file_too() -> None:
         *CORPORA,
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     told = re.search(r"compared: \{'in order': (\d+), 'refused': (\d+), 'with findings': (\d+)\}", done.stdout)
     assert told is not None, done.stdout[-1000:]

@@ -190,24 +190,38 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON")
 
 
-_scanner = _json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=_Floating, parse_int=_integer, parse_constant=_no_constant
-)
+def _scanner_of(**hooks: Any) -> _json.JSONDecoder:
+    return _json.JSONDecoder(object_pairs_hook=_object, parse_float=_Floating, parse_constant=_no_constant, **hooks)
+
+
+_scanner: Final = _scanner_of()
+_careful: Final = _scanner_of(parse_int=_integer)
+_MANY_DIGITS: Final = re.compile(f"[0-9]{{{_DIGITS + 1}}}")
+
+
+def _text_of(data: bytes | bytearray | str) -> tuple[str, _json.JSONDecoder]:
+    """The text in the bytes, and what scans it."""
+    text = data if isinstance(data, str) else bytes(data).decode()
+    if text.startswith("\ufeff"):
+        raise DecodeError("JSON is malformed: invalid character (byte 0)")
+    return text, _careful if len(text) > _DIGITS and _MANY_DIGITS.search(text) else _scanner
 
 
 def _tree(data: bytes | bytearray | str) -> Any:
     """The tree in the bytes; strings of it are all valid Unicode."""
-    text = data if isinstance(data, str) else bytes(data).decode()
-    if text.startswith("\ufeff"):
-        raise DecodeError("JSON is malformed: invalid character (byte 0)")
+    text, scanner = _text_of(data)
     try:
-        tree = _scanner.decode(text)
+        tree = scanner.decode(text)
     except ValueError:
         raise DecodeError("JSON is malformed") from None
+    _check_unicode(text, tree)
+    return tree
+
+
+def _check_unicode(text: str, tree: Any) -> None:
     # SECURITY: half of a surrogate pair is no text; only an escape can have brought it in.
     if "\\u" in text and _has_surrogates(tree):
         raise DecodeError("JSON is malformed: invalid utf-16 surrogate pair")
-    return tree
 
 
 def _has_surrogates(tree: Any) -> bool:
@@ -225,16 +239,36 @@ def _has_surrogates(tree: Any) -> bool:
     return False
 
 
-def _members(text: str) -> Iterable[tuple[str, Any, Raw]]:
-    """The members of the object that `text` is, which is known to be well formed, each with its JSON."""
-    place = text.index("{") + 1
-    while (place := _skip(text, place)) < len(text) and text[place] != "}":
-        if text[place] == ",":
-            place = _skip(text, place + 1)
-        key, place = _scanner.raw_decode(text, place)
-        start = _skip(text, _skip(text, place) + 1)
-        value, place = _scanner.raw_decode(text, start)
-        yield key, value, Raw(text[start:place].encode())
+def _members(data: bytes | bytearray | str) -> list[tuple[str, Any, Raw]]:
+    """The members of the object in the bytes, each with its JSON; `DecodeError` where there is no object."""
+    text, scanner = _text_of(data)
+    found: list[tuple[str, Any, Raw]] = []
+    try:
+        place = _skip(text, _after("{", text, 0))
+        while text[place] != "}" or found:
+            key, place = scanner.raw_decode(text, place)
+            start = _skip(text, _after(":", text, _skip(text, place)))
+            value, place = scanner.raw_decode(text, start)
+            if type(key) is not str:
+                raise DecodeError("JSON is malformed")
+            found.append((key, value, Raw(text[start:place].encode())))
+            _check_unicode(text, [key, value])
+            place = _skip(text, place)
+            if text[place] == "}":
+                break
+            place = _skip(text, _after(",", text, place))
+        if _skip(text, place + 1) != len(text):
+            raise DecodeError("JSON is malformed: trailing characters")
+    except (IndexError, ValueError):
+        raise DecodeError("JSON is malformed") from None
+    return found
+
+
+def _after(mark: str, text: str, place: int) -> int:
+    place = _skip(text, place)
+    if text[place] != mark:
+        raise DecodeError("JSON is malformed")
+    return place + 1
 
 
 def _skip(text: str, place: int) -> int:
@@ -307,8 +341,10 @@ class _Compiler:
         if None in alternatives:
             return alternatives[None]
 
+        by_type = {of: alternatives[kind] for of, kind in _KINDS.items() if kind in alternatives}
+
         def choose(value: Any) -> Any:
-            convert = alternatives.get(_kind(value))
+            convert = by_type.get(type(value)) or alternatives.get(_kind(value))
             if convert is None:
                 raise _Refused(f"Expected {expected}, got `{self._told(value)}`")
             return convert(value)
@@ -348,6 +384,8 @@ class _Compiler:
 
     def plain(self, value: Any) -> Any:
         """A value of any type: as Python has it, without what step 1 kept apart."""
+        if type(value) is str or type(value) is int:
+            return value
         if isinstance(value, str):
             if isinstance(value, _Floating):
                 return self._number(value)
@@ -446,19 +484,23 @@ class _Compiler:
 
         return convert
 
-    def outermost(self, cls: Any, text: str) -> Any:
-        """A struct with fields that are `Raw`."""
+    def outermost(self, cls: Any) -> Callable[[bytes | bytearray | str], Any]:
+        """What reads a struct with fields that are `Raw`."""
         hints = _hints(cls)
-        names = dict(zip(cls.__struct_encode_fields__, cls.__struct_fields__, strict=True))
-        made, missing = cls.__new__(cls), dict(names)
-        for key, inner, raw in _members(text):
-            if key in names:
-                field = names[key]
-                is_raw = hints[field] is Raw
-                _set(made, field, raw if is_raw else _at(f".{key}", self.compile(hints[field]), inner))
-                missing.pop(key, None)
-        _complete(made, missing, cls.__struct_defaults__)
-        return made
+        fields = dict(zip(cls.__struct_encode_fields__, cls.__struct_fields__, strict=True))
+        compiled = {key: None if hints[field] is Raw else self.compile(hints[field]) for key, field in fields.items()}
+
+        def read(data: bytes | bytearray | str) -> Any:
+            made, missing = cls.__new__(cls), dict(fields)
+            for key, inner, raw in _members(data):
+                if key in fields:
+                    of = compiled[key]
+                    _set(made, fields[key], raw if of is None else _at(f".{key}", of, inner))
+                    missing.pop(key, None)
+            _complete(made, missing, cls.__struct_defaults__)
+            return made
+
+        return read
 
 
 def _hints(cls: Any) -> dict[str, Any]:
@@ -501,6 +543,8 @@ def _whole(metas: tuple[Meta, ...]) -> Convert:
 def _text(metas: tuple[Meta, ...]) -> Convert:
     check = _length("str", metas)
     patterns = [(meta.pattern, re.compile(meta.pattern)) for meta in metas if meta.pattern is not None]
+    if not metas:
+        return lambda value: value
 
     def convert(value: Any) -> Any:
         check(value)
@@ -575,7 +619,7 @@ class _Writer:
         if value is None:
             return "null"
         if isinstance(value, dict):
-            return self._object(sorted(value.items(), key=_key) if self._is_sorted else value.items())
+            return self._object([(key, value[key]) for key in sorted(value)] if self._is_sorted else value.items())
         if kind is list or kind is tuple:
             return "[" + ",".join([self.write(item) for item in value]) + "]"
         if isinstance(value, Struct):
@@ -590,10 +634,6 @@ class _Writer:
 
     def _object(self, pairs: Iterable[tuple[str, Any]]) -> str:
         return "{" + ",".join([f"{_quoted(_checked(key))}:{self.write(value)}" for key, value in pairs]) + "}"
-
-
-def _key(pair: tuple[str, Any]) -> str:
-    return _checked(pair[0])
 
 
 def _checked(key: Any) -> str:
@@ -653,23 +693,22 @@ class _Decoder:
     def __init__(self, type: Any = Any, *, float_hook: Hook = None) -> None:
         self._type = type
         self._compiler = _Compiler(float_hook)
-        self._convert: Convert | None = None
-        self._is_raw = False
+        self._read: Callable[[bytes | bytearray | str], Any] | None = None
 
     def decode(self, buf: bytes | bytearray | str) -> Any:
         """The value in the bytes; `DecodeError`, `ValidationError` or `UnicodeDecodeError`."""
-        if self._convert is None:
-            self._is_raw = _holds_raw(self._type)
-            self._convert = self._compiler.plain if self._is_raw else self._compiler.compile(self._type)
-        tree = _tree(buf)
+        if self._read is None:
+            self._read = self._reader()
         try:
-            if self._is_raw and isinstance(tree, dict):
-                return self._compiler.outermost(self._type, buf if isinstance(buf, str) else bytes(buf).decode())
-            if self._is_raw:
-                raise _Refused(f"Expected `object`, got `{_kind_read(tree)}`")
-            return self._convert(tree)
+            return self._read(buf)
         except _Refused as refused:
             raise ValidationError(refused.text) from None
+
+    def _reader(self) -> Callable[[bytes | bytearray | str], Any]:
+        if _holds_raw(self._type):
+            return self._compiler.outermost(self._type)
+        convert = self._compiler.compile(self._type)
+        return lambda buf: convert(_tree(buf))
 
 
 def _holds_raw(type_: Any) -> bool:
