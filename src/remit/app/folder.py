@@ -74,6 +74,11 @@ class Folder:
         return self.state / "lineage.key"
 
     @property
+    def forward(self) -> Path:
+        """How far records were forwarded (`[[forward]]`), a file for each receiver."""
+        return self.state / "forward"
+
+    @property
     def log_key(self) -> Path:
         """The key that signs the published log (`[ledger]`)."""
         return self.state / "log.pem"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from remit.app.bearer import bearer_keys
 from remit.app.certificates import Certificates
 from remit.app.folder import Folder
+from remit.app.forwarding.forwarder import Forwarder, forwarders_of
 from remit.app.indexing import Indexer
 from remit.app.installation import UNIX_ORIGIN, Installation, audience_of, open_installation
 from remit.app.issuers import gauges
@@ -48,6 +49,7 @@ async def run_service(
     forgetter = Forgetter(folder)
     publisher: Publisher | None = None
     watch: Watch | None = None
+    forwarders: list[Forwarder] = []
     claims = claims_of(installation)
     try:
         if claims is not None:
@@ -77,6 +79,7 @@ async def run_service(
             log_gauges=publisher.gauges if publisher else dict,
             log_folder=folder.root / settings.ledger.folder if settings.ledger.serve else None,
         )
+        forwarders += forwarders_of(folder, settings)
         refresher = Refresher(installation.sources, installation.clock)
         elsewhere.on_unknown_key = refresher.wake
 
@@ -89,6 +92,8 @@ async def run_service(
                 publisher.start()
             if watch is not None:
                 watch.start()
+            for forwarder in forwarders:
+                forwarder.start()
             if while_attached:
                 tasks.append(asyncio.create_task(_stop_when_alone(listener)))
             on_ready(installation, listener)
@@ -107,6 +112,8 @@ async def run_service(
             task.cancel()
         await asyncio.to_thread(indexer.stop)
         await asyncio.to_thread(forgetter.stop)
+        for forwarder in forwarders:
+            await asyncio.to_thread(forwarder.stop)
         if refresher is not None:
             await refresher.stop()
         if claims is not None:

@@ -39,14 +39,28 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "pep": ("remit.cli.identity", "pep"),
     "approver": ("remit.cli.identity", "approver"),
     "store": ("remit.cli.store", "store"),
+    "erase": ("remit.cli.erase", "erase"),
     "notify": ("remit.cli.notify", "notify"),
+    "forward": ("remit.cli.forward", "forward"),
 }
 
 SECTIONS: Final = {
     "Begin": ("init", "check", "test", "up", "doctor"),
     "Govern": ("run", "exec", "gateway", "task"),
     "Look": ("decide", "ask", "log", "lineage", "verify", "evidence", "prove", "witness"),
-    "Administer": ("catalogue", "workload", "starter", "pep", "approver", "trust", "issuers", "store", "notify"),
+    "Administer": (
+        "catalogue",
+        "workload",
+        "starter",
+        "pep",
+        "approver",
+        "trust",
+        "issuers",
+        "store",
+        "erase",
+        "notify",
+        "forward",
+    ),
 }
 
 
