@@ -172,7 +172,7 @@ def rebuild(reader: Reader, index: IndexFolder, progress: Progress = lambda *_: 
 def behind(reader: Reader, index: IndexFolder) -> int:
     """How many places are settled and not indexed yet."""
     ranges, _ = covered(reader, index)
-    return max(0, reader.settled() + 1 - (ranges[-1].end if ranges else 0))
+    return max(0, reader.settled() - (ranges[-1].end - 1 if ranges else 0))
 
 
 def damage(index: IndexFolder) -> list[str]:

@@ -99,7 +99,7 @@ def log(
 def _count(folder: Folder, reader: Reader, choice: Choice, *, as_json: bool) -> None:
     def question(history: History) -> int:
         found = history.count(choice)
-        if not found:
+        if not found and not choice.task:
             check_known(folder, history, choice)
         return found
 
@@ -139,7 +139,7 @@ def _print(folder: Folder, reader: Reader, choice: Choice, last: int, *, follow:
 
     def question(history: History) -> list[Line]:
         found = history.last(choice, last) if last else []
-        if not found and not follow:
+        if not found and not follow and not choice.task:
             check_known(folder, history, choice)
         return found
 

@@ -61,7 +61,8 @@ class IndexFolder:
                 file.write(data)
             new.replace(path)
         except OSError as error:
-            new.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
             raise _unwritable(self.path, error) from None
 
     def remove(self, paths: Sequence[Path]) -> None:
@@ -106,10 +107,8 @@ class IndexFolder:
     def _files(self) -> list[Range]:
         try:
             names = os.listdir(self.path)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise _unwritable(self.path, error) from None
+        except OSError:
+            return []  # what can't be read is looked for in the records
         found = [(match, self.path / name) for name in names if (match := _NAME.fullmatch(name))]
         every = [Range(int(match[1], 16), int(match[2], 16), path) for match, path in found]
         return [each for each in every if each.start < each.end]
