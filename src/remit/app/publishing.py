@@ -106,7 +106,7 @@ class Publisher:
         try:
             self.leads = self._records.place()
             self._check()
-            self._compare(self._records.agreed())
+            self._check_agreed()
             if cosigner is not None:
                 cosigner.check(self.log.size, self.log.checkpoint.root, self._root_at)
         except BaseException:
@@ -251,6 +251,14 @@ class Publisher:
             self.leads = self._records.place()
         start = (self.log.size - 1) // WIDTH * WIDTH
         self.log.check_continues(self._records.entries(start, self.log.size - start))
+
+    def _check_agreed(self) -> None:
+        """Compares the folder with what all processes agreed on, unless it is far behind: then while it catches up."""
+        agreed = self._compare(self._records.agreed())
+        if agreed is not None and 0 < self.log.size < agreed.size <= self.log.size + MOST:
+            root = self._root_at(agreed.size)
+            if root is not None and root != agreed.root:
+                raise forked("the published log is not the one that the processes agreed on")
 
     def _root_at(self, size: int) -> bytes | None:
         """The root over the first records that have places; None where there are fewer."""
