@@ -112,9 +112,11 @@ def test_an_opening_that_was_swapped_is_called_out(remit: Command, story: Story,
     import sqlite3
 
     with sqlite3.connect(folder.database) as database:
-        database.execute("UPDATE openings SET value = ? WHERE path LIKE '%email'", (b'"eve@example.org"',))
+        database.execute("UPDATE openings SET sealed = zeroblob(length(sealed)) WHERE path LIKE '%email'")
     database.close()
-    assert "eve@example.org  does not fit its commitment" in remit("log", "show", story["look"]).output
+    output = remit("log", "show", story["look"]).output
+    assert "kept, and does not open" in output
+    assert "kim@example.org" not in output
 
 
 def test_text_that_drives_a_terminal_is_shown_as_escapes(remit: Command, story: Story) -> None:

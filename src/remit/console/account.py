@@ -262,7 +262,12 @@ def written(value: Any) -> Text:
         if key == "personal":
             return written(inner).append("  personal", style="yellow")
         if key == "erased":
+            if isinstance(inner, dict):
+                who = f"erased on {moment(inner['at'])} by {printable(inner['by'])}"
+                return Text.assemble((who, "yellow"), (f"  commitment {inner['commitment'][:12]}…", "dim"))
             return Text.assemble(("erased", "yellow"), (f"  commitment {str(inner)[:12]}…", "dim"))
+        if key == "unreadable":
+            return Text("kept, and does not open: changed, moved, or sealed under another key", style="bold red")
         if key == "absent":
             return Text("absent", style="yellow")
         if key == "forged":

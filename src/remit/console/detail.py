@@ -22,6 +22,9 @@ from remit.policy.reads import Path
 from remit.policy.sources import Policy, Source
 from remit.storage.reader import Reader, Stored
 
+# By pointer: salt and value; None for what is there and does not open.
+Openings = dict[str, tuple[bytes, bytes] | None]
+
 _END: Final = 4  # characters of an id's end that are enough to look for it
 _PARTS: Final = ("policies", "intents", "catalogue", "windows", "settings")
 
@@ -91,7 +94,7 @@ def place(stored: Stored, record: Record) -> dict[str, Any]:
 
 def _decision(reader: Reader, stored: Stored, record: Record) -> dict[str, Any]:
     body = record.body
-    opened = revealed(reader, stored, record)
+    opened = _explained(reader, stored, record)
     context = opened.get("context", {})
     configuration = configuration_of(reader, str(body.get("config", "")))
     policies = decisive(reader, configuration, body["reason"].get("policies", ()))
@@ -139,7 +142,7 @@ def _decision(reader: Reader, stored: Stored, record: Record) -> dict[str, Any]:
 
 
 def _task(reader: Reader, stored: Stored, record: Record) -> dict[str, Any]:
-    body = revealed(reader, stored, record)
+    body = _explained(reader, stored, record)
     history: list[dict[str, Any]] = []
     decisions = {"permit": 0, "deny": 0}
     children: list[str] = []
@@ -175,20 +178,57 @@ _ABSENT: Final = object()
 
 
 def revealed(reader: Reader, stored: Stored, record: Record) -> dict[str, Any]:
-    """The body with each commitment replaced: `{"personal": value}` where opened, `{"erased": hex}` where not."""
-    openings = {path: (salt, value) for path, salt, value in reader.openings(stored.stream, stored.n)}
+    """The body with each commitment replaced: `{"personal": value}` where opened, `{"erased": hex}` where not.
+
+    `{"unreadable": hex}` stands for one whose sealed opening is there and does not open.
+    """
+    openings: Openings = {path: (salt, value) for path, salt, value in reader.openings(stored.stream, stored.n)}
+    openings |= dict.fromkeys(reader.broken(stored.stream, stored.n))
     return {key: _opened(value, f"/{key}", openings) for key, value in record.body.items()}
 
 
-def _opened(node: Any, at_: str, openings: Mapping[str, tuple[bytes, bytes]]) -> Any:
+def _explained(reader: Reader, stored: Stored, record: Record) -> dict[str, Any]:
+    """As `revealed`, where an erasure is on record with `{"erased": {"commitment", "at", "by"}}`."""
+    body = revealed(reader, stored, record)
+    if '"erased":' not in msgspec.json.encode(body).decode():
+        return body
+    for each in reader.stream("administration"):
+        if b'"kind":"erasure"' not in each.data or (erasure := each.record).kind != "erasure":
+            continue
+        who = {"at": erasure.t, "by": str(erasure.body.get("by", ""))}
+        for place_ in erasure.body.get("openings", ()):
+            if place_[:2] == [stored.stream, stored.n]:
+                _say_who(body, str(place_[2]), who)
+    return body
+
+
+def _say_who(body: dict[str, Any], path: str, who: Mapping[str, Any]) -> None:
+    node: Any = body
+    for step in path.split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(node, dict) and node.keys() == {"literal"}:
+            node = node["literal"]
+        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
+            node = node[int(key)]
+        elif isinstance(node, dict) and key in node:
+            node = node[key]
+        else:
+            return
+    if isinstance(node, dict) and isinstance(node.get("erased"), str):
+        node["erased"] = {"commitment": node["erased"], **who}
+
+
+def _opened(node: Any, at_: str, openings: Openings) -> Any:
     if isinstance(node, list):
         return [_opened(item, f"{at_}/{index}", openings) for index, item in enumerate(node)]
     if not isinstance(node, dict):
         return node
     if node.keys() == {"commitment"}:
-        kept = openings.get(at_)
-        if kept is None:
+        if at_ not in openings:
             return {"erased": node["commitment"]}
+        kept = openings[at_]
+        if kept is None:
+            return {"unreadable": node["commitment"]}
         try:
             value = msgspec.json.decode(kept[1])
         except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -278,7 +318,7 @@ def _after(reader: Reader, stored: Stored, decision: str) -> Iterator[Stored]:
 
 def _outcome(reader: Reader, stored: Stored) -> dict[str, Any]:
     record = stored.record
-    body = revealed(reader, stored, record)
+    body = _explained(reader, stored, record)
     keys = ("result", "standing", "by", "late", "reason", "selected", "bytes", "started")
     return {"kind": record.kind, "at": record.t, **{key: body[key] for key in keys if key in body}, "n": stored.n}
 
