@@ -40,17 +40,19 @@ class PostgresPublished:
         self._address = address
         self._blocks: OrderedDict[int, dict[int, int]] = OrderedDict()
         self.size = 0
-        self._first: int | None = 0  # no record before this one is pending; None: none is
+        self._first: int | None = None  # no record before this one is pending; None: none is
         with PostgresReader(address) as reader:
             try:
                 row = reader._row(_AGREED)
             except NotFound:  # it was never prepared for it
                 row = None
-            if row is not None:
+            if row is None:
+                asked: list[tuple[str, tuple[int, ...]]] = [("SELECT min(seq) FROM records", ())]
+            else:
                 self.size = int(row[0])
-                first = [found[0] for sql, values in ((_PLACED, (self.size, MOST)), (_UNPLACED, (row[1],)))
-                         if (found := reader._row(sql, *values)) is not None and found[0] is not None]  # fmt: skip
-                self._first = min(first, default=None)
+                asked = [(_PLACED, (self.size, MOST)), (_UNPLACED, (int(row[1]),))]
+            found = [each[0] for sql, values in asked if (each := reader._row(sql, *values)) is not None]
+            self._first = min((int(seq) for seq in found if seq is not None), default=None)
 
     def is_pending(self, seq: int) -> bool:
         """Whether the record is not published."""
