@@ -48,6 +48,7 @@ BATCH: Final = 1024  # records that are read at once; each has at most 64 KiB
 MOST: Final = 256 * BATCH  # records under one new checkpoint
 PLACE_SECONDS: Final = 10.0  # until another process has placed what this folder has published
 STOP_SECONDS: Final = 5.0  # of publishing what is durable when the service stops
+GAUGES: Final = ("log_size", "log_behind_seconds", "log_elected")
 _CONFIGURATION: Final = b'"kind":"configuration"'
 _EPOCH_PASSED: Final = "epoch_passed"
 _EVERYWHERE: Final = ("witness_quorum_missing", "places_broken", "records_unreadable")  # whoever is elected
@@ -207,7 +208,7 @@ class Publisher:
     def gauges(self) -> dict[str, float]:
         """What an operator watches: the entries in this folder, how long nothing could be published, who is elected."""
         behind = time.monotonic() - self._done if self.failing else 0.0
-        return {"log_size": self.log.size, "log_behind_seconds": round(behind, 3), "log_elected": int(self.leads)}
+        return dict(zip(GAUGES, (self.log.size, round(behind, 3), int(self.leads)), strict=True))
 
     def _publish_all(self) -> None:
         try:
