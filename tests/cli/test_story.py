@@ -23,6 +23,12 @@ def test_a_story_in_the_terminal(remit: Command, story: Story) -> None:
     assert max(map(len, shown.output.splitlines())) <= 80
 
 
+def test_without_an_id_it_is_the_task_that_was_started_last(remit: Command, story: Story, fresh: Folder) -> None:
+    assert story["answer"] in remit("task", "story").output
+    assert remit("task", "story", story["answer"]).output == remit("task", "story").output
+    assert "there are no records" in remit("task", "story", "--project", str(fresh.root)).output
+
+
 def test_colours_on_a_terminal_only(folder: Folder, story: Story) -> None:
     assert "\x1b[" in on_terminal(folder.root, "task", "story", story["refund"])
     assert "\x1b[3" not in on_terminal(folder.root, "task", "story", story["refund"], NO_COLOR="1")

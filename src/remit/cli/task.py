@@ -32,6 +32,7 @@ from remit.core.settings import read_settings
 from remit.core.tasks import TaskEnd, TaskView
 from remit.sdk.api import Remit
 from remit.sdk.grant import VARIABLE, TaskGrant
+from remit.storage.reader import Reader, Stored
 
 _SHOWN: Final = 50
 
@@ -105,7 +106,7 @@ def show(context: click.Context, id_: str, project: Path | None, as_json: bool) 
 
 
 @task.command()
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="[ID]", default="")
 @click.option("--all", "everything", is_flag=True, help="Each event in a row of its own, however many there are.")
 @click.option(
     "--html",
@@ -129,7 +130,10 @@ def story(
     project: Path | None,
     as_json: bool,
 ) -> None:
-    """Tell the whole life of a task and of those below it: ID is its id, or at least four characters of its end.
+    """Tell the whole life of a task and of those below it.
+
+    ID is its id, or at least four characters of its end; without one it is the task that was started last, with all
+    that belong to it.
 
     Who started it and what for; every decision with its outcome and the time between; what was denied and by which
     policy, with file and line; children, suspensions, and how it ended; limits, labels and destinations; and whether
@@ -138,13 +142,13 @@ def story(
 
     \b
     Examples:
-      remit task story 3f9a21
+      remit task story
       remit task story 3f9a21 --html story.html
       remit task story 3f9a21 --json | jq '.events[] | select(.result == "deny")'
     """
     folder = options.folder_of(context, project)
     with reader_of(folder) as reader:
-        stored = find(reader, id_)
+        stored = find(reader, id_) if id_ else _latest(reader)
         if stored.record.kind != "task":
             raise NotFound("task_unknown", f"`{id_[:64]}` is no task", f"`remit log show {id_[:64]}` shows it")
         told = story_of(reader, stored, system_clock(), published_of(folder, read_settings(folder.root)))
@@ -250,6 +254,14 @@ complete = _end("complete", "completed", "Complete a task and those below it: fr
 cancel = _end("cancel", "cancelled", "Cancel a task and those below it: from its record on nothing is permitted.")
 suspend = _end("suspend", "suspended", "Suspend a task and those below it until they are resumed.")
 resume = _end("resume", "open", "Let a suspended task go on.")
+
+
+def _latest(reader: Reader) -> Stored:
+    """The record that opened the session in which a task was opened last."""
+    for stored in reader.backwards(("task",)):
+        if b'"intent":' in stored.data:
+            return find(reader, stored.stream.removeprefix("session/"))
+    raise NotFound("task_unknown", "no task was started yet", "`remit run` or `remit task start` starts one")
 
 
 def _full(folder: Folder, id_: str) -> str:

@@ -200,7 +200,12 @@ class Flow(msgspec.Struct, rename="camel", kw_only=True):
     uses: list[int]  # numbers in the list of uses
     results: dict[str, int]
     tasks: list[str]
-    hosts: dict[str, int]
+    hosts: dict[str, int]  # where it went, or was to go
+    refused: dict[str, int]  # of these, how often it was denied
+
+    def is_refused(self, host: str) -> bool:
+        """Whether nothing of it went there."""
+        return self.refused.get(host, 0) == self.hosts[host]
 
 
 class Edge(NamedTuple):
@@ -219,7 +224,9 @@ def flows(lines: Lines) -> tuple[list[Flow], list[Flow], dict[tuple[int, int], E
     for number, use in enumerate(lines.uses):
         flow = found.get(use.key)
         if flow is None:
-            flow = found[use.key] = Flow(role=use.role, text=node(use), uses=[], results={}, tasks=[], hosts={})
+            flow = found[use.key] = Flow(
+                role=use.role, text=node(use), uses=[], results={}, tasks=[], hosts={}, refused={}
+            )
         flow.uses.append(number)
         if use.result:
             flow.results[use.result] = flow.results.get(use.result, 0) + 1
@@ -227,6 +234,7 @@ def flows(lines: Lines) -> tuple[list[Flow], list[Flow], dict[tuple[int, int], E
             flow.tasks.append(use.task)
         if use.to:
             flow.hosts[use.to] = flow.hosts.get(use.to, 0) + 1
+            flow.refused[use.to] = flow.refused.get(use.to, 0) + (use.result == "deny")
     sources = [flow for key, flow in found.items() if key[0] in ROLES[:3]]
     calls = [flow for key, flow in found.items() if key[0] not in ROLES[:3]]
     at = {use: index for index, flow in enumerate(sources) for use in flow.uses}

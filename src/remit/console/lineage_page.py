@@ -52,15 +52,18 @@ def lineage_page(lines: Lines, now: int, *, name: str = "") -> str:
         "From left to right: what held the value, the calls that carried it, and where they went. A line says that the "
         "value was there before (dashed: in another session only), not that it was taken from there."
     )
-    return document(
-        title,
-        element("h1", title),
-        element("p", f"{span}{more}", class_="soft"),
+    way = (
         counts(figures),
         element("h2", "Its way"),
         element("figure", _picture(lines), element("figcaption", caption), tabindex="0"),
         element("h2", "Every place, in order"),
         _table(lines.uses[-ROWS:], len(lines.uses)),
+    )
+    return document(
+        title,
+        element("h1", title),
+        element("p", f"{span}{more}", class_="soft"),
+        *(way if lines.uses else ()),
         element("h2", "What can not be seen"),
         element("ul", *(element("li", each) for each in lines.not_seen), class_="plain"),
         element("footer", f"written {moment(now)} from the records; times are local."),
@@ -75,7 +78,7 @@ def _picture(lines: Lines) -> Html:
         left.append(_Node("nothing that is recorded", "held it before these calls", 0, "warn"))
     middle = [_call(call, first) for call in calls[:NODES]]
     hosts = _hosts(calls)
-    right = [_Node(host, f"{times} call{'' if times == 1 else 's'}", 0) for host, times in list(hosts.items())[:NODES]]
+    right = [_host(host, times, calls) for host, times in list(hosts.items())[:NODES]]
     for column, of in ((left, len(sources)), (middle, len(calls)), (right, len(hosts))):
         if of > NODES:
             column.append(_Node(f"and {of - NODES} more", "in the table below", 0))
@@ -94,7 +97,7 @@ def _picture(lines: Lines) -> Html:
     for index, call in enumerate(calls[:NODES]):
         for host, count in call.hosts.items():
             if host in names:
-                look = "flow deny" if set(call.results) == {"deny"} else "flow"
+                look = "flow deny" if call.is_refused(host) else "flow"
                 parts.append(_flow(_LEFT[1] + _WIDE, ys[1][index], _LEFT[2], ys[2][names.index(host)], count, look))
     heads = [
         element("text", text, x=x, y=16, class_="small")
@@ -122,6 +125,14 @@ def _source(flow: Flow, lines: Lines, first: int) -> _Node:
 def _call(flow: Flow, first: int) -> _Node:
     look = "deny" if set(flow.results) == {"deny"} else "permit" if "deny" not in flow.results else "warn"
     return _Node(flow.text, said_results(flow), _row(flow, first), look)
+
+
+def _host(host: str, times: int, calls: Sequence[Flow]) -> _Node:
+    refused = sum(call.refused.get(host, 0) for call in calls)
+    said = f"{times} call{'' if times == 1 else 's'}"
+    if refused:
+        said += ", denied" if refused == times == 1 else ", all denied" if refused == times else f", {refused} denied"
+    return _Node(host, said, 0, "deny" if refused == times else "warn" if refused else "")
 
 
 def _row(flow: Flow, first: int) -> int:
@@ -180,7 +191,7 @@ def _table(uses: Sequence[Use], total: int) -> Html:
                 "tr", element("td", number, class_="n"), element("td", when, clock(use.at), class_="t"),
                 element("td", task, class_="task"), element("td", where),
                 element("td", element("b", decided, class_=use.result) if decided else None),
-                element("td", use.to), id=f"e{number}",
+                element("td", use.to, class_="to"), id=f"e{number}",
             )
         )  # fmt: skip
     left_out = [element("p", f"{begin} earlier places are left out.", class_="soft")] if begin else []

@@ -16,6 +16,7 @@ from remit.console.screen import moment, printable
 from remit.console.spans import clock, day
 
 NODES: Final = 12
+HOSTS: Final = 4
 PLACES: Final = 60
 FOLDED: Final = 2  # more of one sort in a row are one line
 _STYLES: Final = {**STYLES, "response": "cyan", "error": "magenta", "unknown": "bold yellow"}
@@ -64,7 +65,9 @@ def _calls(console: Console, calls: Sequence[tuple[Flow, Edge]]) -> None:
         for result, many in call.results.items():
             word = {"permit": "permitted", "deny": "denied"}.get(result, result)
             results.append(f"{', ' if results.plain else ''}{many} {word}", style=_STYLES.get(result, ""))
-        hosts = f" to {', '.join(list(call.hosts)[:3])}" if call.hosts and call.role != "destination" else ""
+        named = [f"{host} (denied)" if call.is_refused(host) else host for host in call.hosts]
+        more = f" and {len(named) - HOSTS} more" if len(named) > HOSTS else ""
+        hosts = f" to {', '.join(named[:HOSTS])}{more}" if named and call.role != "destination" else ""
         part = f" ({edge.times} of them)" if edge.times != len(call.uses) else ""
         if edge.across:
             part += f"  {edge.across} in another session"

@@ -82,8 +82,8 @@ class _Picture:
             "svg",
             element("title", "What happened, over time"),
             *self._grid(height),
-            *(part for lane in self._lanes for part in self._lane(lane)),
             *self._branches(),
+            *(part for lane in self._lanes for part in self._lane(lane)),
             *self._marks(),
             head if tracks else None,
             *lines,
@@ -135,7 +135,8 @@ class _Picture:
     def _lane(self, lane: _Lane) -> Iterator[Html]:
         depth = min(lane.life.depth, 5) if lane.life else 0
         left = 14 + 12 * depth
-        yield element("text", _cut(lane.name, 26 - 2 * depth), x=left, y=lane.top + 24, class_="strong")
+        whole = element("title", f"{lane.name}, {lane.below}")
+        yield element("text", whole, _cut(lane.name, 26 - 2 * depth), x=left, y=lane.top + 24, class_="strong")
         yield element("text", _cut(lane.below, 30 - 2 * depth), x=left, y=lane.top + 39, class_="small")
         if lane.life is None:
             return
@@ -229,7 +230,9 @@ class _Picture:
         if big:
             parts.append(element("text", each.number, x=x, y=y + 3.5, class_="inmark"))
         badge = _badge(event)
-        if badge and big:
+        if badge and not big:
+            parts.append(element("circle", cx=x, cy=y - 8.5, r=2.6, class_=badge[1]))
+        elif badge:
             parts.append(element("circle", cx=x + 8, cy=y - 9, r=6, class_=badge[1]))
             parts.append(element("text", badge[0], x=x + 8, y=y - 6, class_="badge-in"))
         yield element("a", element("title", tip(each)), *parts, href=f"#e{each.row}", aria_label=tip(each))
