@@ -25,6 +25,10 @@ Progress = Callable[[int, int], None]  # openings done, in all
 Plain = tuple[str, int, str, bytes, bytes]  # stream, n, path, salt, value
 
 BATCH: Final = 1_000
+_NEXT: Final = """
+    SELECT stream, n, path, salt, value FROM openings_1 WHERE (stream, n, path) > ($1, $2, $3)
+    ORDER BY stream, n, path LIMIT $4
+"""
 _SAID: Final = 20_000  # so many openings are done between two lines
 
 
@@ -121,8 +125,9 @@ async def upgrade_postgres(db: asyncpg.Connection[asyncpg.Record], tables: str, 
     await db.execute(tables)
     total = await db.fetchval("SELECT count(*) FROM openings_1")
     done = 0
-    cursor = await db.cursor("SELECT stream, n, path, salt, value FROM openings_1 ORDER BY stream, n, path")
-    while rows := [tuple(row) for row in await cursor.fetch(BATCH)]:
+    last: tuple[str, int, str] = ("", 0, "")
+    while rows := [tuple(row) for row in await db.fetch(_NEXT, *last, BATCH)]:
+        last = rows[-1][:3]
         streams = sorted({row[0] for row in rows})
         found = await db.fetch("SELECT stream, bytes FROM records WHERE stream = ANY($1::text[]) AND n = 1", streams)
         firsts = {row[0]: row[1] for row in found}
