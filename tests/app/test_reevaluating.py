@@ -25,7 +25,7 @@ from remit.ledger.record import leaf_hash
 from remit.ledger.tlog.folder import LogFolder
 from remit.ledger.tlog.source import FolderSource
 from remit.ledger.verify import verify
-from tests.app.forging import Forgery
+from tests.app.forging import Body, Forgery
 from tests.decide.stage import (
     CHILDREN,
     FETCH,
@@ -316,7 +316,7 @@ def test_attack_a_log_that_is_signed_anew_hides_nothing(enforced: Kept, tmp_path
     log.extend([line for lines in forgery.streams().values() for line in lines])
     log.close()
     report = verify_log(FolderSource(tmp_path / "log"), LOG.key, evaluator=CedarEvaluator())
-    assert {finding.check for finding in report.findings} == {"reevaluation"}
+    assert {finding.check for finding in report.findings} == {"facts", "reevaluation"}
 
 
 def test_attack_a_person_who_is_no_member_is_permitted_as_one(enforced: Kept, tmp_path: Path) -> None:
@@ -325,9 +325,165 @@ def test_attack_a_person_who_is_no_member_is_permitted_as_one(enforced: Kept, tm
         if body["registration"]["id"] == spiffe("person/ann"):
             body["registration"]["groups"] = []
     report = check(forgery.write(tmp_path / "forged"))
-    assert [finding.message.partition(": ")[2] for finding in report.findings] == [
+    told = [finding.message for finding in report.findings if finding.check == "reevaluation"]
+    assert [message.partition(": ")[2] for message in told] == [
         "it is recorded as permitted, and `staff-only` (policies/own.cedar:12) forbids it"
     ]
+
+
+# --- facts that the service makes up --------------------------------------------------------------------------------
+
+
+def paid(forgery: Forgery) -> Body:
+    """The context of the payment."""
+    context: Body = forgery.decision(action=PAY, effect="permit")["context"]
+    return context
+
+
+def later(forgery: Forgery) -> Body:
+    """The context of a decision on a session that has read what can't be trusted."""
+    context: Body = forgery.decision(action="web/search", effect="permit")["context"]
+    return context
+
+
+def spent_forgotten(forgery: Forgery) -> None:
+    refused = forgery.decision(code="limit_reached")
+    refused["context"]["task"]["usage"]["pay-invoice/once"]["calls"] = 0
+
+
+def sum_lowered(forgery: Forgery) -> None:
+    paid(forgery)["task"]["usage"]["pay-invoice/amount"]["total"]["__extn"]["arg"] = "1.0000"
+
+
+def limit_left_out(forgery: Forgery) -> None:
+    del paid(forgery)["task"]["usage"]["pay-invoice/once"]
+
+
+def step_made_up(forgery: Forgery) -> None:
+    for body in forgery.bodies("outcome"):
+        body["selected"].pop("status", None)
+
+
+def result_of_a_step_changed(forgery: Forgery) -> None:
+    paid(forgery)["task"]["done"]["pay-invoice/invoice-read"]["account"] = "DE00"
+
+
+def step_made_up_for_another_intent(forgery: Forgery) -> None:
+    paid(forgery)["task"]["done"]["answer/read"] = {}
+
+
+def labels_left_out(forgery: Forgery) -> None:
+    later(forgery)["session"]["labels"] = []
+
+
+def untrusted_forgotten(forgery: Forgery) -> None:
+    later(forgery)["session"]["untrusted"] = False
+
+
+def destinations_left_out(forgery: Forgery) -> None:
+    later(forgery)["session"]["destinations"] = []
+
+
+def calls_left_out(forgery: Forgery) -> None:
+    later(forgery)["session"]["calls"] = 1
+
+
+def another_intent(forgery: Forgery) -> None:
+    later(forgery)["task"]["intent"] = "narrow"
+
+
+def task_above_forgotten(forgery: Forgery) -> None:
+    next(each for each in forgery.bodies("decision") if "above" in each).pop("above")
+
+
+def another_task_above(forgery: Forgery) -> None:
+    next(each for each in forgery.bodies("decision") if "above" in each)["above"][0]["intent"] = "pay-invoice"
+
+
+def parameter_changed(forgery: Forgery) -> None:
+    paid(forgery)["task"]["params"]["amount"]["__extn"]["arg"] = "999.00"
+
+
+def parameter_added(forgery: Forgery) -> None:
+    later(forgery)["task"]["params"]["vip"] = True
+
+
+def person_made_up(forgery: Forgery) -> None:
+    paid(forgery)["task"]["onBehalfOf"] = {"__entity": {"id": spiffe("person/ann"), "type": "Remit::Person"}}
+
+
+def person_hidden(forgery: Forgery) -> None:
+    del later(forgery)["task"]["onBehalfOf"]
+
+
+def task_made_younger(forgery: Forgery) -> None:
+    later(forgery)["task"]["ageSeconds"] = 7
+
+
+def emergency_claimed(forgery: Forgery) -> None:
+    later(forgery)["task"]["emergency"] = True
+
+
+def risk_lowered(forgery: Forgery) -> None:
+    forgery.decision(code="risk_too_high")["context"]["risk"] = 10
+
+
+def time_changed(forgery: Forgery) -> None:
+    paid(forgery)["system"]["now"]["__extn"]["arg"] = "2026-11-22T10:00:00.000Z"
+
+
+def group_added(forgery: Forgery) -> None:
+    forgery.decision(action=PAY, effect="permit")["principal"]["groups"].append("staff")
+
+
+def caller_made_up(forgery: Forgery) -> None:
+    paid(forgery)["caller"]["id"] = spiffe("pep/elsewhere")
+
+
+def enforcement_point_of_another_server(forgery: Forgery) -> None:
+    body = forgery.decision(action=PAY, effect="permit")
+    body["pep"] = body["context"]["caller"]["id"] = spiffe("pep/elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("attack", "said"),
+    [
+        (spent_forgotten, "0 calls are said to be spent of the limit `pay-invoice/once`, and 1 were"),
+        (sum_lowered, "the sum that is said to be spent of the limit `pay-invoice/amount` is not what"),
+        (limit_left_out, "what is said to be spent is not of the limits"),
+        (step_made_up, "the step `pay-invoice/invoice-read` is said to be done, and the session shows otherwise"),
+        (
+            result_of_a_step_changed,
+            "the result of the step `pay-invoice/invoice-read` is not the one that was reported",
+        ),
+        (step_made_up_for_another_intent, "a step `answer/read` is said to be done, which `pay-invoice` does not have"),
+        (labels_left_out, "the labels of the session are not those that its permits added"),
+        (untrusted_forgotten, "whether the session had read what can't be trusted"),
+        (destinations_left_out, "the destinations of the session are not those that its permits added"),
+        (calls_left_out, "the session is recorded with 1 calls, and it had"),
+        (another_intent, "`task.intent` is not what its records say"),
+        (task_above_forgotten, "it is decided for 1 tasks, and its task has 1 above it"),
+        (another_task_above, "`task.intent` is not what its records say"),
+        (parameter_changed, "the parameter `amount` is not the one that the task was started with"),
+        (parameter_added, "the task was started without a parameter `vip`"),
+        (person_made_up, "`task.onBehalfOf` is not what its records say"),
+        (person_hidden, "`task.onBehalfOf` is not what its records say"),
+        (task_made_younger, "`task.ageSeconds` is not what its records say"),
+        (emergency_claimed, "`task.emergency` is not what its records say"),
+        (risk_lowered, "the risk is recorded as 10, and the signals make it 90"),
+        (time_changed, "the time that it was decided at is not the time of its record"),
+        (group_added, "the principal that policies saw is not who is registered"),
+        (caller_made_up, "`caller.id` is not that of the one who asked"),
+        (enforcement_point_of_another_server, "is no enforcement point that is registered for `payments`"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_attack_on_facts(attack: Attack, said: str, enforced: Kept, tmp_path: Path) -> None:
+    forgery = enforced.forgery.copy()
+    attack(forgery)
+    report = check(forgery.write(tmp_path / "forged"), Openings(enforced.openings(forgery)))
+    found = [finding.message for finding in report.findings if finding.check == "facts"]
+    assert any(said in message for message in found), found
 
 
 def observed_denied_after_all(forgery: Forgery) -> None:

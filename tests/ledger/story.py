@@ -60,7 +60,9 @@ class Story:
         self.append("administration", "configuration", {"config": CONFIG, **PARTS})
 
     def identity(self, who: str, state: str = "active", **more: Any) -> None:
-        registration = {"id": who, "kind": "agent", "roles": ["workload"], "owner": "", "key": "", "state": state}
+        role = who.removeprefix(f"spiffe://{TD}/").partition("/")[0]
+        registration = {"id": who, "kind": "agent", "roles": [role], "owner": "", "key": "", "state": state}
+        registration |= {"servers": ["payments", "billing", "web", "crm"]} if role == "pep" else {}
         self.append(f"identity/{who}", "identity", {"registration": registration, "by": STARTER, "reason": ""} | more)
 
     def task(self, task: str = ROOT, state: str = "open", **more: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -43,13 +43,38 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A prerequisite: which action must have been completed, with which values, and how long that counts."""
+
+    name: str
+    done: str
+    where: Mapping[str, str]
+    within: int  # seconds; 0: for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a limit counts: calls, and the argument at `sum`, of these actions."""
+
+    name: str
+    actions: frozenset[str]
+    effects: frozenset[str]
+    sum: str
+
+    def counts(self, action: Action) -> bool:
+        """Whether it counts this action."""
+        return action.name in self.actions or action.effect in self.effects
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """What an intent says, as far as decisions are compared with it."""
 
     name: str
     actions: frozenset[str]
     effects: frozenset[str]
-    done: frozenset[str]  # the actions that its order waits for
+    order: tuple[Step, ...]
+    limits: tuple[Limit, ...]
     risk_at_most: int
     enforces: bool  # whether its mode is `enforce`
     emergency: bool
@@ -122,6 +147,21 @@ def read_configured(parts: Mapping[str, Any], text: Text) -> Configured:
         raise _unreadable(f"a text is not what it should be ({type(error).__name__})") from None
 
 
+def awaited_in(configurations: Iterable[Mapping[str, Any]], text: Text) -> frozenset[str] | None:
+    """The actions that prerequisites of any of these configurations wait for; None where one can't be read."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    try:
+        for parts in configurations:
+            for digest in json.loads(_kept(parts, "intents", text)).values():
+                if digest not in seen:
+                    seen.add(digest)
+                    found.update(_string(step["done"]) for step in json.loads(_at(digest, "an intent", text))["order"])
+    except (RemitError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return frozenset(found)
+
+
 def _kept(parts: Mapping[str, Any], name: str, text: Text) -> bytes:
     if name not in parts:
         raise _unreadable(f"it has no {name}")
@@ -167,7 +207,19 @@ def _intent(said: Mapping[str, Any]) -> Intent:
         name=_string(said["name"]),
         actions=frozenset(said["actions"]),
         effects=frozenset(said["effects"]),
-        done=frozenset(step["done"] for step in said["order"]),
+        order=tuple(
+            Step(
+                _string(step["name"]),
+                _string(step["done"]),
+                {_string(path): _string(value) for path, value in step["where"].items()},
+                int(step["within"]),
+            )
+            for step in said["order"]
+        ),
+        limits=tuple(
+            Limit(_string(each["name"]), frozenset(each["actions"]), frozenset(each["effects"]), _string(each["sum"]))
+            for each in said["limits"]
+        ),
         risk_at_most=int(said["risk_at_most"]),
         enforces=said["mode"] == "enforce",
         emergency=said["emergency"] is True,
@@ -184,9 +236,14 @@ def _observe_until(mode: Mapping[str, Any]) -> int:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+def awaited_by(intents: Iterable[Intent]) -> frozenset[str]:
+    """The actions that prerequisites of these intents wait for."""
+    return frozenset(step.done for intent in intents for step in intent.order)
+
+
 def first(action: Action, intents: list[Intent]) -> tuple[Obligation, ...]:
     """`report_first`, where a prerequisite of one of these intents waits for the action."""
-    return (Obligation(id=REPORT_FIRST),) if any(action.name in intent.done for intent in intents) else ()
+    return (Obligation(id=REPORT_FIRST),) if action.name in awaited_by(intents) else ()
 
 
 def _string(value: Any) -> str:

@@ -12,6 +12,8 @@ from remit.ledger.erasures import Erasures
 from remit.ledger.findings import Report
 from remit.ledger.practice import Practised
 
+Level = tuple[int, int, int]  # from when a signal has which value, and until when
+
 _AT_ONCE: Final = 8  # changes of one signal within a millisecond
 
 
@@ -23,7 +25,6 @@ class Life:
     states: list[str] = field(default_factory=list)
     registrations: list[bodies.Registration] = field(default_factory=list)
     tokens: dict[str, tuple[str, int]] = field(default_factory=dict)  # outside ones: digest -> key, until
-    risks: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)  # by signal: from when, value, until
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class Lives:
     configurations: dict[str, int] = field(default_factory=dict)
     parts: dict[str, dict[str, object]] = field(default_factory=dict)  # the digests behind each configuration
     identities: dict[str, Life] = field(default_factory=dict)
+    risks: dict[str, dict[str, list[Level]]] = field(default_factory=dict)  # by identity and signal
     practised: Practised = field(default_factory=Practised)
     erasures: Erasures = field(default_factory=Erasures)
 
@@ -96,16 +98,15 @@ class Lives:
 
     def risk(self, owner: str, body: bodies.Risk, at: int) -> None:
         """Takes a `risk` record of the stream of `owner`."""
-        self.identities.setdefault(owner, Life()).risks.setdefault(body.signal, []).append(
-            (at, body.value, body.expires)
-        )
+        levels = self.risks.setdefault(owner, {}).setdefault(body.signal, [])
+        levels.append((max(at, levels[-1][0]) if levels else at, body.value, body.expires))
 
     def risk_at(self, spiffe_id: str, at: int, signals: Iterable[str]) -> frozenset[int] | None:
-        """What the risk of an identity may have been at `at`, of these signals; None where too much happened right then."""
-        life = self.identities.get(spiffe_id)
+        """What the risk of an identity may have been at `at`, by these signals; None where too much happened then."""
+        risks = self.risks.get(spiffe_id, {})
         possible = {0}
         for signal in signals:
-            records = life.risks.get(signal, []) if life is not None else []
+            records = risks.get(signal, [])
             last = bisect_right(records, at, key=lambda record: record[0])
             first = last
             while first > 0 and records[first - 1][0] == at:

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
 from remit.core.errors import RemitError
 from remit.core.evaluations import Asked, Evaluator, Policies, Said, Text
 from remit.ledger.bodies import Decision, Registration
 from remit.ledger.concealed import known
-from remit.ledger.configured import WITHOUT_FACTS, Configured, Intent, read_configured
+from remit.ledger.configured import WITHOUT_FACTS, Configured, Intent, awaited_in, read_configured
 from remit.ledger.findings import Report
 from remit.ledger.judging import ERROR, NO_POLICY, QUARANTINED, UNSUPPORTED, Judged
 from remit.ledger.lives import Lives
 from remit.ledger.settled import unsettled
+
+T = TypeVar("T")
 
 CHECK: Final = "reevaluation"
 NOT_ASKED: Final = "decisions not evaluated again: without the policy engine"
@@ -62,14 +64,6 @@ class Recorded:
     intents: tuple[str, ...] = ()  # of its task and of the tasks above it
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A configuration as it is read, with its policies where there is an engine."""
-
-    configured: Configured
-    policies: Policies | None
-
-
 class Reevaluation:
     """Takes decisions in the order of their records, and finds those that are not what they should be."""
 
@@ -80,7 +74,25 @@ class Reevaluation:
         self._evaluator = evaluator
         self._waiting: dict[str, list[Recorded]] = {}
         self._count = self._bytes = 0
-        self._ready: OrderedDict[str, _Ready | str] = OrderedDict()
+        self._configured: OrderedDict[str, Configured | str] = OrderedDict()
+        self._policies: OrderedDict[str, Policies | str] = OrderedDict()
+        self._awaited: frozenset[str] | None = None
+        self._knows_awaited = False
+
+    @property
+    def awaited(self) -> frozenset[str] | None:
+        """The actions that prerequisites of any configuration wait for; None where one can't be read.
+
+        To be asked for after `administration` was read.
+        """
+        if not self._knows_awaited:
+            self._awaited, self._knows_awaited = awaited_in(self._lives.parts.values(), self._text), True
+        return self._awaited
+
+    def configured(self, config: str) -> Configured | None:
+        """What a configuration says, by its digest; None where it can't be read."""
+        found = self._read(config)
+        return None if isinstance(found, str) else found
 
     def take(self, recorded: Recorded) -> None:
         """Takes one decision."""
@@ -95,57 +107,58 @@ class Reevaluation:
         waiting, self._waiting = self._waiting, {}
         self._count = self._bytes = 0
         for config, several in waiting.items():
-            ready = self.configuration(config)
-            if isinstance(ready, str):
-                self._report.skipped(f"{UNREADABLE} ({ready})", len(several))
+            configured = self._read(config)
+            policies = self._engine(config, configured) if isinstance(configured, Configured) else configured
+            if isinstance(configured, Configured):
+                self._compare(several, configured, policies)
             else:
-                self._compare(several, ready)
+                self._report.skipped(f"{UNREADABLE} ({configured})", len(several))
 
-    def configuration(self, config: str) -> _Ready | str:
+    def _read(self, config: str) -> Configured | str:
         """A configuration by its digest, or why it can't be read."""
-        found = self._ready.pop(config, None)
+        found = self._configured.pop(config, None)
         if found is None:
-            found = self._read(config)
-            while len(self._ready) >= _KEPT:
-                self._ready.popitem(last=False)
-        self._ready[config] = found
-        return found
+            parts = self._lives.parts.get(config)
+            try:
+                found = read_configured(parts, self._text) if parts is not None else "it was never recorded"
+            except RemitError as error:
+                found = error.message[:300]
+        return _keep(self._configured, config, found)
 
-    def _read(self, config: str) -> _Ready | str:
-        parts = self._lives.parts.get(config)
-        if parts is None:
-            return "it was never recorded"
-        try:
-            configured = read_configured(parts, self._text)
-            policies = None
-            if self._evaluator is not None:
-                policies = self._evaluator.policies(configured.sources, configured.groups, configured.purposes)
-            return _Ready(configured, policies)
-        except RemitError as error:
-            return error.message[:300]
+    def _engine(self, config: str, configured: Configured) -> Policies | str:
+        """The policies of a configuration, or why they can't be asked."""
+        if self._evaluator is None:
+            return NOT_ASKED
+        found = self._policies.pop(config, None)
+        if found is None:
+            try:
+                found = self._evaluator.policies(configured.sources, configured.groups, configured.purposes)
+            except RemitError as error:
+                found = f"{UNREADABLE} ({error.message[:300]})"
+        return _keep(self._policies, config, found)
 
     # --- one configuration ----------------------------------------------------------------------------------
 
-    def _compare(self, several: Sequence[Recorded], ready: _Ready) -> None:
+    def _compare(self, several: Sequence[Recorded], configured: Configured, policies: Policies | str) -> None:
         asked: list[Asked] = []
         places: list[tuple[Recorded, tuple[Intent, ...], int, int]] = []
         for recorded in several:
-            intents = self._settled(recorded, ready.configured)
+            intents = self._settled(recorded, configured)
             if not self._is_policies(recorded):
                 continue
-            if ready.policies is None:
-                self._report.skipped(NOT_ASKED)
+            if isinstance(policies, str):
+                self._report.skipped(policies)
                 continue
-            requests = self._requests(recorded, ready.configured)
+            requests = self._requests(recorded, configured)
             if requests is None:
                 continue
             places.append((recorded, intents, len(asked), len(asked) + len(requests)))
             asked += requests
-        if ready.policies is None or not asked:
+        if isinstance(policies, str) or not asked:
             return
-        said = ready.policies.evaluate(asked)
+        said = policies.evaluate(asked)
         for recorded, intents, start, end in places:
-            self._judge(recorded, intents, said[start:end], ready)
+            self._judge(recorded, Judged(recorded.body, intents, said[start:end], policies, configured))
 
     def _settled(self, recorded: Recorded, configured: Configured) -> tuple[Intent, ...]:
         """The intents of its tasks; what the configuration settles is compared on the way."""
@@ -213,13 +226,11 @@ class Reevaluation:
             return CHANGED
         return attributes(found[0]) if found else None
 
-    def _judge(self, recorded: Recorded, intents: tuple[Intent, ...], said: list[Said], ready: _Ready) -> None:
-        if ready.policies is None:
-            return
+    def _judge(self, recorded: Recorded, judged: Judged) -> None:
         if recorded.body.principal.get("kind") == "person" and "/" in recorded.body.action:
-            said = [Said(False) for _ in said]  # no tool acts for a person itself: the schema has no such request
+            # No tool is called by a person: the schema has no such request, so nothing permits it.
+            judged = replace(judged, said=[Said(False) for _ in judged.said])
         self._report.made(CHECK)
-        judged = Judged(recorded.body, intents, said, ready.policies, ready.configured)
         if judged.is_partial:
             self._report.skipped(NOT_OPENED)
         for problem in judged.problems():
@@ -227,6 +238,13 @@ class Reevaluation:
 
     def _find(self, recorded: Recorded, problem: str) -> None:
         self._report.find(CHECK, recorded.stream, recorded.n, f"`{recorded.body.id}`: {problem}")
+
+
+def _keep(kept: OrderedDict[str, T], config: str, found: T) -> T:
+    while len(kept) >= _KEPT:
+        kept.popitem(last=False)
+    kept[config] = found
+    return found
 
 
 def attributes(registration: Registration) -> dict[str, Any]:

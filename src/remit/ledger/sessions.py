@@ -12,29 +12,17 @@ from typing import Final
 from remit.core import bounds
 from remit.core.effects import CONSEQUENTIAL
 from remit.ledger import bodies
+from remit.ledger.facts import Shown, contradictions
 from remit.ledger.findings import Report
-from remit.ledger.limits import Bound, Spending, read_bounds
+from remit.ledger.history import History
+from remit.ledger.limits import Spending, read_bounds
 from remit.ledger.lives import Lives
 from remit.ledger.practice import Item
+from remit.ledger.reevaluation import Reevaluation
+from remit.ledger.tasks import Task
 
 _FINAL: Final = frozenset({"completed", "cancelled", "expired"})
 _RELEASED_FOR_READS: Final = frozenset({"error", "unknown"})
-
-
-@dataclass(slots=True)
-class Task:
-    """One task of the tree, with what it may spend: its own limits and those of the tasks above it."""
-
-    id: str
-    intent: str
-    workload: str
-    expires: int
-    on_behalf_of: object
-    chain: tuple[Task, ...]  # the tasks above it, nearest first
-    self_started: bool
-    bounds: tuple[Bound, ...]
-    emergency: bool = False
-    state: str = "open"
 
 
 @dataclass(slots=True)
@@ -65,19 +53,21 @@ class Session:
     stream: str
     lives: Lives
     report: Report
+    reevaluation: Reevaluation
     tasks: dict[str, Task] = field(default_factory=dict)
     permits: dict[str, Permit] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
     keys: dict[str, str] = field(default_factory=dict)
     last: dict[str, str] = field(default_factory=dict)  # by workload: the action that it completed last
     practised: set[tuple[str, Item]] = field(default_factory=set)
-    untrusted: bool = False
     n: int = 0
     t: int = 0
     spending: Spending = field(init=False)
+    history: History = field(init=False)
 
     def __post_init__(self) -> None:
         self.spending = Spending(self.report, self.find)
+        self.history = History(self.reevaluation.awaited)
 
     def find(self, check: str, message: str) -> None:
         """Adds a finding at the record in hand."""
@@ -139,6 +129,10 @@ class Session:
             chain=above,
             self_started=parent.self_started if parent else body.starter == body.workload,
             bounds=read_bounds(body, self.find) + (() if parent is None else parent.bounds),
+            starter=body.starter,
+            case_type=body.case_type,
+            params=body.params,
+            created=self.t,
             emergency=body.emergency,
         )
 
@@ -170,6 +164,7 @@ class Session:
             self.find("decisions", f"there is no task `{body.task}` in this session")
         self.lives.practised.decided(body.id, body.subject, self.t, self.report)
         self._novelty(body)
+        self._facts(body)
         if body.effect == "deny":
             self.denied.add(body.id)
             return
@@ -189,7 +184,25 @@ class Session:
             items=self._teaches(body, task),
             action=body.action,
         )
-        self.untrusted = self.untrusted or body.adds.untrusted
+        self.history.permitted(body)
+
+    def _facts(self, body: bodies.Decision) -> None:
+        """Compares what it was decided on with what the records before it show."""
+        self.report.made("facts")
+        configured = self.reevaluation.configured(body.config)
+        risks = self.lives.risk_at(body.subject, self.t, configured.signals) if configured else None
+        shown = Shown(
+            chain=self.chain(body.task),
+            history=self.history,
+            spent=self.spending.spent,
+            subjects=self.lives.registrations(body.subject, self.t),
+            callers=self.lives.registrations(body.pep, self.t),
+            risks=risks,
+            configured=configured,
+            at=self.t,
+        )
+        for problem in contradictions(body, shown):
+            self.find("facts", f"`{body.id}`: {problem}")
 
     def _novelty(self, body: bodies.Decision) -> None:
         """Compares the novelty that a decision states with what was practised before it."""
@@ -209,7 +222,7 @@ class Session:
         if task is None or task.emergency or task.self_started or body.would == "deny":
             return ()
         items: list[Item] = [("tool", "", body.action), ("step", self.last.get(body.subject, ""), body.action)]
-        if body.adds.destination and (body.adds.fixed or not self.untrusted):
+        if body.adds.destination and (body.adds.fixed or not self.history.untrusted):
             items.append(("destination", "", body.adds.destination))
         return tuple(items)
 
@@ -304,6 +317,7 @@ class Session:
             return
         permit.by_pep = True
         if body.result == "response":
+            self.history.completed(body, self.t)
             self._completed(permit, late)
         self._close(permit, body.result)
 
