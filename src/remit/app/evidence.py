@@ -124,7 +124,11 @@ def _document(
         to=end,
         over=now >= wanted.period.end,
         records=Records(read=tally.read, in_period=counted["recorded"].value, unreadable=counted["unreadable"].value),
-        log=_log(proofs, counted["recorded"].value - counted["published"].value),
+        log=_log(
+            proofs,
+            counted["recorded"].value - counted["published"].value,
+            is_wanted=bool(settings.ledger.folder),
+        ),
         sampling=Sampling(
             seed=seed.hex(),
             rests_on="the root of the log's checkpoint"
@@ -175,10 +179,10 @@ def _sample(
     return sample_of(stored, chosen.leaf, "", "pending" if proofs is not None else "not published")
 
 
-def _log(proofs: Proofs | None, pending: int) -> Log:
+def _log(proofs: Proofs | None, pending: int, *, is_wanted: bool) -> Log:
     if proofs is None:
-        said = "The records are not published as a log: there are no proofs, and what was cut off would not show."
-        return Log(published=False, says=said)
+        said = "Nothing is published in the log yet" if is_wanted else "The records are not published as a log"
+        return Log(published=False, says=f"{said}: there are no proofs, and what was cut off would not show.")
     checkpoint = proofs.signed.checkpoint
     said = f"{checkpoint.origin}, {checkpoint.size:,} entries; {pending:,} records of the period are pending"
     names = ", ".join(each.name for each in proofs.witnesses)

@@ -181,6 +181,13 @@ def test_what_the_service_stopped_by_itself() -> None:
     assert figures["signals"].by == {"denials": 1}
 
 
+def test_erasures() -> None:
+    story = begin()
+    erased = {"id": "e_1", "by": STARTER, "reason": "asked for", "what": "subject", "count": 2, "openings": []}
+    story.append("administration", "erasure", erased)
+    assert told(story, DAY)["erasures"].by == {f"subject by {STARTER}": 1}
+
+
 def test_records_that_cannot_be_read_are_counted_and_nothing_else_fails() -> None:
     story = begin()
     good = Lines(story)

@@ -331,7 +331,7 @@ class Tally:
         self._add("habits", stored, record.kind)
 
     def _erasure(self, stored: Stored, record: Record) -> None:
-        self._add("erasures", stored, str(record.body.get("by", "")))
+        self._add("erasures", stored, f"{record.body['what']} by {record.body['by']}")
 
     # --- at the end ------------------------------------------------------------------------------------------------
 
