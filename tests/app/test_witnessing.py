@@ -122,7 +122,7 @@ def test_with_a_quorum_nothing_is_published_without_it(
             servers[1].instead = None
             found._publish_all()
             assert (found.failing, cosigned(folder, servers, 2)) == ("", 6)
-    assert "ALARM the witness `witness.example.org/w1` answers 500" in caplog.text
+    assert "ALARM the witness witness.example.org/w1 answers 500" in caplog.text
 
 
 def test_without_a_quorum_nobody_is_waited_for_for_long(

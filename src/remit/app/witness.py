@@ -165,7 +165,7 @@ async def _keep_certificate(tls: ServerTls) -> None:
 
 
 def _alarm(what: str) -> None:
-    log.critical("ALARM %s", what)
+    log.critical("ALARM the log %s", what)
 
 
 def _unusable(state: Path, error: OSError) -> Unavailable:

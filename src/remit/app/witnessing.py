@@ -353,7 +353,7 @@ def _failed(witness: _Witness, why: str) -> None:
     witness.rest = min(most, witness.rest * 2 or first)
     witness.rested = monotonic() + witness.rest
     if why != witness.failing:
-        log.critical("ALARM the witness `%s` %s", witness.key.name, why)
+        log.critical("ALARM the witness %s %s", witness.key.name, why)
     witness.failing = why
 
 

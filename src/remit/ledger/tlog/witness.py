@@ -55,9 +55,9 @@ class Witness:
         disk: Disk | None = None,
         alarm: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`logs` are the known logs' keys by origin; `alarm` is told, once for each, of what no honest log does.
+        """`logs` are the known logs' keys by origin. `InvalidInput` where a kept checkpoint can't be read.
 
-        `InvalidInput` where a kept checkpoint can't be read.
+        `alarm` is told, once for each pair of checkpoints, which log showed what does not go together.
         """
         if signer.key.type != COSIGNATURE:
             raise InvalidInput("vkey_invalid", "a witness signs with a key of type cosignature")
@@ -157,7 +157,7 @@ class Witness:
         kept = folder / mark
         if kept.exists():
             return  # said before
-        said = f"the log `{new.origin}` showed {new.size} entries after {known.size}: {why}"
+        said = f"`{new.origin}` showed {new.size} entries after {known.size}: {why}"
         try:
             if folder.exists() and sum(1 for _ in folder.iterdir()) >= EVIDENCE_KEPT:
                 self._alarm(f"{said}; `{folder}` is full, this one is not kept")
