@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from typing import Any, get_args
 
 import click
 import msgspec
@@ -123,15 +124,14 @@ def test_every_mechanism_exists(name: str) -> None:
 def is_setting(dotted: str) -> bool:
     """Whether `remit.toml` has this setting, a table's or one of a list of tables."""
     table, _, name = dotted.partition(".")
-    found = {field.encode_name: field.type for field in msgspec.structs.fields(Settings)}.get(table)
-    struct = next((each for each in (found, *getattr(found, "__args__", ())) if is_struct(each)), None)
-    if struct is None:  # annotated with a bound on the length of a list
-        struct = next((each for each in getattr(found, "__origin__", type(None)).__args__ if is_struct(each)), None)
-    return name in {field.encode_name for field in msgspec.structs.fields(struct)}  # type: ignore[arg-type]
+    types = [field.type for field in msgspec.structs.fields(Settings) if field.encode_name == table]
+    return any(name in {field.encode_name for field in msgspec.structs.fields(each)} for each in structs_in(types))
 
 
-def is_struct(type_: object) -> bool:
-    return isinstance(type_, type) and issubclass(type_, msgspec.Struct)
+def structs_in(types: list[Any]) -> list[type[msgspec.Struct]]:
+    """The structs among these types, and among what they are made of."""
+    found = [each for each in types if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    return found + [each for type_ in types for each in structs_in(list(get_args(type_)))]
 
 
 def is_command(words: list[str]) -> bool:
