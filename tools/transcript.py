@@ -6,8 +6,8 @@ python tools/transcript.py PAGE --check    runs, and compares; exit 1 where some
 In a page, every ```console block is run in order, in an empty folder: lines with `$ ` are commands, the others are
 replaced by their output. What differs each time (ids, times, digests, free space) is not compared. Comments before a
 block change that: `<!-- not run -->`; `<!-- background -->` starts a service, in place of the one before; `<!-- file:
-PATH -->` before any other block writes the block to that file. `<!-- given: PATH -->` copies an example. `remit log
-show` is given the latest denial's id.
+PATH -->` before any other block writes the block to that file. `<!-- given: PATH -->` copies an example, and `<!--
+verifier: FILE -->` builds the verifier in one file. `remit log show` is given the latest denial's id.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import Final
 from remit.app.folder import Folder
 from remit.app.records import reader_of
 from remit.ledger.record import decode_record
+from tools.standalone.build import build
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 WIDTH: Final = 96
@@ -41,7 +42,9 @@ SHOWN: Final = 6  # characters of an id's end in `remit log`
 
 _BLOCK: Final = re.compile(r"(?:<!-- (?P<note>[^>]+) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```\n", re.DOTALL)
 _GIVEN: Final = re.compile(r"<!-- given: (\S+) -->")
+_VERIFIER: Final = re.compile(r"<!-- verifier: (\S+) -->")
 _MASKS: Final = (
+    (re.compile(r"\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}"), "+VKEY"),
     (re.compile(r"\b[a-z]{1,2}_[0-9a-f]{20,}\b"), "ID"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "DIGEST"),
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{12}\b"), "DIGEST"),
@@ -149,6 +152,8 @@ def transcribe(page: str) -> tuple[str, list[str]]:
     }
     for name in _GIVEN.findall(page):
         shutil.copytree(ROOT / name, home / Path(name).name, ignore=shutil.ignore_patterns(".remit", "__pycache__"))
+    for name in _VERIFIER.findall(page):
+        build(home / name)
     differences: list[str] = []
     parts: list[str] = []
     end = 0

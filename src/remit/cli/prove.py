@@ -107,9 +107,13 @@ def _show(made: Made, file: Path) -> None:
     kinds = ", ".join(each.kind for each in made.proven.records)
     click.echo(f"wrote the receipt of `{made.receipt.id}` to `{file}`: {kinds}")
     if made.pending:
-        click.echo(f"{made.pending} later records about it are not published yet; prove it again to have them too")
+        several = "1 later record" if made.pending == 1 else f"{made.pending} later records"
+        click.echo(f"left out, not published yet: {several} about it; prove it again in a second to have all")
     if made.proven.concealed and not made.proven.opened:
-        click.echo(f"{made.proven.concealed} personal values stay concealed; `--open {ALL}` would disclose them")
+        several = (
+            f"{made.proven.concealed} personal values stay" if made.proven.concealed > 1 else "1 personal value stays"
+        )
+        click.echo(f"{several} concealed; `--open PATH` or `--open {ALL}` would disclose it")
     click.echo(f"check it anywhere with `remit verify {file} --key {made.key}`")
 
 

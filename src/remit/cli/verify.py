@@ -209,7 +209,8 @@ def _show(console: Console, report: Report) -> None:
     console.print(table)
     console.print()
     for finding in report.findings[:SHOWN]:
-        where = f"{finding.stream} {finding.n}" if finding.stream else "the export"
+        whole = "the log" if finding.check in LOG_CHECKS else "the export"
+        where = f"{finding.stream} {finding.n}" if finding.stream else whole
         console.print(Text.assemble(("wrong ", "bold red"), (f"{finding.check}: ", "bold"), f"{where}: "), end="")
         console.print(Text(finding.message), soft_wrap=True)
     more = len(report.findings[SHOWN:]) + report.more

@@ -173,7 +173,8 @@ def _show_report(report: Report, *, is_json: bool, without: str) -> None:
             print(f"{'wrong' if name in wrong else 'ok':5}  {name:14} {made:>9}  {says}")
     print()
     for finding in report.findings[:SHOWN]:
-        where = f"{finding.stream} {finding.n}" if finding.stream else "the export"
+        whole = "the log" if finding.check in LOG_CHECKS else "the export"
+        where = f"{finding.stream} {finding.n}" if finding.stream else whole
         print(f"wrong {finding.check}: {where}: {finding.message}")
     if more := len(report.findings[SHOWN:]) + report.more:
         print(f"and {more} more findings (--json lists the first 1,000)")
