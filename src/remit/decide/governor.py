@@ -43,7 +43,7 @@ log = logging.getLogger("remit.decide")
 
 SWEEP_SECONDS: Final = 0.25
 PRACTICE_TURNS: Final = 20  # of the sweep, from one record of what was practised to the next
-RETENTION_TURNS: Final = 4  # of the sweep, from one look at what is old to the next
+RETENTION_TURNS: Final = 20  # of the sweep, from one look at what is old to the next
 _RATE_LIMITED: Final = Reason(
     code="rate_limited",
     message="this workload asks more often than it may",

@@ -180,7 +180,6 @@ class SqliteStore:
                 while batch := self._take():
                     self._process(batch)
                 self._settle([])
-                self._truncate()
                 self._db.close()
         finally:
             self._lock.release()
@@ -206,7 +205,6 @@ class SqliteStore:
             self._deferred = False
             if not self._closed:
                 self._settle([])
-                self._truncate()
 
     def _take(self) -> list[_Job]:
         with self._guard:
@@ -251,11 +249,11 @@ class SqliteStore:
             if erased:
                 self._forget_erased(erased)
         _answer(waiting)
+        self._truncate()
 
     def _forget_erased(self, erased: list[Erased]) -> None:
-        """Drops erased values from memory, and what is left of them in the WAL, as soon as nobody reads it."""
+        """Drops erased values from memory; what is left of them in the WAL goes as soon as nobody reads it."""
         self._remains = True
-        self._truncate()
         try:
             self.world.renew(stream for each in erased for stream, _, _ in each.openings)
         except Exception:
