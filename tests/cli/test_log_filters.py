@@ -84,7 +84,7 @@ def test_a_time_that_is_none_is_refused_with_the_forms(remit: Command, time: str
     result = remit("log", f"--since={time}", "--json")
     assert result.exit_code == 1
     error = json.loads(result.stderr)
-    assert error["error"] == "time_invalid"
+    assert error["error"] == "filter_invalid"
     assert "--since 2h" in error["next"]
 
 

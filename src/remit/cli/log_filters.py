@@ -139,7 +139,7 @@ def time_of(given: str, option: str, now: int) -> int:
         return max(0, int(moment.astimezone(UTC).timestamp() * 1000))
     except (ValueError, OverflowError, OSError):
         raise InvalidInput(
-            "time_invalid",
+            "filter_invalid",
             f"`{option} {given[:64]}` is no time",
             f"write `{option} 2h`, `{option} 2026-11-01` or `{option} 2026-11-01T08:00:00Z`",
         ) from None
