@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,58 @@ def test_an_empty_log_has_one_root(tmp_path: Path) -> None:
     note = signed_note(text, [LOG.sign(text)]).encode()
     assert made(tmp_path).add_checkpoint(request_of(0, [], note), NOW).status == 422
     assert made(tmp_path).add_checkpoint(step(0, []), NOW).status == 200
+
+
+def test_cut_off_anywhere_it_remembers_whatever_it_cosigned(tmp_path: Path) -> None:
+    class Cut(Exception):
+        pass
+
+    class Cutting(Disk):
+        left = 0
+
+        def write(self, path: Path, data: bytes) -> None:
+            self._step()
+            super().write(path, data)
+            self._step()
+
+        def flush(self, folder: Path) -> None:
+            self._step()
+            super().flush(folder)
+
+        def _step(self) -> None:
+            self.left -= 1
+            if self.left < 0:
+                raise Cut
+
+    given = size = 0
+    for at in range(24):
+        disk = Cutting()
+        disk.left = at % 6
+        witness = made(tmp_path, disk)
+        size = witness.sizes()[LOG.key.name]
+        assert size >= given  # what was given is never forgotten
+        try:
+            assert witness.add_checkpoint(step(size, leaves(size + 3)), NOW).status == 200
+        except Cut:
+            # What was not given may be remembered, or not: it goes on from either.
+            continue
+        given = size + 3
+    assert given
+
+
+def test_of_two_at_once_the_smaller_one_never_rolls_the_larger_one_back(tmp_path: Path) -> None:
+    witness = made(tmp_path)
+    witness.add_checkpoint(step(0, leaves(2)), NOW)
+    sizes = range(3, 43)
+    replies: list[int] = []
+
+    def offer(size: int) -> None:
+        replies.append(witness.add_checkpoint(step(2, leaves(size)), NOW).status)
+
+    threads = [threading.Thread(target=offer, args=(size,)) for size in sizes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(replies) == [200] + [409] * (len(sizes) - 1)
+    assert made(tmp_path).sizes() == witness.sizes()
