@@ -11,7 +11,7 @@ records.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -85,7 +85,8 @@ class Tally:
         self._published = published
         self._values: Counter[str] = Counter()
         self._of: Counter[str] = Counter()
-        self._by: dict[str, Counter[str]] = {}
+        self._by: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._candidate: Candidate | None = None  # of the record in hand
         self.register = Register()
         self.configurations: list[tuple[Stored, Record]] = []
         self.changes: list[deciding.Change] = []
@@ -235,8 +236,8 @@ class Tally:
     def _permit(self, stored: Stored, record: Record) -> None:
         body = record.body
         id_, subject = str(body["id"]), str(body["subject"])
-        self._open[id_] = leaf_of(stored.data)
         self._add("permitted", stored, str(body.get("mode", "")))
+        self._open[id_] = leaf_of(stored.data)
         self._add("effects", stored, str(body.get("serverEffect", "")))
         if body.get("would") == "deny":
             self._add("observed", stored, str(body["action"]))
@@ -417,13 +418,15 @@ class Tally:
         for name in names:
             self._divide(figure, name, times)
         if stored is not None:
-            self._chooser.offer(figure, Candidate(leaf_of(stored.data), stored))
+            if self._candidate is None or self._candidate.stored is not stored:
+                self._candidate = Candidate(leaf_of(stored.data), stored)
+            self._chooser.offer(figure, self._candidate)
 
     def _divide(self, figure: str, name: str, times: int = 1) -> None:
-        self._by.setdefault(figure, Counter())[name] += times
+        self._by[figure][name] += times
 
     def _figure(self, id_: str) -> Figure:
-        names = sorted(self._by.get(id_, Counter()).items(), key=lambda item: (-item[1], item[0]))
+        names = sorted(self._by[id_].items(), key=lambda item: (-item[1], item[0]))
         return Figure(
             id=id_,
             value=self._values[id_],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remit.storage.reader import Stored
 
@@ -52,20 +52,24 @@ class Chooser:
         self._seed = seed
         self._most = most
         self._kept: dict[str, list[tuple[int, Candidate]]] = {}  # a heap, the highest rank on top
+        self._begun: dict[str, Any] = {}  # by figure: the hash of what comes before a leaf
 
     def offer(self, figure: str, candidate: Candidate) -> None:
         """One more record that the figure counts."""
         if not self._most:
             return
-        ranked = hashlib.sha256(self._seed + figure.encode() + b"\x00" + candidate.leaf).digest()
-        # Ranks of different records differ, so that candidates are never compared.
-        item = (-int.from_bytes(ranked, "big"), candidate)
+        begun = self._begun.get(figure)
+        if begun is None:
+            begun = self._begun[figure] = hashlib.sha256(self._seed + figure.encode() + b"\x00")
+        ranked = begun.copy()
+        ranked.update(candidate.leaf)
+        rank = -int.from_bytes(ranked.digest(), "big")
         heap = self._kept.setdefault(figure, [])
-        if len(heap) < self._most:
-            if all(kept[0] != item[0] for kept in heap):
-                heapq.heappush(heap, item)
-        elif item[0] > heap[0][0] and all(kept[0] != item[0] for kept in heap):
-            heapq.heapreplace(heap, item)
+        if len(heap) == self._most and rank <= heap[0][0]:
+            return
+        # Ranks of different records differ, so that candidates are never compared.
+        if all(kept[0] != rank for kept in heap):
+            (heapq.heappush if len(heap) < self._most else heapq.heapreplace)(heap, (rank, candidate))
 
     def chosen(self, figure: str) -> list[Candidate]:
         """Those that were chosen, the lowest rank first."""
