@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from remit.app.folder import Folder
-from remit.app.publishing import signer_of
+from remit.app.publishing import key_file, signer_of
 from remit.core.errors import Conflict, InvalidInput, NotFound
 from remit.core.settings import read_settings
 from remit.ledger.tlog.archive import Archiving, Moved
@@ -20,7 +20,7 @@ def archive_log(folder: Folder, into: Path, before: int, now: int, progress: Cal
     `Archiving`.
     """
     settings = read_settings(folder.root)
-    if not settings.ledger.folder or not folder.log_key.exists():
+    if not settings.ledger.folder or not key_file(folder, settings).exists():
         raise NotFound(
             "log_not_published", "these records are not published as a log", 'set `[ledger] folder = ".remit/log"`'
         )

@@ -81,6 +81,19 @@ def test_one_entry_that_is_not_older_keeps_all_that_follow(log: Path, tmp_path: 
     assert Archiving(folder, tmp_path / "elsewhere", LOG).run(before=2000).total == 256
 
 
+@pytest.mark.parametrize(("size", "most"), [(1, 0), (256, 0), (257, 256), (512, 256), (513, 512)])
+def test_the_last_bundle_stays_for_the_next_start_to_compare(tmp_path: Path, size: int, most: int) -> None:
+    folder = tmp_path / "log"
+    entries = [entry(n) for n in range(size)]
+    log = LogFolder(folder, LOG)
+    log.extend(entries)
+    log.close()
+    assert Archiving(folder, tmp_path / "archive", LOG).run(before=10_000).total == most
+    again = LogFolder(folder, LOG)
+    again.check_continues(entries)
+    again.extend([entry(size)])
+
+
 def test_a_bundle_that_was_dropped_is_missing_whatever_somebody_says(log: Path, tmp_path: Path) -> None:
     Archiving(log, tmp_path / "archive", LOG).run(before=300)
     (log / "tile/entries/002").unlink()

@@ -1,6 +1,7 @@
 """Moves old entries of a published log elsewhere; the log says so, signed (c2sp.org/tlog-tiles, pruning).
 
-1. Only full bundles of published entries, from the first one on: afterwards the log lacks the first so many entries.
+1. Only full bundles of published entries, from the first one on and never the last one: afterwards the log lacks the
+   first so many entries.
 2. Each is what its tile of level 0 says, before it goes anywhere.
 3. It is written to the archive under the same path, flushed, read back and compared.
 4. The log states, signed, how many entries are archived, and the root over them.
@@ -79,7 +80,7 @@ class Archiving:
         """
         entries = size = 0
         step: list[Tile] = []
-        most = self.checkpoint.size // WIDTH
+        most = self._most()
         try:
             for tile, data in self._old(before):
                 self._keep(tile, data)
@@ -99,10 +100,14 @@ class Archiving:
         progress(most, most)
         return Moved(entries, size, self._stated.size if self._stated else 0)
 
+    def _most(self) -> int:
+        """How many bundles may go: never the last one, full or not, which a start compares with the records."""
+        return max(0, self.checkpoint.size - 1) // WIDTH
+
     def _old(self, before: int) -> Iterator[tuple[Tile, bytes]]:
         """1 and 2. The bundles that are still here and whose entries are all older, up to the first that is not."""
         stated = self._stated.size if self._stated else 0
-        for index in range(self.checkpoint.size // WIDTH):
+        for index in range(self._most()):
             tile = Tile(ENTRIES, index)
             try:
                 data = self._source.read(tile.path, BUNDLE_BYTES)
