@@ -54,6 +54,7 @@ _MASKS: Final = (
     (re.compile(r"\b\d\d:\d\d(:\d\d)?(\.\d{3})?\b(Z| UTC)?"), "TIME"),
     (re.compile(r"\b\d+\.\d (GiB free|s\b)"), r"N \1"),
     (re.compile(r"-?\d{10,} ms"), "N ms"),
+    (re.compile(r"\bafter \d+(\.\d+)? (ms|s|min)( \d+ s)?"), "after N"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"\b\d+ policies\b"), "N policies"),
     (re.compile(r"\bpolicies +\d+\b"), "policies N"),

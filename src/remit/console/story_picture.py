@@ -31,7 +31,7 @@ _LANE: Final = 54.0
 _BAR: Final = 22.0
 _HIGH: Final = 36.0  # px of the highest column
 _TRACK: Final = 21.0
-_AXIS: Final = 34.0
+_AXIS: Final = 42.0
 _ORDER: Final = ("permit", "warn", "deny")  # from below
 
 
