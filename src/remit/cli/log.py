@@ -72,8 +72,8 @@ def log(
     Examples:
       remit log --denied --last 50
       remit log --task 3f9a21 --follow
-      remit log --action 'bank/*' --decision deny --since 2h
-      remit log --workload helper --workload agent --label pii --count
+      remit log --action='bank/*' --decision=deny --since=2h
+      remit log --workload=helper --workload=agent --label=pii --count
       remit log --json | jq 'select(.result == "deny")'
       remit log show 8c01d2            everything about one of them
 
