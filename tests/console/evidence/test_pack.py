@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from remit.app.evidence import Made, Wanted, make_pack, pack_signer
+from remit.app.evidence import Made, pack_signer
 from remit.app.folder import Folder
 from remit.app.publishing import signer_of
 from remit.console.evidence import seal
@@ -27,8 +27,9 @@ from remit.ledger.proven import verify_receipt
 from remit.ledger.receipt import decode_receipt
 from remit.ledger.tlog.note import VerifierKey, open_note, read_key
 from tests.console.evidence.made import INTENTS, LOG, POLICY, WHOLE, changed, history, pack, publish
-from tests.decide.stage import HOUR, START, Clock, Stage, play, staged, write_project
+from tests.decide.stage import HOUR, START, Stage, play, staged, write_project
 from tests.ledger.tlog.test_notes import signer
+from tests.storage.contract.stages import staged_on
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +157,18 @@ def test_what_should_be_zero_and_is_not_needs_a_look(folder: Folder, tmp_path: P
 def test_a_period_that_is_not_over_says_so(folder: Folder, tmp_path: Path) -> None:
     assert not pack(folder, tmp_path / "early", now=START).pack.over
     assert pack(folder, tmp_path / "late", now=WHOLE.end).pack.over
+
+
+@staged_on("postgres", settings=LOG, intents=INTENTS, policies=POLICY)
+async def test_a_pack_from_postgresql(stage: Stage) -> None:
+    await history(stage)
+    publish(stage.folder)
+    target = stage.folder.root / "pack"
+    made = pack(stage.folder, target)
+    assert made.pack.log.pending == 0
+    found = checked(stage.folder, target)
+    assert (found.findings, found.without) == ([], 0)
+    assert found.checks["receipts"] > 20
 
 
 # --- without proofs --------------------------------------------------------------------------------------------
@@ -425,9 +438,3 @@ def test_nothing_is_left_of_a_pack_that_could_not_be_made(
     with pytest.raises(OSError, match="No space"):
         pack(folder, place / "pack")
     assert list(place.iterdir()) == []
-
-
-def test_another_clock_is_not_used(folder: Folder, tmp_path: Path) -> None:
-    made = make_pack(folder, Wanted(chosen(["csa-maestro"]), WHOLE, 0), tmp_path / "pack", 0)
-    assert made.pack.created == "1970-01-01T00:00:00Z"
-    assert isinstance(Clock().now, int)

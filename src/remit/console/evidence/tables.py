@@ -20,7 +20,7 @@ def figures(pack: Pack) -> Html:
         element(
             "p",
             "Each figure is counted from the records of the period by the rule beside it. Samples are chosen by the "
-            "rule on the first page; `leaf` is the hash by which a record is found again in the log.",
+            "rule on the first page; the leaf is the hash by which a record is found again in the log.",
         ),
         *(_figure(each) for each in pack.figures),
     )
