@@ -5,21 +5,24 @@ from __future__ import annotations
 import http.server
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from remit.ledger.tlog.note import Signer
+from remit.ledger.tlog.note import Signer, VerifierKey
 from remit.ledger.tlog.witness import Reply, Witness
 from tests.ledger.tlog.test_notes import LOG
+
+LOGS: Final = {LOG.key.name: LOG.key}
 
 
 class WitnessServer:
     """What it answers, and what it was asked."""
 
-    def __init__(self, folder: Path, signer: Signer) -> None:
+    def __init__(self, folder: Path, signer: Signer, logs: Mapping[str, VerifierKey]) -> None:
         self.alarms: list[str] = []
-        self.witness = Witness(folder, signer, {LOG.key.name: LOG.key}, alarm=self.alarms.append)
+        self.witness = Witness(folder, signer, logs, alarm=self.alarms.append)
         self.key = signer.key
         self.url = ""
         self.delay = 0.0
@@ -28,9 +31,9 @@ class WitnessServer:
 
 
 @contextmanager
-def witness_server(folder: Path, signer: Signer) -> Iterator[WitnessServer]:
+def witness_server(folder: Path, signer: Signer, logs: Mapping[str, VerifierKey] = LOGS) -> Iterator[WitnessServer]:
     """Such a witness, on a free port of loopback."""
-    stage = WitnessServer(folder, signer)
+    stage = WitnessServer(folder, signer, logs)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -100,6 +100,7 @@ class Witnesses:
     origin: VerifierKey
     quorum: int
     witnesses: list[_Witness]
+    alarm: Callable[..., object] = log.critical  # is told, as a logger is, what a person must look at
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _session: aiohttp.ClientSession | None = None
 
@@ -124,7 +125,7 @@ class Witnesses:
         silent = [each.key.name for each, seen in zip(self.witnesses, found, strict=True) if isinstance(seen, str)]
         if len(silent) == len(self.witnesses) and silent:
             said = "records stay pending until they do" if self.quorum else "the log goes on without them"
-            log.critical("ALARM no witness answers, so that a restored backup would not be noticed; %s", said)
+            self.alarm("ALARM no witness answers, so that a restored backup would not be noticed; %s", said)
 
     def cosign(self, note: bytes, size: int, prove: Prove) -> list[str]:
         """The signature lines of the witnesses under the checkpoint `note`, each verified.
@@ -196,13 +197,13 @@ class Witnesses:
                 line = await self._ask(witness, asking)
         except _Contradicts as error:
             await self._judge(witness, asking)
-            _failed(witness, str(error))
+            self._failed(witness, str(error))
             return ""
         except (_Refused, RemitError) as error:
-            _failed(witness, str(error))
+            self._failed(witness, str(error))
             return ""
         except TimeoutError:
-            _failed(witness, f"did not answer within {SECONDS:.0f} seconds")
+            self._failed(witness, f"did not answer within {SECONDS:.0f} seconds")
             return ""
         finally:
             witness.asked = None
@@ -261,7 +262,7 @@ class Witnesses:
             why = str(error)
         except TimeoutError:
             why = f"did not answer within {SECONDS:.0f} seconds"
-        _failed(witness, why)
+        self._failed(witness, why)
         return why
 
     async def _latest(self, witness: _Witness) -> Checkpoint | None:
@@ -289,6 +290,14 @@ class Witnesses:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             why = getattr(error, "strerror", "") or type(error).__name__
             raise _Refused(f"can't be reached: {str(why)[:200]}") from None
+
+    def _failed(self, witness: _Witness, why: str) -> None:
+        first, most = REST_SECONDS
+        witness.rest = min(most, witness.rest * 2 or first)
+        witness.rested = monotonic() + witness.rest
+        if why != witness.failing:
+            self.alarm("ALARM the witness %s %s", witness.key.name, why)
+        witness.failing = why
 
     async def _close(self) -> None:
         tasks = [each.asked for each in self.witnesses if each.asked is not None]
@@ -346,15 +355,6 @@ def _disagrees(witness: _Witness, seen: Checkpoint) -> Conflict:
         "changed, or restored from an older copy and gone on with",
         _RESTORE,
     )
-
-
-def _failed(witness: _Witness, why: str) -> None:
-    first, most = REST_SECONDS
-    witness.rest = min(most, witness.rest * 2 or first)
-    witness.rested = monotonic() + witness.rest
-    if why != witness.failing:
-        log.critical("ALARM the witness %s %s", witness.key.name, why)
-    witness.failing = why
 
 
 def _line_of(witness: _Witness, text: str, body: bytes) -> str:

@@ -17,6 +17,7 @@ from remit.app.doctor import (
     publishing,
     state,
     trust,
+    witnesses,
 )
 from remit.app.doctor.finding import Finding, Situation
 
@@ -36,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     database.postgres,
     index.index,
     publishing.pending,
+    witnesses.witnesses,
     state.disk,
     project.reviews,
     project.points,
