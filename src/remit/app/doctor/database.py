@@ -19,13 +19,15 @@ from remit.storage.presence import Process, connect, leave, present
 
 APART_MS: Final = 1_000
 FAR_APART_MS: Final = 5_000
-CONNECTIONS: Final = 6  # that one process may need, with a command beside it
+CONNECTIONS: Final = 7  # that one process may need, with a command beside it
 SECONDS: Final = 10.0
 
 # What a role needs that only decides and appends; `docs/guides/operating.md` has the statements.
 NEEDED: Final = {
     "records": "SELECT, INSERT",
-    "openings": "SELECT, INSERT",
+    "openings": "SELECT, INSERT, DELETE",
+    "subjects": "SELECT, INSERT, DELETE",
+    "subject_streams": "SELECT, INSERT, DELETE",
     "texts": "SELECT, INSERT",
     "streams": "SELECT, INSERT, UPDATE",
     "processes": "SELECT, INSERT, UPDATE, DELETE",
