@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -35,6 +36,8 @@ EVERY_SECONDS: Final = 1.0
 AGAIN_SECONDS: Final = 5.0
 ERASURE: Final = "erasure"
 MEANWHILE_MS: Final = 600_000  # no step of an erasure takes so long
+_SETTLING_SECONDS: Final = 0.02
+_SETTLING_TRIES: Final = 25
 _HELD: Final = (b'"kind":"task"', b'"kind":"decision"', b'"kind":"outcome"')
 
 Progress = Callable[[str, int, int], None]
@@ -50,7 +53,7 @@ def open_lineage(folder: Folder) -> Lineage:
 
 def catch_up(reader: Reader, index: Lineage, progress: Progress = lambda *_: None) -> None:
     """Adds all records that can be seen now."""
-    settled = reader.settled()
+    settled = _settled(reader)
     _check_continues(reader, index)
     while (place := index.reached().place) < settled:
         with index.change():
@@ -77,6 +80,16 @@ def forget_erased(reader: Reader, index: Lineage, erasures: list[Stored]) -> Non
             for stored in erasures:
                 _forget(reader, index, stored)
         index.tidy()
+
+
+def _settled(reader: Reader) -> int:
+    """The place up to which nothing comes up any more; waits a moment where none is known for those who write now."""
+    for _ in range(_SETTLING_TRIES):
+        settled = reader.settled()
+        if settled or not reader.after(0, 1):
+            return settled
+        time.sleep(_SETTLING_SECONDS)
+    return 0
 
 
 def _check_continues(reader: Reader, index: Lineage) -> None:
