@@ -20,7 +20,7 @@ from remit.storage.reader import Reader
 
 PART: Final = 2048  # places of the smallest file; fewer are looked through without an index
 _SLICE: Final = 16  # records between two pauses
-_PAGE: Final = 256
+_PAGE: Final = 128
 
 
 def covered(reader: Reader, folder: IndexFolder) -> tuple[list[Range], bool]:

@@ -20,7 +20,7 @@ FIELDS: Final = (
     *("action", "decision", "denied", "destination", "effect", "intent", "kind", "label"),
     *("pep", "person", "policy", "reason", "result", "workload"),
 )
-_REMEMBERED: Final = 65_536  # decisions, and tasks, that later records refer to
+_REMEMBERED: Final = 16_384  # decisions, and tasks, that later records refer to
 _NOT_REPEATED: Final = frozenset({"policy", "reason"})  # of a decision: what came of it was not decided by them
 
 Term = tuple[str, str]
