@@ -304,18 +304,21 @@ def said(files: dict[str, bytes], edit: Callable[[dict[str, Any]], None]) -> Non
     files[seal.EVIDENCE] = json.dumps(document).encode()
 
 
-def first_sample(document: dict[str, Any]) -> dict[str, Any]:
-    return next(figure["samples"][0] for figure in document["figures"] if figure["id"] == "denied")
+def samples_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [sample for figure in document["figures"] for sample in figure["samples"]]
 
 
 def test_attack_the_operator_lets_a_sample_say_something_else(folder: Folder, tmp_path: Path) -> None:
     made = pack(folder, tmp_path / "pack", "owasp-nhi-2025")
 
-    def edit(files: dict[str, bytes]) -> None:
-        said(files, lambda document: first_sample(document).update(says="permit everything"))
+    count = len(samples_of(json.loads(made.files[seal.EVIDENCE])))
+    for number in (0, count // 2, count - 1):  # one record may stand for several figures
 
-    found = resigned(folder, made, tmp_path / "forged", edit)
-    assert any("says something else of its record" in finding for finding in found.findings)
+        def edit(files: dict[str, bytes], number: int = number) -> None:
+            said(files, lambda document: samples_of(document)[number].update(says="permit everything"))
+
+        found = resigned(folder, made, tmp_path / f"forged-{number}", edit)
+        assert any("says something else of its record" in finding for finding in found.findings)
 
 
 def test_attack_the_operator_exchanges_receipts(folder: Folder, tmp_path: Path) -> None:

@@ -130,13 +130,14 @@ def _proofs(pack: Pack, files: Mapping[str, bytes], log: VerifierKey | None, fou
     found.made("checkpoint")
     if (checkpoint.size, checkpoint.root.hex()) != (pack.log.size, pack.log.root):
         found.find("checkpoint", "it is not the one that the document names")
-    proven: dict[tuple[str, str], str] = {}  # why a receipt does not stand for a record; "" where it does
+    # SECURITY: by all that a sample says: of one record, every figure may tell something else.
+    proven: dict[Sample, str] = {}  # why a receipt does not stand for it; "" where it does
     for sample in samples:
         if sample.receipt in files:
-            wrong = proven.get((sample.receipt, sample.leaf))
+            wrong = proven.get(sample)
             if wrong is None:
                 found.made("receipts")
-                wrong = proven[sample.receipt, sample.leaf] = _wrong(files[sample.receipt], sample, log, checkpoint)
+                wrong = proven[sample] = _wrong(files[sample.receipt], sample, log, checkpoint)
             if wrong:
                 found.find("receipts", f"`{sample.receipt}`: {wrong}")
 
