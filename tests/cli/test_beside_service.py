@@ -91,3 +91,16 @@ def test_commands_at_the_same_time_without_a_service_wait_for_each_other(folder:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(add, [f"newcomer-{number}" for number in range(4)])) == [0, 0, 0, 0]
+
+
+def test_values_are_erased_while_the_service_goes_on(served: Folder, remit: Command) -> None:
+    for name in ("ann", "bob"):
+        remit("task", "start", "--intent", "answer", "--prompt", f"words of {name}")
+    held = json.loads(remit("erase", "--value", "words of ann", "--dry-run", "--json").output)
+    assert held["openings"] == 1
+    assert remit("erase", "--value", "words of ann", "--reason", "asked for", "--yes").exit_code == 0
+    again = remit("erase", "--value", "words of ann", "--dry-run", "--json")
+    assert again.exit_code == 1
+    assert "no personal values of this are kept" in again.stderr
+    assert json.loads(remit("erase", "--value", "words of bob", "--dry-run", "--json").output)["openings"] == 1
+    assert remit("verify").exit_code == 0

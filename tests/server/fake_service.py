@@ -8,6 +8,7 @@ from typing import Any
 from remit.core.canonical import request_digest
 from remit.core.clock import Clock
 from remit.core.decisions import Ask, Decision, Obligation, Outcome, OutcomeReceipt, OutcomeResult, PolicyRef, Reason
+from remit.core.erasing import Erasing, Erasure
 from remit.core.errors import Forbidden, InvalidInput, NotFound
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.ids import new_id
@@ -173,6 +174,10 @@ class FakeService:
 
     async def resolve(self, caller: Identity, decision_id: str, result: OutcomeResult, reason: str) -> None:
         self.records.append(("resolution", (decision_id, result, reason)))
+
+    async def erase(self, caller: Identity, wanted: Erasing) -> Erasure:
+        self.records.append(("erasure", wanted))
+        return Erasure(id="e_1", openings=len(wanted.places), keys=0, more=False)
 
     async def set_risk(self, caller: Identity, signal: RiskSignal) -> None:
         self.records.append(("risk", signal))
