@@ -1,0 +1,1 @@
+"""Cedar policies compiled to Python (docs/design/compiled.md): evaluated without parsing anything again."""

@@ -1,0 +1,121 @@
+"""Cedar's values in Python: strings, integers and booleans as they are, all else in the types below.
+
+| Cedar | Python |
+|---|---|
+| Long, String, Bool | `int`, `str`, `bool` |
+| entity | `Entity`, a tuple of type and id |
+| set | `Set`: its elements, and their keys for comparing |
+| record | `dict` |
+| decimal, ipaddr, datetime, duration | the types of `extensions` |
+
+Python's own `==` is not Cedar's: there, `True` is not `1`. So values are compared by `equal`, and elements of sets by
+their `key`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Final
+
+from remit.policy.compiled.extensions import EXTENSIONS, Extension, made
+
+LONG_MAX: Final = 2**63 - 1
+LONG_MIN: Final = -(2**63)
+
+
+class Unsupported(Exception):
+    """Something that is not compiled: the reference engine decides instead."""
+
+
+class Failed(Exception):
+    """A policy's evaluation failed, as Cedar says it must: the policy is skipped and reported."""
+
+
+class Entity(tuple[str, str]):
+    """An entity's type and id."""
+
+    __slots__ = ()
+
+
+class Set:
+    """A Cedar set: `items` in some order, `keys` for membership and comparing."""
+
+    __slots__ = ("items", "keys")
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self.items = tuple(items)
+        self.keys = frozenset(map(key, self.items))
+
+
+def key(value: Any) -> Hashable:
+    """What two values share exactly when they are equal in Cedar."""
+    kind = type(value)
+    if kind is str or kind is int:
+        return value  # type: ignore[no-any-return]  # it is hashable
+    if kind is bool:
+        return ("bool", value)
+    if kind is Entity:
+        return ("entity", value[0], value[1])
+    if kind is Set:
+        return ("set", value.keys)
+    if kind is dict:
+        return ("record", frozenset((name, key(each)) for name, each in value.items()))
+    if isinstance(value, Extension):
+        return value
+    raise Unsupported(kind.__name__)
+
+
+def equal(left: Any, right: Any) -> bool:
+    """Cedar's `==`: never an error; values of different types are not equal."""
+    kind = type(left)
+    if kind is not type(right):
+        return False
+    if kind is Set:
+        return bool(left.keys == right.keys)
+    if kind is dict:
+        return key(left) == key(right)
+    return bool(left == right)
+
+
+def value_of(form: Any) -> Any:
+    """The value in Cedar's JSON form: of entities' attributes, of contexts, of literals in policies.
+
+    `Failed` for an extension value that can't be made, `Unsupported` for what is no such form.
+    """
+    kind = type(form)
+    if kind is str or kind is bool:
+        return form
+    if kind is int:
+        if not LONG_MIN <= form <= LONG_MAX:
+            raise Unsupported("an integer of more than 64 bits")
+        return form
+    if kind is list or kind is tuple:
+        return Set(map(value_of, form))
+    if kind is dict:
+        if "__entity" in form:
+            return entity_of(form)
+        if "__extn" in form:
+            return _extension(form["__extn"])
+        return {name: value_of(each) for name, each in form.items()}
+    raise Unsupported(kind.__name__)
+
+
+def entity_of(form: Mapping[str, Any]) -> Entity:
+    """The entity that `{"type", "id"}` names, also within `__entity`."""
+    inner = form.get("__entity", form)
+    return Entity((inner["type"], inner["id"]))
+
+
+def _extension(form: Any) -> Any:
+    if not isinstance(form, dict) or form.keys() - {"fn", "arg", "args"} or form.get("fn") not in EXTENSIONS:
+        raise Unsupported("an extension value of another form")
+    arguments = form["args"] if "args" in form else [form.get("arg")]
+    return call(form["fn"], *(value_of(each) for each in arguments))
+
+
+def call(name: str, *arguments: Any) -> Any:
+    """The result of an extension function; `Failed` where Cedar fails."""
+    found = made(name, arguments)
+    if found is None:
+        raise Failed(f"`{name}` can't take this")
+    return found

@@ -1,0 +1,70 @@
+"""Cedar's own corpus, all of it: compiled policies give its decisions, reasons and erroring policies.
+
+Read from the outside vectors, which a plain checkout lacks; then these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cedarpy
+import msgspec
+import pytest
+
+from remit.policy.compiled.entities import EntityStore
+from remit.policy.compiled.index import compiled
+from remit.policy.compiled.values import entity_of, value_of
+
+VECTORS = Path(os.environ.get("REMIT_VECTORS", Path(__file__).parents[3].parent / "shared" / "vectors"))
+CORPUS = VECTORS / "cedar" / "corpus-tests.tar.gz"
+CASES = 7_809  # of eight requests each
+PARTS = 8
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Files:
+    if not CORPUS.exists():
+        pytest.skip("the outside vectors are not here")
+    with tarfile.open(CORPUS) as archive:
+        return {member.name: file.read() for member in archive if (file := archive.extractfile(member)) is not None}
+
+
+def cases(corpus: Files, part: int) -> Iterator[Mapping[str, Any]]:
+    names = sorted(name for name in corpus if name.endswith(".json") and not name.endswith("entities.json"))
+    assert len(names) == CASES
+    for name in names[part::PARTS]:
+        yield msgspec.json.decode(corpus[name])
+
+
+def entities_of(corpus: Files, case: Mapping[str, Any]) -> EntityStore:
+    text = corpus[case["entities"]].decode()
+    with suppress(ValueError):  # of entities that do not fit their schema: the corpus evaluates them as they are
+        # With the schema, attributes that stand in a shorter form become what they are, and actions have parents.
+        text = str(cedarpy.Entities.from_json_str(text, corpus[case["schema"]].decode()))
+    return EntityStore(msgspec.json.decode(text))
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_case_of_the_corpus_gives_the_same_answer(corpus: Files, part: int) -> None:
+    requests = 0
+    for case in cases(corpus, part):
+        index = compiled(msgspec.json.decode(cedarpy.policies_to_json_str(corpus[case["policies"]].decode())))
+        entities = entities_of(corpus, case)
+        for request in case["requests"]:
+            answer = index.decide(
+                entity_of(request["principal"]),
+                entity_of(request["action"]),
+                entity_of(request["resource"]),
+                value_of(request["context"]),
+                entities,
+            )
+            wanted = (request["decision"] == "allow", set(request["reason"]), set(request["errors"]))
+            assert answer == wanted, (case["policies"], request["description"])
+            requests += 1
+    assert requests == 8 * len(range(part, CASES, PARTS))
