@@ -296,6 +296,7 @@ def open_publisher(folder: Folder, settings: Settings) -> Publisher | None:
     def tell(why: str) -> None:
         with suppress(OSError):
             if why:
+                folder.log_failing.touch(0o600)
                 folder.log_failing.write_text(why)
             else:
                 folder.log_failing.unlink(missing_ok=True)
