@@ -294,7 +294,7 @@ class World:
                 self._configuration, self._modes = {}, {}
 
     def renew(self, streams: Iterable[str]) -> None:
-        """Reads sessions in memory again, some of whose personal values were erased; drops them where storage does so.
+        """Drops sessions some of whose personal values were erased: who needs one next reads it again.
 
         The request digests of permits without an outcome stay in memory, so that what is under way can be reported.
         """
@@ -307,10 +307,7 @@ class World:
                     self._digests[permit.decision] = permit.digest
                     if len(self._digests) > SETTLED_IN_MEMORY:
                         self._digests.popitem(last=False)
-            if self._access is None:
-                self._load(root)
-            else:
-                self._drop(root)
+            self._drop(root)
 
     def load(self, stream: str) -> None:
         """Replays one stream's records into the state, in place of what was known of it."""

@@ -254,12 +254,7 @@ class SqliteStore:
     def _forget_erased(self, erased: list[Erased]) -> None:
         """Drops erased values from memory; what is left of them in the WAL goes as soon as nobody reads it."""
         self._remains = True
-        try:
-            self.world.renew(stream for each in erased for stream, _, _ in each.openings)
-        except Exception:
-            # SECURITY: nothing is decided on state that may hold erased values.
-            log.critical("ALARM sessions can't be read after an erasure", exc_info=True)
-            self._stale.update(stream for each in erased for stream, _, _ in each.openings)
+        self.world.renew(stream for each in erased for stream, _, _ in each.openings)
 
     def _truncate(self) -> None:
         if self._remains and schema.truncate(self._db):
