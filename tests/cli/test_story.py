@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from remit.app.folder import Folder
+from remit.app.lineage import open_lineage
 from tests.cli.desk import Command, Story
 from tests.cli.test_terminal import on_terminal
 
@@ -94,6 +95,17 @@ def test_the_value_is_nowhere_beside_the_records(remit: Command, folder: Folder)
     files = [folder.lineage, folder.lineage_key]
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
     assert b"kim@example.org" not in b"".join(file.read_bytes() for file in files)
+
+
+def test_what_remit_erase_erases_is_gone_from_the_lineage(remit: Command, folder: Folder) -> None:
+    assert "orders/look_up (email)" in remit("lineage", "kim@example.org").output
+    with open_lineage(folder) as index:
+        mac = index.mac("kim@example.org")
+    assert mac in folder.lineage.read_bytes()
+    erased = remit("erase", "--value", "kim@example.org", "--reason", "asked for", "--yes")
+    assert erased.exit_code == 0, erased.output
+    assert "no record that is kept holds this value" in remit("lineage", "kim@example.org").output
+    assert mac not in folder.lineage.read_bytes()
 
 
 @pytest.mark.parametrize(("given", "why"), [("", "this is no value"), ("x" * 300_000, "the value is over")])

@@ -34,6 +34,7 @@ log = logging.getLogger("remit.lineage")
 BATCH: Final = 1_000
 EVERY_SECONDS: Final = 1.0
 AGAIN_SECONDS: Final = 5.0
+RENEWED: Final = 10  # times that one tail is asked
 ERASURE: Final = "erasure"
 MEANWHILE_MS: Final = 600_000  # no step of an erasure takes so long
 _SETTLING_SECONDS: Final = 0.02
@@ -80,6 +81,14 @@ def forget_erased(reader: Reader, index: Lineage, erasures: list[Stored]) -> Non
             for stored in erasures:
                 _forget(reader, index, stored)
         index.tidy()
+
+
+def forget_now(folder: Folder, reader: Reader) -> None:
+    """Deletes all that was ever erased, where there is an index; for who erases without a service."""
+    if folder.lineage.exists():
+        erasures = [each for each in reader.stream(ADMINISTRATION) if b'"kind":"erasure"' in each.data]
+        with open_lineage(folder) as index:
+            forget_erased(reader, index, erasures)
 
 
 def _settled(reader: Reader) -> int:
@@ -188,11 +197,17 @@ class Forgetter:
             try:
                 with reader_of(self._folder) as reader:
                     tail = reader.tail((ERASURE,))
-                    # What was erased while no service ran.
-                    before = [each for each in reader.stream(ADMINISTRATION) if b'"kind":"erasure"' in each.data]
-                    self._forget(reader, before)
+                    forget_now(self._folder, reader)  # what was erased while no service ran
+                    times = 0
                     while not self._stopping.wait(EVERY_SECONDS):
+                        times += 1
+                        # A tail of what is rare looks at all that came since it began: it begins anew now and then,
+                        # before the old one is asked for the last time, so that nothing comes up between them.
+                        following = reader.tail((ERASURE,)) if times % RENEWED == 0 else tail
                         self._forget(reader, tail.fresh())
+                        tail = following
+                    # What was erased by a command that this service was started for.
+                    self._forget(reader, tail.fresh())
             except RemitError as error:
                 self._say(error.code, error.message)
             except Exception:
