@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from pathlib import Path
 
 import pytest
 
 from remit.app.folder import Folder
+from remit.app.publishing import open_publisher
+from remit.core.settings import read_settings
 from tests.cli.desk import Command, Story
+from tests.cli.test_prove import publish
 
 EMAIL = "kim@example.org"
 
@@ -103,3 +107,25 @@ def test_what_is_unclear_is_refused_and_nothing_goes(
 def test_a_value_can_come_from_standard_input(remit: Command) -> None:
     result = remit("erase", "--value", "-", "--dry-run", "--json", input=f"{EMAIL}\n")
     assert json.loads(result.output)["openings"] >= 2
+
+
+def test_a_published_log_verifies_as_before_and_a_receipt_opens_nothing_erased(
+    remit: Command, story: Story, folder: Folder, tmp_path: Path
+) -> None:
+    publish(folder)
+    key = remit("log", "key").output.strip()
+    receipt = str(tmp_path / "receipt.json")
+    opens = ("prove", story["look"], "-o", receipt, "--open", "/context/input/email")
+    assert remit(*opens).exit_code == 0
+    assert remit("erase", "--value", EMAIL, "--reason", "r", "--yes").exit_code == 0
+    publisher = open_publisher(folder, read_settings(folder.root))
+    assert publisher is not None
+    publisher.stop()
+    verified = remit("verify", str(folder.root / ".remit/log"), "--key", key)
+    assert verified.exit_code == 0, verified.output
+    assert "personal values that were erased" in verified.output
+    refused = remit(*opens[:3], str(tmp_path / "again.json"), *opens[4:])
+    assert refused.exit_code == 1
+    assert "was erased on " in refused.stderr
+    # Who was shown the value before can show it on: nobody takes back what was given away.
+    assert remit("verify", receipt, "--key", key).exit_code == 0

@@ -14,6 +14,8 @@ from remit.app.pending import published_of
 from remit.app.publishing import signer_of
 from remit.app.records import reader_of
 from remit.console.detail import find
+from remit.console.erasures import erased_of
+from remit.console.screen import moment
 from remit.core.errors import InvalidInput, NotFound, Unavailable
 from remit.core.settings import read_settings
 from remit.ledger.opened import DIGEST, Opening
@@ -153,6 +155,7 @@ def _openings(reader: Reader, records: Sequence[Stored], open_: Sequence[str]) -
     paths = {opening.path for opening in kept}
     for wanted in open_:
         if wanted != ALL and wanted not in paths:
+            _check_not_erased(reader, records, wanted)
             raise InvalidInput(
                 "opening_missing",
                 f"no value is kept at `{wanted[:200]}`: it is not personal, or was erased",
@@ -162,6 +165,16 @@ def _openings(reader: Reader, records: Sequence[Stored], open_: Sequence[str]) -
         # The digest of the request lets its reader try values for erased arguments: only where it is named.
         if opening.path in open_ or (ALL in open_ and opening.path != DIGEST):
             yield opening
+
+
+def _check_not_erased(reader: Reader, records: Sequence[Stored], path: str) -> None:
+    for stored in records:
+        if (erased := erased_of(reader, stored.stream, stored.n).get(path)) is not None:
+            raise InvalidInput(
+                "opening_erased",
+                f"the value at `{path[:200]}` was erased on {moment(erased.at)} by {erased.by}",
+                "its commitment can't be opened any more; leave `--open` out",
+            )
 
 
 def _texts(reader: Reader, about: Stored, *, with_texts: bool) -> Iterator[tuple[str, str]]:

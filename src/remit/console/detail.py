@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from remit.console.erasures import By, erased_of
 from remit.console.screen import readable
 from remit.console.shapes import check_shape
 from remit.core import bounds
@@ -192,17 +193,12 @@ def _explained(reader: Reader, stored: Stored, record: Record) -> dict[str, Any]
     body = revealed(reader, stored, record)
     if '"erased":' not in msgspec.json.encode(body).decode():
         return body
-    for each in reader.stream("administration"):
-        if b'"kind":"erasure"' not in each.data or (erasure := each.record).kind != "erasure":
-            continue
-        who = {"at": erasure.t, "by": str(erasure.body.get("by", ""))}
-        for place_ in erasure.body.get("openings", ()):
-            if place_[:2] == [stored.stream, stored.n]:
-                _say_who(body, str(place_[2]), who)
+    for path, who in erased_of(reader, stored.stream, stored.n).items():
+        _say_who(body, path, who)
     return body
 
 
-def _say_who(body: dict[str, Any], path: str, who: Mapping[str, Any]) -> None:
+def _say_who(body: dict[str, Any], path: str, who: By) -> None:
     node: Any = body
     for step in path.split("/")[1:]:
         key = step.replace("~1", "/").replace("~0", "~")
@@ -215,7 +211,7 @@ def _say_who(body: dict[str, Any], path: str, who: Mapping[str, Any]) -> None:
         else:
             return
     if isinstance(node, dict) and isinstance(node.get("erased"), str):
-        node["erased"] = {"commitment": node["erased"], **who}
+        node["erased"] = {"commitment": node["erased"], "at": who.at, "by": who.by}
 
 
 def _opened(node: Any, at_: str, openings: Openings) -> Any:
