@@ -175,7 +175,7 @@ def list_frameworks(as_json: bool) -> None:
     for each in frameworks():
         table.add_row(
             Text(each.id, style="bold"),
-            Text(f"{each.name} ({each.publisher})"),
+            Text(each.name),
             Text(f"{each.version}, mapping {each.mapping}", style="dim"),
             Text(_range([control.id for control in each.controls])),
         )

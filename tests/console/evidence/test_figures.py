@@ -217,11 +217,11 @@ def test_days_are_utc_and_times_have_a_zone() -> None:
         ("2026-10-01", "2026-10-01", "period_empty"),
         ("2026-10-02", "2026-10-01", "period_empty"),
         ("2026-10-01T00:00:00", "2026-11-01", "time_without_zone"),
-        ("yesterday", "2026-11-01", "time_invalid"),
-        ("2026-13-01", "2026-11-01", "time_invalid"),
-        ("1969-12-31", "2026-11-01", "time_invalid"),
-        ("2026-10-01", "", "time_invalid"),
-        ("2026-10-01", "9" * 100, "time_invalid"),
+        ("yesterday", "2026-11-01", "period_invalid"),
+        ("2026-13-01", "2026-11-01", "period_invalid"),
+        ("1969-12-31", "2026-11-01", "period_invalid"),
+        ("2026-10-01", "", "period_invalid"),
+        ("2026-10-01", "9" * 100, "period_invalid"),
     ],
 )
 def test_what_is_no_period(from_: str, to: str, code: str) -> None:

@@ -44,7 +44,7 @@ def moment_of(text: str, option: str) -> int:
     """One end of a period in ms; a day is its midnight UTC, and a time says its zone."""
     text = text.strip()
     if len(text) > 40:
-        raise InvalidInput("time_invalid", f"`{option}` is no time", _NEXT)
+        raise InvalidInput("period_invalid", f"`{option}` is no time", _NEXT)
     try:
         read = datetime.fromisoformat(text)
         if _DAY.fullmatch(text):
@@ -54,9 +54,9 @@ def moment_of(text: str, option: str) -> int:
             raise InvalidInput("time_without_zone", f"`{option} {text}` does not say its time zone", f"write `{text}Z`")
         ms = round(read.timestamp() * 1000)
     except (ValueError, OverflowError):
-        raise InvalidInput("time_invalid", f"`{option} {text}` is no time", _NEXT) from None
+        raise InvalidInput("period_invalid", f"`{option} {text}` is no time", _NEXT) from None
     if ms < 0:
-        raise InvalidInput("time_invalid", f"`{option} {text}` is before 1970", _NEXT)
+        raise InvalidInput("period_invalid", f"`{option} {text}` is before 1970", _NEXT)
     return ms
 
 
