@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from remit.app.publishing import Publisher, log_signer
+from remit.app.publishing import Publisher, log_signer, open_publisher
 from remit.core.errors import Conflict, DocumentError, RemitError
+from remit.core.settings import read_settings
 from remit.ledger.tlog.audit import Audit
 from remit.ledger.tlog.folder import LogFolder
 from remit.ledger.tlog.source import FolderSource
 from remit.storage.placed import SqlitePlaced
 from remit.storage.schema import prepare
+from tests.cli import desk
 from tests.ledger.tlog.test_notes import LOG
 
 
@@ -72,6 +74,68 @@ def test_records_restored_from_an_old_backup_do_not_go_on_with_the_log(records: 
         with pytest.raises(Conflict) as caught:
             publisher(backup, folder)
         assert caught.value.code == "log_forked"
+
+
+def test_a_folder_that_was_lost_or_restored_from_a_copy_is_gone_on_with_to_the_same_bytes(
+    records: Records, tmp_path: Path
+) -> None:
+    folder = tmp_path / "log"
+    records.add(300)
+    publisher(records, folder).stop()
+    shutil.copytree(folder, tmp_path / "copy")
+    records.add(300)
+    publisher(records, folder).stop()
+    kept = (folder / "checkpoint").read_bytes()
+    for put_back in (True, False):
+        shutil.rmtree(folder)
+        if put_back:
+            shutil.copytree(tmp_path / "copy", folder)
+        publisher(records, folder).stop()
+        assert (folder / "checkpoint").read_bytes() == kept
+        wrong: list[object] = []
+        audit = Audit(FolderSource(folder), LOG.key, lambda *found, wrong=wrong: wrong.append(found))
+        assert len(list(audit.entries(audit.checkpoint().checkpoint))) == 600
+        assert not wrong
+
+
+def test_a_folder_that_is_lost_while_the_service_runs_is_built_again(
+    records: Records, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "log"
+    records.add(300)
+    found = publisher(records, folder)
+    found.publish()
+    kept = (folder / "checkpoint").read_bytes()
+    shutil.rmtree(folder)
+    found._publish_all()
+    assert (folder / "checkpoint").read_bytes() == kept
+    assert "was lost or replaced" in caplog.text
+    assert found.failing == ""
+
+
+def test_two_installations_by_mistake_on_one_folder(records: Records, tmp_path: Path) -> None:
+    first = publisher(records, tmp_path / "log")
+    other = Records(tmp_path / "other.db")
+    with pytest.raises(Conflict) as caught:
+        publisher(other, tmp_path / "log")
+    assert caught.value.code == "log_in_use"
+    first.stop()
+
+
+def test_without_its_key_a_published_log_is_not_gone_on_with_under_another(tmp_path: Path) -> None:
+    folder = desk.write_project(tmp_path / "desk")
+    with (folder.root / "remit.toml").open("a") as file:
+        file.write('\n[ledger]\nfolder = "log"\n')
+    desk.make_history(folder)
+    settings = read_settings(folder.root)
+    opened = open_publisher(folder, settings)
+    assert opened is not None
+    opened.stop()
+    folder.log_key.unlink()
+    with pytest.raises(DocumentError) as caught:
+        open_publisher(folder, settings)
+    assert caught.value.code == "log_key_missing"
+    assert not folder.log_key.exists()
 
 
 def test_a_record_that_was_taken_away_is_not_passed_over(records: Records, tmp_path: Path) -> None:

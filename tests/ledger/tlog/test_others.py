@@ -13,10 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from remit.app.publishing import Publisher
 from remit.ledger.tlog.folder import LogFolder
 from remit.ledger.tlog.tiles import bundles_of, decode_bundle, encode_bundle, tiles_of
+from remit.storage.postgres_placed import PostgresPlaced
 from tests.ledger.tlog.test_folder import entries
 from tests.ledger.tlog.test_notes import LOG, WITNESS, signer
+from tests.postgres import PostgresServer
+from tests.storage.test_postgres_placed import Place
 
 SIZE = 600
 HERE = Path(__file__).parent
@@ -133,3 +137,25 @@ def test_it_accepts_the_cosignature_of_a_witness(aics: list[str], folder: Path) 
     assert not accepts(aics, folder, str(LOG.key), str(WITNESS.key))
     log.cosign([WITNESS.sign(log.checkpoint.text, 1_795_000_000)])
     assert accepts(aics, folder, str(LOG.key), str(WITNESS.key))
+
+
+def test_it_accepts_what_processes_published_from_postgresql(
+    verifier: list[str], postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """Two of them, one after the other, each in a folder of its own; records were recorded out of order."""
+    place = Place(postgres)
+    for number in range(2):
+        for stream in ("b", "a"):
+            place.add(stream, number * 160 + 1, number * 160 + 160)
+        placed = PostgresPlaced(place.address)
+        placed.take_key(str(LOG.key))
+        publisher = Publisher(placed, LogFolder(tmp_path / str(number), LOG))
+        publisher.stop()
+    shutil.copy(tmp_path / "0/checkpoint", tmp_path / "earlier")
+    shutil.move(tmp_path / "1", tmp_path / "log")
+    assert accepts(verifier, tmp_path)
+    shutil.copytree(tmp_path / "0/tile", tmp_path / "log/tile", dirs_exist_ok=True)
+    assert accepts(verifier, tmp_path)  # they hold the same
+    bundle = tmp_path / "log/tile/entries/000"
+    bundle.write_bytes(bundle.read_bytes().replace(b"b 100", b"b 101"))
+    assert not accepts(verifier, tmp_path)
