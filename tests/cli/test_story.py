@@ -35,6 +35,21 @@ def test_colours_on_a_terminal_only(folder: Folder, story: Story) -> None:
     assert "\x1b[3" not in on_terminal(folder.root, "task", "story", story["refund"], NO_COLOR="1")
 
 
+def test_a_story_is_told_whatever_is_wrong_with_the_settings(remit: Command, folder: Folder, story: Story) -> None:
+    with (folder.root / "remit.toml").open("a") as file:
+        file.write("\n[ledger]\nfolder = 5\n")
+    assert "✗ deny orders/refund too_large" in remit("task", "story", story["refund"]).output
+    assert remit("lineage", "A-1").exit_code == 0
+
+
+def test_records_that_are_not_published_are_marked(remit: Command, folder: Folder, story: Story) -> None:
+    with (folder.root / "remit.toml").open("a") as file:
+        file.write('\n[ledger]\nfolder = ".remit/log"\n')
+    shown = remit("task", "story", story["refund"]).output
+    assert shown.count(" · pending") == 5
+    assert "5 of these events pending" in shown
+
+
 def test_a_story_as_json_and_as_a_page(remit: Command, story: Story, tmp_path: Path) -> None:
     found = json.loads(remit("task", "story", story["refund"], "--json").output)
     assert [event["id"] for event in found["events"] if event["result"] == "deny"] == [story["early"], story["large"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import msgspec
 
 from remit.app.folder import Folder
 from remit.app.operator import run_as_operator
-from remit.app.pending import published_of
+from remit.app.pending import Published, published_of
 from remit.app.records import reader_of
 from remit.app.session import TaskChoice, attached, begin_task, operator_path
 from remit.cli import options
@@ -27,7 +28,7 @@ from remit.console.story_page import story_page
 from remit.console.story_text import show_story
 from remit.console.tasks import task_table, tasks_of
 from remit.core.clock import system_clock
-from remit.core.errors import NotFound
+from remit.core.errors import NotFound, RemitError
 from remit.core.settings import read_settings
 from remit.core.tasks import TaskEnd, TaskView
 from remit.sdk.api import Remit
@@ -151,7 +152,7 @@ def story(
         stored = find(reader, id_) if id_ else _latest(reader)
         if stored.record.kind != "task":
             raise NotFound("task_unknown", f"`{id_[:64]}` is no task", f"`remit log show {id_[:64]}` shows it")
-        told = story_of(reader, stored, system_clock(), published_of(folder, read_settings(folder.root)))
+        told = story_of(reader, stored, system_clock(), _published(folder))
         if page is not None:
             write_page(page, story_page(reader, told, personal=personal))
         elif as_json:
@@ -254,6 +255,12 @@ complete = _end("complete", "completed", "Complete a task and those below it: fr
 cancel = _end("cancel", "cancelled", "Cancel a task and those below it: from its record on nothing is permitted.")
 suspend = _end("suspend", "suspended", "Suspend a task and those below it until they are resumed.")
 resume = _end("resume", "open", "Let a suspended task go on.")
+
+
+def _published(folder: Folder) -> Published | None:
+    with suppress(RemitError):  # records can be read whatever else is wrong with the settings
+        return published_of(folder, read_settings(folder.root))
+    return None
 
 
 def _latest(reader: Reader) -> Stored:
