@@ -8,10 +8,10 @@ out: policies that read it fail, and a policy that fails denies. Which facts are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from remit.ledger.bodies import UNIT, Decision, Registration, scaled
 from remit.ledger.configured import Action, Configured, Intent
@@ -22,8 +22,7 @@ _LARGEST: Final = 922337203685477_580700000  # that a sum may be, in units of 10
 _ABSENT: Final = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """What the records before a decision show."""
 
     chain: tuple[Task, ...]  # its task and those above it
@@ -154,9 +153,8 @@ def _params(task: Task, said: Any) -> Iterator[str]:
 
 
 def _same_param(said: Any, started: Any) -> bool:
-    typed = scalar(said)
-    if typed is None or isinstance(started, bool) or typed[0] != "number":
-        return bool(said == started) and isinstance(said, bool) == isinstance(started, bool)
+    if type(said) is type(started):
+        return bool(said == started)
     number = _number(said)
     return number is not None and number == scaled(started)
 
@@ -200,10 +198,10 @@ def _amount(context: Mapping[str, Any], path: str) -> Any:
 
 def _number(value: Any) -> int | None:
     """An integer or a decimal of a context, in units of 10^-9."""
-    typed = scalar(value)
-    if typed is None or typed[0] != "number":
-        return None
-    return scaled(value if isinstance(value, int) else value["__extn"]["arg"])
+    if isinstance(value, int):
+        return None if isinstance(value, bool) else scaled(value)
+    extension = value.get("__extn") if isinstance(value, dict) and len(value) == 1 else None
+    return scaled(extension.get("arg")) if isinstance(extension, dict) and extension.get("fn") == "decimal" else None
 
 
 def _done(intent: Intent, said: Mapping[str, Any], shown: Shown) -> Iterator[str]:
@@ -238,6 +236,8 @@ def _wanted(expression: str, params: Mapping[str, Any]) -> Any:
 def _same_fields(said: Any, selected: Mapping[str, Any]) -> bool:
     if not isinstance(said, dict):
         return False
+    if said == selected:
+        return True
     for path, value in selected.items():
         if is_hidden(value) or is_hidden(said.get(path)):
             continue
@@ -249,10 +249,13 @@ def _same_fields(said: Any, selected: Mapping[str, Any]) -> bool:
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
-def _same_set(said: Any, values: Any) -> bool:
+def _same_set(said: Any, values: Collection[str]) -> bool:
+    if len(values) <= 1:
+        return isinstance(said, list) and said == [*values]
     return isinstance(said, list) and all(isinstance(each, str) for each in said) and set(said) == set(values)
 
 
+@lru_cache(maxsize=64)
 def _time(at: int) -> dict[str, Any]:
     try:
         text = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -14,6 +14,7 @@ from remit.ledger.practice import Practised
 
 Level = tuple[int, int, int]  # from when a signal has which value, and until when
 
+_NO_RISK: Final = frozenset({0})
 _AT_ONCE: Final = 8  # changes of one signal within a millisecond
 
 
@@ -103,7 +104,9 @@ class Lives:
 
     def risk_at(self, spiffe_id: str, at: int, signals: Iterable[str]) -> frozenset[int] | None:
         """What the risk of an identity may have been at `at`, by these signals; None where too much happened then."""
-        risks = self.risks.get(spiffe_id, {})
+        risks = self.risks.get(spiffe_id)
+        if risks is None:
+            return _NO_RISK
         possible = {0}
         for signal in signals:
             records = risks.get(signal, [])

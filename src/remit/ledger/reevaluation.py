@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from dataclasses import replace
+from typing import Any, Final, NamedTuple, TypeVar
 
 from remit.core.errors import RemitError
 from remit.core.evaluations import Asked, Evaluator, Policies, Said, Text
@@ -36,7 +36,7 @@ UNREADABLE: Final = "decisions not evaluated again: their configuration can't be
 CHANGED: Final = "decisions not evaluated again: an identity changed in the same millisecond"
 FOLDED: Final = "denials that were only counted, with those that they repeat"
 
-_WAITING: Final = 4_096  # decisions that wait for the engine
+_WAITING: Final = 512  # decisions that wait for the engine
 _BYTES: Final = 32 << 20  # and how much their records may be in all
 _KEPT: Final = 16  # configurations that are kept ready
 # Why else than by policies a decision is a deny, in the order of the service's steps (docs/design/deciding.md).
@@ -51,8 +51,7 @@ _BEFORE: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """One recorded decision, and where it stands."""
 
     stream: str
@@ -99,7 +98,7 @@ class Reevaluation:
         self._waiting.setdefault(recorded.body.config, []).append(recorded)
         self._count += 1
         self._bytes += recorded.size
-        if self._count >= _WAITING or self._bytes >= _BYTES:
+        if self._evaluator is None or self._count >= _WAITING or self._bytes >= _BYTES:
             self.flush()
 
     def flush(self) -> None:

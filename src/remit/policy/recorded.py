@@ -1,8 +1,9 @@
 """Policies from recorded texts alone, evaluated as they were written: for whoever checks decisions afterwards.
 
-Nothing here is shared with what made the decisions but the engine and the reading of annotations: no slices, no
-rewriting, no projection, no schema. Of the policies of a request only those are left out whose head names other
-actions, which Cedar itself never evaluates further (https://docs.cedarpolicy.com/policies/syntax-policy.html).
+Nothing here is shared with what made the decisions but the engine, the reading of annotations, and finding out what a
+policy names: no slices, no rewriting, no schema. Of the policies of a request only those are left out whose head names
+other actions, which Cedar itself never evaluates further (https://docs.cedarpolicy.com/policies/syntax-policy.html); of
+its context only attributes, as wholes, that none of them names.
 
 1. SECURITY: texts are bounded before the engine sees them; they may come from anybody.
 2. A policy that reads what is concealed is left out, and said to be unknown.
@@ -31,6 +32,7 @@ _ACTION: Final = f"{_NAMESPACE}::Action"
 _FORBIDS: Final = "policy_forbids"
 _SETS: Final = 4_096  # parsed policy sets that are kept, by action and what is concealed
 _HANDLES: Final = 4_096  # entities that are kept, by identity
+_encode: Final = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 _FAILED: Final = re.compile(r"error while evaluating policy `policy(\d+)`")
 
 
@@ -49,13 +51,22 @@ class _Policy:
 class _Set:
     """The policies that one kind of request is put to."""
 
-    __slots__ = ("handle", "ids", "unknown")
+    __slots__ = ("handle", "ids", "mentioned", "unknown")
 
     def __init__(self, policies: Sequence[_Policy], unknown: tuple[str, ...]) -> None:
         # The engine numbers policies by their place in the text.
         self.handle = cedar.PolicySet.from_str("\n".join(policy.written for policy in policies))
         self.ids = tuple(policy.told.id for policy in policies)
         self.unknown = unknown
+        paths = {path for policy in policies for path in policy.reads.paths}
+        # The attributes of the context that any of them names; None where one takes it as a whole.
+        self.mentioned = None if () in paths else frozenset(path[0] for path in paths)
+
+    def context(self, whole: Mapping[str, Any]) -> str:
+        """A context as text, without the attributes that no policy names, which cost and change nothing."""
+        if self.mentioned is None:
+            return _encode(whole)
+        return _encode({name: value for name, value in whole.items() if name in self.mentioned})
 
 
 class RecordedPolicies:
@@ -91,10 +102,14 @@ class RecordedPolicies:
         said: list[Said] = [Said(False, broken="it was not evaluated")] * len(asked)
         together: dict[tuple[str, frozenset[Path], str], list[tuple[int, dict[str, Any]]]] = {}
         for place, each in enumerate(asked):
+            if each.action not in self._actions:
+                # As the service says: what the catalogue does not have is not permitted, whatever policies say.
+                said[place] = Said(False)
+                continue
             try:
-                request = _request(each)
-                identities = json.dumps([_entity(who) for who in (each.related, each.principal) if who])
-            except (KeyError, TypeError, ValueError, RecursionError):
+                request = _request(each, self._set(each.action, each.concealed))
+                identities = _encode([_entity(who) for who in (each.related, each.principal) if who])
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
                 said[place] = Said(False, broken="the recorded facts are not what a request consists of")
                 continue
             together.setdefault((each.action, each.concealed, identities), []).append((place, request))
@@ -106,9 +121,6 @@ class RecordedPolicies:
     def _several(
         self, action: str, concealed: frozenset[Path], identities: str, several: list[tuple[int, dict[str, Any]]]
     ) -> list[Said]:
-        if action not in self._actions:
-            # As the service says of it: what the catalogue does not have is not permitted, whatever policies say.
-            return [Said(False)] * len(several)
         try:
             chosen, entities = self._set(action, concealed), self._with(identities)
         except ValueError as error:
@@ -196,13 +208,13 @@ def _reads_any(reads: Reads, concealed: frozenset[Path]) -> bool:
     return False
 
 
-def _request(asked: Asked) -> dict[str, Any]:
+def _request(asked: Asked, chosen: _Set) -> dict[str, Any]:
     type_, id_ = asked.resource
     return {
         "principal": {"type": _type_of(asked.principal), "id": asked.principal["id"]},
         "action": {"type": _ACTION, "id": asked.action},
         "resource": {"type": f"{_NAMESPACE}::{type_}", "id": id_},
-        "context": json.dumps(asked.context),
+        "context": chosen.context(asked.context),
     }
 
 
