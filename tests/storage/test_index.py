@@ -201,6 +201,31 @@ def test_a_block_that_is_full_becomes_one_file(database: Database) -> None:
     assert len(names) == len(sizes)
 
 
+def test_attack_a_part_that_is_taken_away_before_the_merge_is_missing_in_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice = Choice(wanted={"kind": ("decision", "outcome", "task", "denials")})
+    with database.reader() as reader:
+        for _ in range(15):
+            database.writer.write(64)
+            build(reader, database.index)
+        real = IndexFolder.write
+
+        def taking(self: IndexFolder, start: int, end: int, data: bytes) -> None:
+            real(self, start, end, data)
+            if end == 1024 and len(self.ranges()) > 5:
+                self.remove([self.ranges()[4].path])
+
+        monkeypatch.setattr(IndexFolder, "write", taking)
+        database.writer.write(200)
+        build(reader, database.index, 2)
+        monkeypatch.undo()
+        small_blocks(monkeypatch)
+        check(reader, database.index, choice)
+        build(reader, database.index)
+        check(reader, database.index, choice)
+
+
 def test_an_index_is_the_same_whether_made_at_once_or_part_by_part(database: Database, tmp_path: Path) -> None:
     at_once = IndexFolder(tmp_path / "other")
     with database.reader() as reader:
@@ -299,6 +324,20 @@ def test_files_are_for_their_owner_alone(database: Database) -> None:
         build(reader, database.index)
     assert database.index.path.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in database.index.path.iterdir()} == {0o600}
+
+
+def test_attack_a_link_in_the_place_of_a_file_is_no_part_of_the_index(database: Database, tmp_path: Path) -> None:
+    database.writer.write(300)
+    with database.reader() as reader:
+        build(reader, database.index)
+        path = database.index.ranges()[1].path
+        for target in (tmp_path / "nowhere", database.path):
+            path.unlink()
+            path.symlink_to(target)
+            check(reader, database.index, Choice(wanted={"decision": ("deny",)}))
+        build(reader, database.index)
+        assert not path.is_symlink()
+        assert database.path.read_bytes().startswith(b"SQLite format 3")
 
 
 def test_what_was_left_half_written_is_tidied_up(database: Database) -> None:

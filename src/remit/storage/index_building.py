@@ -97,12 +97,15 @@ def _build(reader: Reader, lookup: Lookup, start: int, end: int, pause: Pause) -
 def _merge(folder: IndexFolder, end: int, pause: Pause) -> None:
     """Makes one file of the parts of a block that is full."""
     parts = [each for each in folder.ranges() if end - BLOCK < each.end <= end]
-    if len(parts) < 2:
+    # SECURITY: a file that somebody took away meanwhile must not be missing in one that claims to cover it.
+    if len(parts) < 2 or parts[-1].end != end:
         return
     with contextlib.ExitStack() as stack:
         try:
             opened = [stack.enter_context(Segment(each.path)) for each in parts]
             data = merge(opened, pause)
+        except FileNotFoundError:
+            return  # taken away just now, or merged by somebody else
         except Damaged as damaged:
             folder.remove([damaged.path])  # it is made again, and the merge comes after it
             return

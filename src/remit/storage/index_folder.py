@@ -106,7 +106,8 @@ class IndexFolder:
 
     def _files(self) -> list[Range]:
         try:
-            names = os.listdir(self.path)
+            with os.scandir(self.path) as entries:
+                names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         except OSError:
             return []  # what can't be read is looked for in the records
         found = [(match, self.path / name) for name in names if (match := _NAME.fullmatch(name))]

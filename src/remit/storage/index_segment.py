@@ -108,7 +108,12 @@ class Segment:
     def __init__(self, path: Path) -> None:
         """Raises `FileNotFoundError` where it was replaced by a larger one meanwhile."""
         self.path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            raise Damaged(path) from None
         try:
             self.head = self._read_head()
         except BaseException:
