@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,10 +17,10 @@ from remit.core.ledger import LedgerSettings, WitnessSettings
 from remit.ledger.tlog.checkpoint import open_checkpoint
 from remit.ledger.tlog.folder import LogFolder
 from remit.ledger.tlog.note import COSIGNATURE
-from remit.ledger.tlog.witness import Reply
+from remit.ledger.tlog.witness import Reply, Witness
 from remit.storage.placed import SqlitePlaced
 from tests.app.test_publishing import Records
-from tests.app.witness_server import WitnessServer, witness_server
+from tests.app.witness_server import LOGS, WitnessServer, witness_server
 from tests.ledger.tlog.test_notes import LOG, signer
 
 
@@ -289,7 +288,6 @@ def test_a_log_key_is_no_witness() -> None:
 
 
 def test_several_witnesses_are_asked_at_once(records: Records, tmp_path: Path) -> None:
-    logging.getLogger("remit.ledger").setLevel(logging.ERROR)
     with stage(tmp_path, 3) as servers:
         records.add(3)
         with publisher(records, tmp_path / "log", asking(servers, quorum=3)) as found:
@@ -299,3 +297,51 @@ def test_several_witnesses_are_asked_at_once(records: Records, tmp_path: Path) -
             found.publish()
             assert time.monotonic() - began < 1.0
         assert cosigned(tmp_path / "log", servers, 3) == 3
+
+
+def test_a_witness_that_was_away_signs_what_is_published_once_it_is_back(records: Records, tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    with stage(tmp_path, 3) as servers:
+        records.add(3)
+        for server in servers[1:]:
+            server.instead = Reply(503, b"")
+        with publisher(records, folder, asking(servers, quorum=1)) as found:
+            found.publish()
+            assert cosigned(folder, servers[:1], 1) == 3
+            found.publish()
+            servers[1].instead = None
+            found.publish()
+            assert cosigned(folder, servers[:2], 2) == 3
+            servers[2].instead = None
+            found.publish()
+            assert cosigned(folder, servers, 3) == 3
+            # Then nobody is asked any more.
+            asked = [len(server.asked) for server in servers]
+            found.publish()
+            assert [len(server.asked) for server in servers] == asked
+            records.add(1)
+            found.publish()
+            assert cosigned(folder, servers, 3) == 4
+        # A fork is noticed also where nothing is recorded.
+        with publisher(records, folder, asking(servers)) as found:
+            fork = Records(tmp_path / "fork.db")
+            fork.add(9, "!")
+            servers[0].witness = Witness(tmp_path / "w9", signer("witness.example.org/w0", 20, COSIGNATURE), LOGS)
+            with publisher(fork, tmp_path / "forked", asking(servers[:1])):
+                pass
+            fork.db.close()
+            note = (folder / "checkpoint").read_text().splitlines(keepends=True)
+            kept = [line for line in note if "/w0 " not in line]
+            (folder / "checkpoint").write_text("".join(kept))
+            found._publish_all()
+            assert found.failing == "witness_ahead"
+
+
+@pytest.mark.parametrize(("url", "said"), [("http://127.0.0.1:1", "connection refused"), ("https://{}", "TLS fails")])
+def test_why_a_witness_can_not_be_reached_is_told(
+    records: Records, tmp_path: Path, caplog: pytest.LogCaptureFixture, url: str, said: str
+) -> None:
+    with stage(tmp_path) as servers:
+        witnesses = asking(servers, url=url.format(servers[0].url.partition("://")[2]))
+        with publisher(records, tmp_path / "log", witnesses):
+            assert f"can't be reached: {said}" in caplog.text

@@ -38,8 +38,8 @@ def test_witnesses_are_named_with_their_keys(tmp_path: Path) -> None:
     [
         ("serve = true\n", "nothing is published"),
         (witness(), "nothing is published"),
-        (FOLDER + "quorum = 1\n", "1 witnesses are wanted, and 0 are named"),
-        (FOLDER + "quorum = 2\n" + witness(), "2 witnesses are wanted, and 1 are named"),
+        (FOLDER + "quorum = 1\n", "the quorum is 1, and 0 witnesses are named"),
+        (FOLDER + "quorum = 2\n" + witness(), "the quorum is 2, and 1 witnesses are named"),
         (FOLDER + "quorum = -1\n", ">= 0"),
         (FOLDER + witness("http://witness.example.org"), "https, or http on a loopback"),
         (FOLDER + witness("https://kim:secret@witness.example.org"), "https, or http on a loopback"),

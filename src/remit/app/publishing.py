@@ -33,7 +33,7 @@ from remit.app.witnessing import open_witnesses
 from remit.core.errors import Conflict, DocumentError, RemitError
 from remit.core.settings import Settings
 from remit.ledger.tlog.checkpoint import Checkpoint, open_checkpoint
-from remit.ledger.tlog.folder import LogFolder, forked
+from remit.ledger.tlog.folder import LogFolder, forked, published
 from remit.ledger.tlog.merkle import leaf_hash
 from remit.ledger.tlog.note import Signer
 from remit.ledger.tlog.tiles import CHECKPOINT, WIDTH
@@ -71,6 +71,10 @@ class Cosigner(Protocol):
         `prove(old)` is the consistency proof from `old` to `size`. `Unavailable("witness_quorum_missing")` when too few
         sign: then nothing is published.
         """
+        ...
+
+    def late(self, note: bytes, size: int, prove: Callable[[int], list[bytes]]) -> list[str]:
+        """The lines under `note`, which is published, of witnesses that have not signed it and can now."""
         ...
 
     def close(self) -> None:
@@ -150,6 +154,7 @@ class Publisher:
             return
         checkpoint = self.log.seal()
         if checkpoint.size == self.log.size:
+            self._cosign_again()
             return
         note = self.log.sign(checkpoint)
         if self._cosigner is not None:
@@ -158,6 +163,18 @@ class Publisher:
         self._records.agree(note, checkpoint.size)
         self._agreed = note
         self.log.publish(note)
+
+    def _cosign_again(self) -> None:
+        """Adds the lines of witnesses that could not sign when the newest checkpoint was published."""
+        there = published(self.log.folder, self.log.key) if self._cosigner is not None and self.log.size else None
+        if there is None or self._cosigner is None:
+            return
+        lines = self._cosigner.late(there.data, self.log.size, self.log.prove)
+        if lines:
+            note = there.data + "".join(lines).encode()
+            self._records.agree(note, self.log.size)
+            self._agreed = note
+            self.log.publish(note)
 
     def _follow(self, note: bytes) -> None:
         """Brings the folder up to what was agreed on; `Conflict("log_forked")` where its root is another."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import ssl
 import threading
 from collections.abc import Callable, Coroutine, Sequence
@@ -103,6 +104,7 @@ class Witnesses:
     alarm: Callable[..., object] = log.critical  # is told, as a logger is, what a person must look at
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _session: aiohttp.ClientSession | None = None
+    _whole: bytes = b""  # the last note that all of them have signed
 
     def __post_init__(self) -> None:
         self._thread = threading.Thread(target=self._loop.run_forever, name="remit-witnesses", daemon=True)
@@ -137,6 +139,24 @@ class Witnesses:
         text, _ = split_note(note)
         return self._run(self._cosign(note, text, size, prove))
 
+    def late(self, note: bytes, size: int, prove: Prove) -> list[str]:
+        """The lines under `note`, which is published, of witnesses that have not signed it and can now.
+
+        Cheap where there is nobody to ask. `Conflict` as `cosign`.
+        """
+        if note == self._whole:
+            return []
+        text, _ = split_note(note)
+        signed = {
+            each.key for each in open_note(note, [self.origin, *(each.key for each in self.witnesses)]).signatures
+        }
+        lacking = [each for each in self.witnesses if each.key not in signed]
+        if not lacking:
+            self._whole = note
+            return []
+        ready = _ready(lacking)
+        return self._run(self._ask_all(ready, _Asking(note, text, size, prove, asyncio.Event()), 0)) if ready else []
+
     def state(self) -> list[WitnessState]:
         """How each of them stands."""
         return [WitnessState(each.key.name, each.size, each.failing) for each in self.witnesses]
@@ -152,20 +172,10 @@ class Witnesses:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _cosign(self, note: bytes, text: str, size: int, prove: Prove) -> list[str]:
-        asking = _Asking(note, text, size, prove, asyncio.Event())
-        asking.waited.set()
-        now = monotonic()
-        ready = [each for each in self.witnesses if each.asked is None and each.rested <= now]
+        ready = _ready(self.witnesses)
         if len(ready) < self.quorum:
             ready = [each for each in self.witnesses if each.asked is None]
-        tasks = {asyncio.create_task(self._asked(each, asking)): each for each in ready}
-        for task, each in tasks.items():
-            each.asked = task
-        try:
-            lines = await self._collect(set(tasks))
-        finally:
-            # SECURITY: who comes later proves nothing any more: the log may have grown in between.
-            asking.waited.clear()
+        lines = await self._ask_all(ready, _Asking(note, text, size, prove, asyncio.Event()), self.quorum)
         if len(lines) < self.quorum:
             why = "; ".join(f"`{each.key.name}` {each.failing}" for each in self.witnesses if each.failing)
             raise Unavailable(
@@ -175,10 +185,21 @@ class Witnesses:
             )
         return lines
 
-    async def _collect(self, pending: set[asyncio.Task[str]]) -> list[str]:
+    async def _ask_all(self, ready: list[_Witness], asking: _Asking, quorum: int) -> list[str]:
+        asking.waited.set()
+        tasks = {asyncio.create_task(self._asked(each, asking)): each for each in ready}
+        for task, each in tasks.items():
+            each.asked = task
+        try:
+            return await self._collect(set(tasks), quorum)
+        finally:
+            # SECURITY: who comes later proves nothing any more: the log may have grown in between.
+            asking.waited.clear()
+
+    async def _collect(self, pending: set[asyncio.Task[str]], quorum: int) -> list[str]:
         """The lines that come in time: a quorum is waited for, and the others a moment longer."""
         lines: list[str] = []
-        ends = monotonic() + (SECONDS if self.quorum else WAIT_SECONDS)
+        ends = monotonic() + (SECONDS if quorum else WAIT_SECONDS)
         late = False
         while pending and (left := ends - monotonic()) > 0:
             done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -186,7 +207,7 @@ class Witnesses:
             if conflicts:
                 raise conflicts[0]  # whatever the others say
             lines += [line for task in done if (line := task.result())]
-            if self.quorum and len(lines) >= self.quorum and not late:
+            if quorum and len(lines) >= quorum and not late:
                 ends, late = min(ends, monotonic() + WAIT_SECONDS), True
         return lines
 
@@ -288,8 +309,7 @@ class Witnesses:
             ) as response:
                 return response.status, await _bounded(response, most)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            why = getattr(error, "strerror", "") or type(error).__name__
-            raise _Refused(f"can't be reached: {str(why)[:200]}") from None
+            raise _Refused(f"can't be reached: {_words(error)}") from None
 
     def _failed(self, witness: _Witness, why: str) -> None:
         first, most = REST_SECONDS
@@ -325,6 +345,12 @@ def _opened(given: WitnessSettings, root: Path) -> _Witness:
             "vkey_invalid", f"the key of `{key.name}` is no witness's", "give what `remit witness key` prints"
         )
     return _Witness(key, given.url.rstrip("/"), web_context(root / given.ca_file if given.ca_file else None))
+
+
+def _ready(witnesses: list[_Witness]) -> list[_Witness]:
+    """Those that are not being asked, and need no rest."""
+    now = monotonic()
+    return [each for each in witnesses if each.asked is None and each.rested <= now]
 
 
 def _compare(witness: _Witness, seen: Checkpoint, here: Checkpoint, root_at: RootAt) -> None:
@@ -375,6 +401,18 @@ def _meaning(status: int) -> _Refused:
     if status == 422:
         return _Contradicts("holds that this log is not what it has cosigned before")
     return _Refused(f"answers {status}")
+
+
+def _words(error: Exception) -> str:
+    """The reason, in words: of a certificate what does not hold, else what the system says."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return (
+            f"its certificate does not hold: {getattr(error.certificate_error, 'verify_message', '') or 'not trusted'}"
+        )
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "TLS fails"
+    number = getattr(error, "errno", None)
+    return os.strerror(number).lower() if number else type(error).__name__
 
 
 def _size_in(body: bytes) -> int:

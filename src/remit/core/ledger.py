@@ -104,7 +104,7 @@ def _check_witnesses(document: Document, settings: LedgerSettings) -> None:
         keys.add(public)
     if settings.quorum > len(settings.witnesses):
         raise document.error(
-            f"{settings.quorum} witnesses are wanted, and {len(settings.witnesses)} are named",
+            f"the quorum is {settings.quorum}, and {len(settings.witnesses)} witnesses are named",
             ("ledger", "quorum"),
             "name them in `[[ledger.witnesses]]`, or lower `quorum`",
         )
