@@ -97,7 +97,7 @@ def _build(reader: Reader, lookup: Lookup, start: int, end: int, pause: Pause) -
 def _merge(folder: IndexFolder, end: int, pause: Pause) -> None:
     """Makes one file of the parts of a block that is full."""
     parts = [each for each in folder.ranges() if end - BLOCK < each.end <= end]
-    # SECURITY: a file that somebody took away meanwhile must not be missing in one that claims to cover it.
+    # Where somebody took a file away meanwhile, the gap is filled first.
     if len(parts) < 2 or parts[-1].end != end:
         return
     with contextlib.ExitStack() as stack:
