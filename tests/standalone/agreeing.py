@@ -1,8 +1,8 @@
 """A plug-in of pytest: whatever a test verifies, the one-file verifier verifies too, and must find the same.
 
 `pytest -p tests.standalone.agreeing tests/ledger …`: every call of `verify` and `verify_log` on files is repeated by
-the file in an environment of its own, in one that has the policy engine where the test gives one. The numbers of calls
-that were compared, and of those that failed verification, are printed at the end.
+the file in an environment of its own, in one that has the policy engine where the test gives one. How many calls were
+compared, what came of them, and what differed, is printed at the end.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from remit.ledger import published, verify
 from remit.ledger.findings import Report
 from remit.ledger.opened import encode_opening
 from remit.ledger.tlog.source import FolderSource, HttpSource
-from tests.standalone.isolated import ENGINE, Isolated
+from tests.standalone.isolated import ENGINE, Isolated, Said
 
 compared: Counter[str] = Counter()
+differences: list[str] = []
 _folder = tempfile.TemporaryDirectory(prefix="remit-agreeing-")
 _without = Isolated(Path(_folder.name) / "without")
 _with = Isolated(Path(_folder.name) / "with", ENGINE)
@@ -40,7 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Says how much was compared."""
-    terminalreporter.write_line(f"compared: {dict(sorted(compared.items()))}")
+    for difference in differences:
+        terminalreporter.write_line(difference)
+    terminalreporter.write_line(f"compared: {dict(sorted(compared.items()))}, differences: {len(differences)}")
 
 
 def pytest_unconfigure() -> None:
@@ -60,21 +63,26 @@ def _compared(function: Callable[..., Report], arguments: Callable[..., list[str
         try:
             report = function(*args, **kwargs)
         except RemitError as error:
-            if theirs is not None:
-                compared["refused"] += 1
-                said = {"error": error.code, "message": error.message, "next": error.next_step}
-                assert theirs.json == said, given
+            _compare("refused", theirs, {"error": error.code, "message": error.message, "next": error.next_step})
             raise
-        if theirs is None:
-            compared["not compared"] += 1
-            return report
-        compared["in order" if not report.failed else "with findings"] += 1
-        assert theirs.out, theirs.err
-        assert theirs.json == msgspec.json.decode(msgspec.json.encode(report)) | {"failed": report.failed}, given
-        assert theirs.code == (1 if report.failed else 0)
+        said = msgspec.json.decode(msgspec.json.encode(report)) | {"failed": report.failed}
+        _compare("with findings" if report.failed else "in order", theirs, said)
         return report
 
     return run
+
+
+def _compare(result: str, theirs: Said | None, ours: dict[str, Any]) -> None:
+    if theirs is None:
+        compared["not compared"] += 1
+        return
+    compared[result] += 1
+    found = theirs.json if theirs.out or theirs.err else {}
+    wanted = 0 if result == "in order" else 1
+    if (found, theirs.code) != (ours, wanted):
+        parts = {key: (found.get(key), ours.get(key)) for key in found.keys() | ours.keys()}
+        differing = {key: both for key, both in parts.items() if both[0] != both[1]}
+        differences.append(f"difference: {result}: exit {theirs.code}: the file, and remit verify: {differing}")
 
 
 @contextmanager

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from remit.cli.verify import verify
 from remit.ledger.opened import encode_opening
+from remit.ledger.standalone import _parser
 from tests.ledger.story import full, lines_of, replace_lines
 from tests.ledger.test_receipt import Case
 from tests.ledger.tlog.memory import MemoryLog
@@ -226,3 +228,9 @@ def test_its_json_is_that_of_remit_verify(isolated: Isolated, case: Case, folder
         said = isolated.run(*arguments, "--json", "--no-reevaluate")
         assert (said.code, said.out, said.err) == (done.returncode, done.stdout, done.stderr)
         json.loads(said.out or said.err)
+
+
+def test_its_options_are_those_of_remit_verify() -> None:
+    ours = {option for parameter in verify.params for option in parameter.opts + parameter.secondary_opts}
+    theirs = {option for action in _parser()._actions for option in action.option_strings}
+    assert ours - {"where", "--project"} == theirs - {"-h", "--help"}
