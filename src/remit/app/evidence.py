@@ -114,7 +114,6 @@ def _document(
         samples = [_sample(reader, proofs, each, configurations, receipts) for each in chooser.chosen(name)]
         figures.append(figure_shown(counted[name], [each for each in samples if each is not None]))
         progress("proving", done, len(names))
-    unused, more = unused_shown(tally.unused)
     start, end = shown(wanted.period.start), shown(wanted.period.end)
     pack = Pack(
         created=shown(now),
@@ -142,9 +141,9 @@ def _document(
         frameworks=tuple(framework_shown(each, counted) for each in wanted.frameworks),
         figures=tuple(figures),
         changes=tuple(change_shown(each) for each in tally.changes),
-        unused=unused,
-        unused_more=more,
-        privileges_known=tally.privileges is not None,
+        unused=tuple(unused_shown(each) for each in tally.unused),
+        unused_more=counted["unused-privileges"].value - len(tally.unused),
+        privileges_known=tally.held is not None,
     )
     return pack, receipts, proofs.signed.data if proofs else b""
 

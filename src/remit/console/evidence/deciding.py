@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -37,8 +37,21 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     digests: dict[str, list[str]]  # by part: before, after
 
 
-def privileges(body: Mapping[str, Any], register: Register, text: Text) -> set[Privilege] | None:
-    """All that a configuration's intents allow those who are registered; None where its texts are not kept.
+class Held(NamedTuple):
+    """What one intent allows: to whom, and which actions."""
+
+    intent: str
+    workloads: tuple[str, ...]
+    actions: frozenset[str]
+
+    @property
+    def size(self) -> int:
+        """How many privileges that are."""
+        return len(self.workloads) * len(self.actions)
+
+
+def held(body: Mapping[str, Any], register: Register, text: Text) -> list[Held] | None:
+    """What a configuration's intents allow those who are registered; None where its texts are not kept.
 
     Tools only (methods of MCP are decided, and are no privileges), and only those that would not be refused because
     nobody reviewed them.
@@ -47,23 +60,37 @@ def privileges(body: Mapping[str, Any], register: Register, text: Text) -> set[P
     if catalogue is None or index is None:
         return None
     actions = list(_actions(catalogue))
-    found: set[Privilege] = set()
+    names = {
+        id_: {id_, id_.split("/", 3)[-1], *(f"group:{group}" for group in entry.registration.get("groups", ()))}
+        for id_, entry in register.last()
+        if entry.state != "retired" and "workload" in entry.registration.get("roles", ())
+    }
+    found = []
     for name, digest in listed_in(index.encode()):
         written = text(digest)
         if written is None:
             return None
         intent = msgspec.json.decode(written)
-        names, effects = set(intent.get("actions", ())), set(intent.get("effects", ()))
-        allowed = [action for action, effect in actions if action in names or effect in effects]
-        wanted = set(intent.get("workloads", ()))
-        for id_, entry in register.last():
-            if entry.state == "retired" or "workload" not in entry.registration.get("roles", ()):
-                continue
-            path = id_.split("/", 3)[-1]
-            groups = {f"group:{group}" for group in entry.registration.get("groups", ())}
-            if not wanted.isdisjoint({id_, path, *groups}):
-                found.update(Privilege(id_, name, action) for action in allowed)
+        listed, effects, wanted = (set(intent.get(key, ())) for key in ("actions", "effects", "workloads"))
+        allowed = frozenset(action for action, effect in actions if action in listed or effect in effects)
+        workloads = tuple(id_ for id_, known in names.items() if not wanted.isdisjoint(known))
+        found.append(Held(name, workloads, allowed))
     return found
+
+
+def unused(every: Sequence[Held], used: Set[Privilege]) -> Iterator[Privilege]:
+    """The privileges that were not used, in order; never all of them at once in memory."""
+    taken: dict[tuple[str, str], set[str]] = {}
+    for each in used:
+        taken.setdefault((each.workload, each.intent), set()).add(each.action)
+    of: dict[str, list[Held]] = {}
+    for each_held in every:
+        for workload in each_held.workloads:
+            of.setdefault(workload, []).append(each_held)
+    for workload in sorted(of):
+        for allowed in sorted(of[workload], key=lambda given: given.intent):
+            for action in sorted(allowed.actions - taken.get((workload, allowed.intent), set())):
+                yield Privilege(workload, allowed.intent, action)
 
 
 def _actions(catalogue: str) -> Iterator[tuple[str, str]]:

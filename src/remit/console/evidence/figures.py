@@ -29,6 +29,7 @@ from remit.storage.reader import Reader, Stored
 
 Progress = Callable[[str, int, int], None]  # what is being done, done, in all
 
+UNUSED: Final = 500  # privileges without use that are listed
 SHOWN: Final = 20  # names in one breakdown; the others are added up
 OTHERS: Final = "(others)"
 NOVEL: Final = 80  # of 100: `[novelty] rises_from` as it is unless set
@@ -92,7 +93,8 @@ class Tally:
         self.changes: list[deciding.Change] = []
         self.unread = 0
         self.read = 0
-        self.privileges: set[deciding.Privilege] | None = set()
+        self.held: list[deciding.Held] | None = []  # None: the texts that it follows from are not kept
+        self.unused: list[deciding.Privilege] = []  # the first of them, in order
         self._open: dict[str, bytes] = {}  # permits without an outcome so far, with their leaf hashes
         self._unknown: dict[str, bytes] = {}
         self._used: set[deciding.Privilege] = set()
@@ -389,27 +391,16 @@ class Tally:
 
     def _held(self) -> None:
         if not self.configurations:
-            self.privileges = set()
             return
         try:
-            self.privileges = deciding.privileges(self.configurations[-1][1].body, self.register, self._reader.text)
+            self.held = deciding.held(self.configurations[-1][1].body, self.register, self._reader.text)
         except _MALFORMED:
-            self.privileges = None
-        unused = (self.privileges or set()) - self._used
-        self._of["unused-privileges"] = len(self.privileges or ())
-        self._values["unused-privileges"] = len(unused)
-        for each in unused:
-            self._divide("unused-privileges", each.workload)
-
-    @property
-    def unused(self) -> list[deciding.Privilege]:
-        """The privileges that were held without use, in order."""
-        return sorted((self.privileges or set()) - self._used)
-
-    @property
-    def waiting(self) -> dict[str, bytes]:
-        """The permits without an outcome."""
-        return self._open
+            self.held = None
+        self._of["unused-privileges"] = sum(each.size for each in self.held or ())
+        for each in deciding.unused(self.held or (), self._used):
+            self._add("unused-privileges", None, each.workload)
+            if len(self.unused) < UNUSED:
+                self.unused.append(each)
 
     # --- counting --------------------------------------------------------------------------------------------------
 

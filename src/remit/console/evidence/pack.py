@@ -10,17 +10,13 @@ import msgspec
 from remit.console.evidence import deciding
 from remit.console.evidence.figures import Figure
 from remit.console.evidence.frameworks import Control, Framework, Meaning, Source, meanings, mechanisms
-from remit.console.evidence.period import Period, shown
+from remit.console.evidence.period import shown
 from remit.console.screen import printable
 from remit.ledger.record import Record
 from remit.storage.reader import Stored
 
-VERSION: Final = 1
-TYPE: Final = "remit evidence pack"
-
 State = Literal["evidence", "gap", "not covered"]
 _SAID: Final = 200  # characters of what a sample says
-_UNUSED: Final = 500  # privileges without use that are listed; the others are counted
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -314,13 +310,13 @@ def says(record: Record) -> str:
     return ", ".join(named) or record.kind
 
 
-def unused_shown(unused: Sequence[deciding.Privilege]) -> tuple[tuple[Unused, ...], int]:
-    """The privileges without use that are listed, and how many more there are."""
-    listed = tuple(
-        Unused(workload=printable(each.workload), intent=printable(each.intent), action=printable(each.action))
-        for each in unused[:_UNUSED]
+def unused_shown(privilege: deciding.Privilege) -> Unused:
+    """A privilege without use, in printable characters."""
+    return Unused(
+        workload=printable(privilege.workload),
+        intent=printable(privilege.intent),
+        action=printable(privilege.action),
     )
-    return listed, len(unused) - len(listed)
 
 
 def change_shown(change: deciding.Change) -> Changed:
@@ -337,11 +333,6 @@ def change_shown(change: deciding.Change) -> Changed:
         },
         digests=change.digests,
     )
-
-
-def period_shown(period: Period) -> tuple[str, str]:
-    """The two ends of a period."""
-    return shown(period.start), shown(period.end)
 
 
 def _name(spiffe_id: object) -> str:
