@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import ast
+import argparse
 import hashlib
 import io
 import os
@@ -188,7 +189,9 @@ def build(target: Path = TARGET) -> str:
 
 def main(arguments: list[str]) -> int:
     """The command."""
-    target = Path(arguments[0]) if arguments else TARGET
+    parser = argparse.ArgumentParser(description="Build the verifier in one file, and print its SHA-256.")
+    parser.add_argument("target", nargs="?", type=Path, default=TARGET, help=f"the file to write (default: {TARGET})")
+    target: Path = parser.parse_args(arguments).target
     try:
         digest = build(target)
     except BuildError as error:
