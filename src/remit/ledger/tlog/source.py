@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +17,7 @@ from remit.ledger.tlog.merkle import HASH_BYTES
 from remit.ledger.tlog.tiles import ENTRY_BYTES, WIDTH, Tile, decode_bundle, decode_tile
 
 SECONDS: Final = 30.0
+_HEADERS: Final = {"User-Agent": "remit-verify", "Accept-Encoding": "gzip, identity"}
 _BUNDLES: Final = "tile/entries/"
 BUNDLE_BYTES: Final = WIDTH * (ENTRY_BYTES + 2)
 
@@ -92,17 +95,19 @@ class HttpSource:
 
     def read(self, path: str, most: int) -> bytes:
         """As `Source.read`."""
-        request = urllib.request.Request(f"{self._prefix}/{path}", headers={"User-Agent": "remit-verify"})  # noqa: S310 - http and https only
+        request = urllib.request.Request(f"{self._prefix}/{path}", headers=_HEADERS)  # noqa: S310 - http and https only
         try:
             with self._opener.open(request, timeout=SECONDS) as response:
-                return _bounded(response.read(most + 1), path, most)
+                data = _bounded(response.read(most + 1), path, most)
+                coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+            return data if coding in ("", "identity") else _bounded(_unzipped(data, coding, path, most), path, most)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in (404, 410):
                 raise _missing(path) from None
             raise _unreadable(path, f"the server answers {error.code}") from None
-        except (OSError, ValueError) as error:
-            raise _unreadable(path, str(getattr(error, "reason", error))[:200]) from None
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise _unreadable(path, str(getattr(error, "reason", error))[:200] or type(error).__name__) from None
 
 
 def read_hashes(source: Source, tile: Tile) -> list[bytes]:
@@ -136,6 +141,21 @@ def _read(source: Source, tile: Tile, most: int) -> tuple[bytes, int]:
 def source_of(where: str) -> Source:
     """A URL's source, or a folder's."""
     return HttpSource(where) if where.startswith(("http://", "https://")) else FolderSource(Path(where))
+
+
+def _unzipped(data: bytes, coding: str, path: str, most: int) -> bytes:
+    """What was compressed by gzip, at most one byte more than `most` of it."""
+    unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        if coding not in ("gzip", "x-gzip"):
+            raise zlib.error
+        # SECURITY: a few bytes may say to be gigabytes.
+        found = unzip.decompress(data, most + 1)
+        if len(found) <= most and (not unzip.eof or unzip.unused_data):
+            raise zlib.error
+    except zlib.error:
+        raise _unreadable(path, f"it is not what `{coding[:20]}` says") from None
+    return found
 
 
 def _bounded(data: bytes, path: str, most: int) -> bytes:
