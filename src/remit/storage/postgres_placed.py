@@ -142,7 +142,7 @@ class PostgresPlaced:
     """Fulfils `remit.storage.placed.Placed` for one process among many."""
 
     def __init__(self, address: Address) -> None:
-        """Raises `Unavailable`: `storage_unavailable`, and `places_missing` where the tables are not there."""
+        """Raises `Unavailable`: `records_unreadable`, and `places_missing` where the tables are not there."""
         self._address = address
         self._key = lock_key(address.schema, "log")
         self._name = f"{socket.gethostname()}/{os.getpid()}"
@@ -307,9 +307,6 @@ class PostgresPlaced:
                         if was_elected:
                             raise _passed()
                     return await work(self._db)
-                except Conflict:
-                    await self._drop()
-                    raise
                 except FAILURES as error:
                     await self._drop()
                     if was_elected and is_lost(error):
@@ -321,6 +318,9 @@ class PostgresPlaced:
                         f"can't use the database at `{self._address.shown}`: {describe(error)}",
                         advice(error),
                     ) from error
+                except BaseException:
+                    await self._drop()  # what is known in memory may not be so
+                    raise
             raise AssertionError
 
     async def _leave(self) -> None:

@@ -214,6 +214,8 @@ class LogFolder:
         with self._writing():
             # SECURITY: a checkpoint never goes back; nobody else writes while this one holds the folder.
             there = published(self.folder, self._signer.key)
+            if there and there.checkpoint.size == checkpoint.size and there.checkpoint != checkpoint:
+                raise forked("the folder has a checkpoint over other entries")
             if there and there.checkpoint.size > checkpoint.size:
                 raise Conflict(
                     "log_ahead",
