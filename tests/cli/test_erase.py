@@ -46,6 +46,11 @@ def test_a_value_is_in_no_file_before_and_its_key_in_none_after(remit: Command, 
     verified = remit("verify")
     assert verified.exit_code == 0
     assert "erasures" in verified.output
+    listed = json.loads(remit("erase", "--list", "--json").output)
+    assert (listed["id"], listed["openings"], listed["what"], listed["reason"]) == (
+        done["id"], done["openings"], "subject", "the end",
+    )  # fmt: skip
+    assert done["id"] in remit("erase", "--list").output
     again = remit("erase", "--subject", "starter/desk", "--reason", "the end", "--yes")
     assert again.exit_code == 1
     assert "no personal values of this are kept" in again.stderr

@@ -14,6 +14,7 @@ from remit.core.erasing import AT_ONCE, Erasing, Erasure, Place, What
 from remit.core.errors import NotFound, RemitError
 from remit.core.ids import root_of
 from remit.ledger.opened import DIGEST
+from remit.ledger.record import ADMINISTRATION
 from remit.sdk.api import Remit
 from remit.storage.reader import Reader, Stored
 
@@ -29,6 +30,31 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     where: str  # the root task, or the stream where there is none
     kind: str
     values: int
+
+
+class Past(msgspec.Struct, kw_only=True):
+    """An erasure that is on record."""
+
+    id: str
+    at: int  # ms
+    by: str
+    what: str
+    reason: str
+    openings: int = 0
+    keys: int = 0
+
+
+def past(reader: Reader) -> list[Past]:
+    """All erasures, in the order in which they began."""
+    found: dict[str, Past] = {}
+    for stored in reader.stream(ADMINISTRATION):
+        if b'"kind":"erasure"' not in stored.data or (record := stored.record).kind != "erasure":
+            continue
+        id_, by, what, reason = (str(record.body.get(name, "")) for name in ("id", "by", "what", "reason"))
+        each = found.setdefault(id_, Past(id=id_, at=record.t, by=by, what=what, reason=reason))
+        each.openings += len(record.body.get("openings", ()))
+        each.keys += len(record.body.get("keys", ()))
+    return list(found.values())
 
 
 def of_subject(reader: Reader, name: str, progress: Progress) -> list[Place]:

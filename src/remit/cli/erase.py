@@ -19,7 +19,7 @@ from remit.cli.failures import reported
 from remit.console.detail import find
 from remit.console.layout import labelled
 from remit.console.progress import progress_bar
-from remit.console.screen import printable, screen
+from remit.console.screen import moment, printable, screen
 from remit.core.erasing import Erasure, Place, What
 from remit.core.errors import InvalidInput, NotFound
 from remit.core.settings import read_settings
@@ -36,6 +36,7 @@ SHOWN = 20
 @click.option("--reason", default="", metavar="TEXT", help="Why; it stands in the record. No personal value here.")
 @click.option("--dry-run", is_flag=True, help="Only say how many values would go, by task and kind.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--list", "listed", is_flag=True, help="Only show which erasures are on record.")
 @options.project
 @options.as_json
 @click.pass_context
@@ -48,6 +49,7 @@ def erase(
     reason: str,
     dry_run: bool,
     yes: bool,
+    listed: bool,
     project: Path | None,
     as_json: bool,
 ) -> None:
@@ -61,8 +63,12 @@ def erase(
       remit erase --subject person/ann --reason "asked for on 3 May" --dry-run
       remit erase --task 3f9a21 --reason "started by mistake"
       remit erase --value - --reason "a password in a prompt" < secret.txt
+      remit erase --list
     """
     folder = options.folder_of(context, project)
+    if listed:
+        _list(folder, as_json=as_json)
+        return
     what, given = _choice(subject, task, value)
     if not reason.strip() and not dry_run:
         raise InvalidInput("reason_missing", "it is not said why", "give `--reason`; it stands in the record")
@@ -106,6 +112,20 @@ def _erase(folder: Folder, what: What, subject: str, reason: str, places: list[P
         return run_as_operator(folder, work)
 
 
+def _list(folder: Folder, *, as_json: bool) -> None:
+    with reader_of(folder) as reader:
+        found = erasing.past(reader)
+    for each in found:
+        if as_json:
+            click.echo(msgspec.json.encode(each).decode())
+            continue
+        said = f"{each.openings} values, {each.keys} keys, by {each.what}"
+        about = [Text(f"{moment(each.at)}  {said}"), Text(printable(f"{each.by}: {each.reason}"), style="dim")]
+        labelled(screen(), Text(printable(each.id)), about, column=34)
+    if not found and not as_json:
+        click.echo("nothing was erased yet")
+
+
 def _choice(subject: str, task: str, value: str) -> tuple[What, str]:
     """What is to be erased; exactly one of the three."""
     given: list[tuple[What, str]] = [("subject", subject), ("task", task), ("value", value)]
@@ -136,4 +156,5 @@ def _show(held: list[erasing.Held]) -> None:
         labelled(console, Text(printable(each.where)), [Text(f"{each.kind}: {each.values}")], column=34)
     if len(held) > SHOWN:
         click.echo(f"and {len(held) - SHOWN} more lines")
-    click.echo(f"{sum(each.values for each in held)} personal values of {len({each.where for each in held})} tasks")
+    tasks = len({each.where for each in held})
+    click.echo(f"{sum(each.values for each in held)} personal values of {tasks} task{'s' * (tasks != 1)}")
