@@ -133,6 +133,15 @@ def test_suspensions_limits_labels_and_destinations(told: Told, text: str) -> No
     ]
 
 
+def test_a_task_whose_time_is_up_is_not_said_to_be_open(tmp_path: Path) -> None:
+    written = Written(tmp_path / "remit.db")
+    written.add("task", opening("t_1", expires=START - 1))
+    told, text = read(written)
+    assert told.lives[0].state == "open", "as the records say"
+    assert text.startswith("answer  expired\n")
+    assert "  expired       2026-" in text
+
+
 def test_the_story_of_a_child_tells_nothing_of_its_siblings(eventful_reader: Reader, told: Told) -> None:
     child = told_of(eventful_reader, told.lives[1].id)
     assert {event.task for event in child.events} == {child.task}

@@ -9,7 +9,7 @@ from remit.console.html import Html, element, joined
 from remit.console.lineage import Flow, Lines, Use, flows, node, said_results, who_of
 from remit.console.page import counts, document
 from remit.console.rows import name_of, short
-from remit.console.screen import moment
+from remit.console.screen import moment, printable
 from remit.console.spans import clock, day
 
 WIDTH: Final = 1120
@@ -200,4 +200,5 @@ def _table(uses: Sequence[Use], total: int) -> Html:
 
 
 def _cut(text: str, most: int) -> str:
+    text = printable(text)
     return text if len(text) <= most else f"{text[: most - 1]}…"

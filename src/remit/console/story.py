@@ -124,6 +124,12 @@ class Life(msgspec.Struct, rename="camel", kw_only=True):
     permits: int = 0
     denials: int = 0
     id_n: int = 0
+    is_over: bool = False  # its time is up, which no record says yet
+
+    @property
+    def standing(self) -> str:
+        """Its state, as it is now."""
+        return "expired" if self.is_over else self.state
 
 
 class Grown(msgspec.Struct, rename="camel", kw_only=True):
@@ -202,6 +208,8 @@ class _Teller:
         is_whole = self._around()
         for limit in self._limits.values():
             limit.spent = shown(self._spent.get(limit.name, 0))
+        for life in self._lives.values():
+            life.is_over = life.state in ("open", "suspended") and life.expires <= self._now
         return Told(
             task=self._task,
             root=stream.partition("/")[2],

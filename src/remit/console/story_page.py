@@ -30,7 +30,7 @@ def story_page(reader: Reader, told: Told, *, personal: bool = False) -> str:
     rows = rows_of(told.events, 0 if len(told.events) <= ROWS else ROWS)
     places = {row.number + index: row.number for row in rows for index in range(len(row.events))}
     life = told.lives[0]
-    badges = [element("span", life.state, class_=f"badge {life.state}")]
+    badges = [element("span", life.standing, class_=f"badge {life.standing}")]
     badges += [element("span", "emergency", class_="badge emergency")] if life.emergency else []
     body = [
         element("h1", life.intent, *badges),

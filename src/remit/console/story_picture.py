@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from remit.console.html import Html, element, joined
 from remit.console.rows import name_of, short
+from remit.console.screen import printable
 from remit.console.spans import clock, day, span
 from remit.console.story import Event, Grown, Life, Told
 from remit.console.story_text import came_as
@@ -41,6 +42,7 @@ class Numbered(NamedTuple):
     number: int
     row: int
     event: Event
+    when: float  # ms; what happened in one millisecond, one after the other
 
 
 class _Lane(NamedTuple):
@@ -58,18 +60,22 @@ def picture(told: Told, rows: Mapping[int, int]) -> Html:
 class _Picture:
     def __init__(self, told: Told, rows: Mapping[int, int]) -> None:
         self._told = told
-        self._events = [
-            Numbered(number, rows.get(number, number), event) for number, event in enumerate(told.events, 1)
-        ]
+        self._events = list(_numbered(told, rows))
         self._numbers = {each.event.id: each for each in self._events if each.event.is_decision}
-        moments = [each.event.at for each in self._events]
+        moments = [each.when for each in self._events]
         moments += [came.at for each in self._events for came in each.event.came if came.believed]
         moments += [life.opened for life in told.lives]
-        alone = TimeScale([each.event.at for each in self._events], _LEFT, _RIGHT, 24)
+        alone = TimeScale([each.when for each in self._events], _LEFT, _RIGHT, 24)
         is_roomy = alone.room >= APART
-        # Where there is room, the ends of calls have places of their own too.
-        self._scale = TimeScale(moments, _LEFT + 12, _RIGHT - 12, 14) if is_roomy else alone
-        self._style = self._style_of() if is_roomy else "columns"
+        self._scale, self._style = alone, "columns"
+        # Where there is room, the ends of calls have places of their own too; more of it where numbers need it.
+        for room in (14, 22) if is_roomy else ():
+            scale = TimeScale(moments, _LEFT + 12, _RIGHT - 12, room)
+            style = self._style_of(scale)
+            if self._style == "columns" or style == "numbers":
+                self._scale, self._style = scale, style
+            if style == "numbers":
+                break
         self._lanes, self._of = self._lay_out()
         self._bottom = _AXIS + _LANE * len(self._lanes)
 
@@ -92,14 +98,14 @@ class _Picture:
             aria_label="What happened, over time; the table below says the same in words",
         )
 
-    def _style_of(self) -> str:
+    def _style_of(self, scale: TimeScale) -> str:
         """`numbers` or `dots`, by the least distance of two marks in one lane."""
         last: dict[str, float] = {}
         least = NUMBERED
         for each in self._events:
             if each.event.kind in ("task", "denials"):
                 continue
-            x, lane = self._scale(each.event.at), each.event.task
+            x, lane = scale(each.when), each.event.task
             least = min(least, x - last.get(lane, -NUMBERED))
             last[lane] = x
         return "numbers" if least >= NUMBERED else "dots" if least >= APART else "columns"
@@ -168,24 +174,30 @@ class _Picture:
             down = lane.top + _LANE / 2 + 2
             yield element("path", d=f"M{x - 8:.1f} {top:.1f}V{down - 6:.1f}q0 6 6 6H{x:.1f}", class_="branch")
 
-    def _x(self, ms: int) -> float:
+    def _x(self, ms: float) -> float:
         return self._scale(ms)
 
     # --- time ---------------------------------------------------------------------------------------------
 
     def _grid(self, height: float) -> Iterator[Html]:
         fine = self._told.end - self._told.begin < 10_000
-        for pause in self._scale.pauses(44):
-            left, width = pause.left + 14, pause.right - pause.left - 28
-            if width < 10:
-                continue
+        last = 0.0
+        for pause in self._scale.pauses(34):
+            left, width = pause.left + 10, pause.right - pause.left - 20
             yield element("rect", x=left, y=_AXIS - 8, width=width, height=self._bottom - _AXIS + 8, class_="rest")
-            if width >= 26:
-                yield element("text", span(pause.ms), x=left + width / 2, y=_AXIS - 12, class_="tick mid")
+            text = span(pause.ms)
+            middle, half = left + width / 2, 3.2 * len(text)
+            if middle - half > last:
+                yield element("text", text, x=middle, y=_AXIS - 12, class_="tick mid")
+                last = middle + half + 4
+        before = ""
         days = self._told.end - self._told.begin > 20 * 3_600_000
         for x, at in self._scale.ticks(92 if fine or days else 78):
-            yield element("line", x1=x, x2=x, y1=_AXIS - 8, y2=height - 4, class_="grid")
             text = f"{day(at)[5:]} {clock(at, fine=False)[:5]}" if days else clock(at, fine=fine)
+            if text == before:
+                continue
+            before = text
+            yield element("line", x1=x, x2=x, y1=_AXIS - 8, y2=height - 4, class_="grid")
             yield element("text", text, x=x, y=12, class_="tick mid")
 
     # --- marks --------------------------------------------------------------------------------------------
@@ -209,7 +221,7 @@ class _Picture:
         event = each.event
         if event.kind in ("task", "denials"):
             return
-        x, big = self._x(event.at), self._style == "numbers"
+        x, big = self._x(each.when), self._style == "numbers"
         size = 9.0 if big else 4.5
         outcome = event.outcome
         if event.is_decision and outcome is not None and (until := self._x(outcome.at)) - x > size + 3:
@@ -245,7 +257,7 @@ class _Picture:
         for each in events:
             if not each.event.is_decision:
                 continue
-            place = int((self._x(each.event.at) - _LEFT) // COLUMN)
+            place = int((self._x(each.when) - _LEFT) // COLUMN)
             look = look_of(each.event)
             found[place]["permit" if look == "hollow" else "warn" if look == "observed" else look] += 1
             found[place]["deny"] += each.event.again
@@ -282,8 +294,8 @@ class _Picture:
         if not grown.kind:
             return
         look = "label" if grown.kind == "label" else "host"
-        x, right = self._x(grown.at), self._x(self._told.end) + 12
         brought = self._numbers.get(grown.decision)
+        x, right = self._x(brought.when if brought else grown.at), self._x(self._told.end) + 12
         said = f"{grown.name}, since {clock(grown.at)}"
         parts = joined(
             element("title", said + (f", by {brought.event.action} ({brought.number})" if brought else "")),
@@ -303,6 +315,13 @@ def _heights(column: Mapping[str, int], most: int) -> list[tuple[str, float]]:
         largest = max(found, key=lambda look: found[look])
         found[largest] = max(3.0, found[largest] - over)
     return list(found.items())
+
+
+def _numbered(told: Told, rows: Mapping[int, int]) -> Iterator[Numbered]:
+    when = 0.0
+    for number, event in enumerate(told.events, 1):
+        when = max(float(event.at), when + 0.001)
+        yield Numbered(number, rows.get(number, number), event, when)
 
 
 def look_of(event: Event) -> str:
@@ -363,4 +382,5 @@ def key() -> Html:
 
 
 def _cut(text: str, most: int) -> str:
+    text = printable(text)
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -50,9 +50,9 @@ def show_story(console: Console, reader: Reader, told: Told, *, everything: bool
 
 def _head(console: Console, told: Told) -> None:
     life = told.lives[0]
-    style = {"open": "green", "suspended": "bold yellow", "completed": "blue"}.get(life.state, "yellow")
+    style = {"open": "green", "suspended": "bold yellow", "completed": "blue"}.get(life.standing, "yellow")
     emergency = ("  EMERGENCY", "bold red") if life.emergency else ""
-    console.print(Text.assemble((printable(life.intent), "bold"), "  ", (printable(life.state), style), emergency))
+    console.print(Text.assemble((printable(life.intent), "bold"), "  ", (printable(life.standing), style), emergency))
     console.print(Text(printable(f"  {life.id}"), style="dim"), soft_wrap=True)
     if told.root != told.task:
         _part(console, "part of", f"`remit task story {short(told.root)}` tells the whole session")
@@ -73,7 +73,7 @@ def who(life: Life) -> Iterator[tuple[str, str]]:
         yield "case", life.case_type
     ended = f"{life.state} {moment(life.ended)}, after {span(life.ended - life.opened)}" if life.ended else ""
     yield "opened", moment(life.opened)
-    yield "ended" if ended else "expires", ended or moment(life.expires)
+    yield "ended" if ended else "expired" if life.is_over else "expires", ended or moment(life.expires)
 
 
 def given(life: Life, *, personal: bool = True) -> Iterator[tuple[str, str]]:

@@ -27,7 +27,7 @@ class Pause(NamedTuple):
 class TimeScale:
     """An axis from `left` to `right` over these moments (ms)."""
 
-    def __init__(self, moments: Iterable[int], left: float, right: float, room: float) -> None:
+    def __init__(self, moments: Iterable[float], left: float, right: float, room: float) -> None:
         self._moments = sorted(set(moments)) or [0]
         self.left, self.right = left, right
         gaps = [after - before for before, after in zip(self._moments, self._moments[1:], strict=False)]
@@ -40,7 +40,7 @@ class TimeScale:
             self._at.append(self._at[-1] + base + rest * weight)
         self.room = base  # that each moment has at least; 0 where there is only one
 
-    def __call__(self, ms: int) -> float:
+    def __call__(self, ms: float) -> float:
         """Where a moment stands; between two known ones in proportion, and never outside."""
         index = bisect_right(self._moments, ms) - 1
         if index < 0:
@@ -50,17 +50,13 @@ class TimeScale:
         before, after = self._moments[index], self._moments[index + 1]
         return self._at[index] + (self._at[index + 1] - self._at[index]) * (ms - before) / (after - before)
 
-    def moment_at(self, x: float) -> int:
-        """The last known moment at or before a place."""
-        return self._moments[max(0, bisect_right(self._at, x) - 1)]
-
     def pauses(self, least: float) -> list[Pause]:
         """Pauses of half a minute or more that are drawn at least so wide."""
         found = []
         for index, (before, after) in enumerate(zip(self._moments, self._moments[1:], strict=False)):
             left, right = self._at[index], self._at[index + 1]
             if after - before >= PAUSE_MS and right - left >= least:
-                found.append(Pause(left, right, after - before))
+                found.append(Pause(left, right, round(after - before)))
         return found
 
     def ticks(self, apart: float) -> list[tuple[float, int]]:
@@ -71,6 +67,6 @@ class TimeScale:
             index = bisect_left(self._at, at)
             if index >= len(self._at):
                 break
-            found.append((self._at[index], self._moments[index]))
+            found.append((self._at[index], int(self._moments[index])))
             at = self._at[index] + apart
         return found
