@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from remit.ledger.tlog.tiles import bundles_of, decode_bundle, tiles_of
 from tests.e2e.cluster import Cluster
 from tests.e2e.service import Service, grants, told
 from tests.e2e.test_published import run
+from tests.e2e.test_witness import WitnessProcess, witnessed
 from tests.postgres import PostgresServer
 
 LOG = ".remit/log"
@@ -40,8 +42,9 @@ class Publishing(Cluster):
         for folder in self.folders:
             with (folder.root / "remit.toml").open("a") as file:
                 file.write(f'[ledger]\nfolder = "{LOG}"\n')
-        for number in range(3):
-            self.start(number)
+        self.start(0)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self.start, (1, 2)))
         self.key = self.key_of(0)
 
     def key_of(self, number: int) -> VerifierKey:
@@ -171,6 +174,28 @@ def test_an_elected_process_that_is_paused_and_wakes_up_can_not_write(made: Publ
     the_same(made, 0, 1, 2)
     assert int(made.sql("SELECT epoch FROM agreed")) == epoch + 1
     assert "ALARM the log" not in running.log.read_text()
+
+
+def test_whoever_is_elected_has_it_witnessed(made: Publishing, tmp_path: Path) -> None:
+    for running in made.running():
+        assert running.stop() == 0
+    witness = WitnessProcess(tmp_path / "witness", str(made.key))
+    try:
+        for number in (0, 1):
+            witnessed(made.folders[number], witness)
+            made.start(number)
+        made.work(1)
+        until(made.caught_up(0, 1))
+        made.kill(made.leader())
+        (left,) = (number for number in (0, 1) if made.services[number] in made.running())
+        made.work(left)
+        until(made.caught_up(left))
+        known = ("--key", str(made.key), "--witness", witness.vkey)
+        for number in (0, 1):
+            found = run("verify", str(made.log_of(number)), *known)
+            assert found.returncode == 0, found.stdout + found.stderr
+    finally:
+        witness.kill()
 
 
 def test_what_does_not_belong_to_the_others_does_not_start(made: Publishing) -> None:
