@@ -20,7 +20,7 @@ import msgspec
 from remit.console.evidence import deciding
 from remit.console.evidence.frameworks import meanings
 from remit.console.evidence.period import Period
-from remit.console.evidence.register import Register
+from remit.console.evidence.register import STOPPED, Register
 from remit.console.evidence.samples import Candidate, Chooser, leaf_of
 from remit.core.errors import RemitError
 from remit.core.obligations import LIMIT, NOTIFY, REDACT
@@ -135,6 +135,8 @@ class Tally:
         if not self.period.has(record.t):
             return
         self._add("registrations", stored, entry.by)
+        if entry.state in STOPPED:
+            self._offer("stopped-identities", stored)
         if entry.by == _service(record) and entry.state == "quarantined":
             self._add("stopped-by-service", stored, "identity quarantined")
         if before and before != entry.key:
@@ -409,9 +411,12 @@ class Tally:
         for name in names:
             self._divide(figure, name, times)
         if stored is not None:
-            if self._candidate is None or self._candidate.stored is not stored:
-                self._candidate = Candidate(leaf_of(stored.data), stored)
-            self._chooser.offer(figure, self._candidate)
+            self._offer(figure, stored)
+
+    def _offer(self, figure: str, stored: Stored) -> None:
+        if self._candidate is None or self._candidate.stored is not stored:
+            self._candidate = Candidate(leaf_of(stored.data), stored)
+        self._chooser.offer(figure, self._candidate)
 
     def _divide(self, figure: str, name: str, times: int = 1) -> None:
         self._by[figure][name] += times

@@ -36,7 +36,7 @@ def picture(frameworks: Iterable[FrameworkShown]) -> Html:
                 parts.append(_tile(framework, control, x, y))
         top += max(len(rows) * (_HEIGHT + _GAP), 16 * (len(lines) + 2)) + _BETWEEN
     label = "Controls of each framework by state; the list below says the same in words"
-    return element("svg", *parts, viewBox=f"0 0 {_WHOLE} {top}", role="img", aria_label=label)
+    return element("svg", *parts, viewBox=f"0 0 {_WHOLE} {top}", role="group", aria_label=label)
 
 
 def _tile(framework: FrameworkShown, control: ControlShown, x: int, y: int) -> Html:

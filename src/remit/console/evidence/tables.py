@@ -72,7 +72,7 @@ def _samples(samples: Iterable[Sample]) -> Html:
             element("td", each.says, element("br"), element("span", element("code", each.id), class_="soft")),
             element("td", f"{each.n} of ", element("code", each.stream), element("br"),
                     element("span", "leaf ", element("code", each.leaf[:24] + "…"), class_="soft")),
-            element("td", element("a", "receipt", href=each.receipt) if each.receipt else f"none: {each.without}"),
+            element("td", _proof(each), class_="t"),
         )
         for each in samples
     )  # fmt: skip
@@ -121,6 +121,10 @@ def prose(text: str) -> Html:
     if len(parts) % 2 == 0:
         return joined(text)
     return joined(*(element("code", part) if number_ % 2 else part for number_, part in enumerate(parts)))
+
+
+def _proof(sample: Sample) -> Html | str:
+    return element("a", "receipt", href=sample.receipt) if sample.receipt else f"none: {sample.without}"
 
 
 def changes(pack: Pack) -> Html | None:
