@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -43,6 +42,7 @@ class Made:
     entry: Entry  # of the decision or task itself
     key: VerifierKey
     pending: int  # records about it that are not in the published log yet
+    left_out: int  # those that are more than a receipt holds: claims, last
 
 
 def prove(folder: Folder, given: str, *, open_: Sequence[str] = (), with_texts: bool = False) -> Made:
@@ -65,28 +65,33 @@ def prove(folder: Folder, given: str, *, open_: Sequence[str] = (), with_texts: 
 def _prove(folder: Folder, given: str, open_: Sequence[str], *, with_texts: bool) -> Made:
     settings = read_settings(folder.root)
     published = published_of(folder, settings)
-    if published is None or not folder.log_key.exists():
+    if published is None:
         raise NotFound(
             "log_not_published",
             "these records are not published as a log",
             'set `[ledger] folder = ".remit/log"`, and restart the service',
         )
-    key = signer_of(folder, settings).key
+    if not published.size:
+        raise Unavailable(
+            "record_pending", "nothing is published in the log yet", "start the service (`remit up`), and try again"
+        )
+    key = signer_of(folder, settings, is_known=True).key
     place = folder.root / settings.ledger.folder
     with reader_of(folder) as reader:
         about = find(reader, given)
-        prover = _prover(place, key)
+        prover = Prover(FolderSource(place), key)
         entries: list[tuple[Stored, Entry]] = []
-        pending = 0
+        pending = left_out = 0
         for stored in _records(reader, about):
             at = published.place_of(stored)
-            needed = stored.record.kind not in _AFTERWARDS
             if at is None or at >= prover.size:
-                if needed:
+                if stored.stream != about.stream or stored.n <= about.n:
                     raise _pending(stored)
                 pending += 1
-                continue
-            entries.append((stored, prover.prove(at, stored.data)))
+            elif len(entries) < ENTRIES:
+                entries.append((stored, prover.prove(at, stored.data)))
+            else:
+                left_out += 1
         receipt = Receipt(
             id=_id(about),
             entries=tuple(entry for _, entry in entries),
@@ -94,16 +99,7 @@ def _prove(folder: Folder, given: str, open_: Sequence[str], *, with_texts: bool
             texts=dict(_texts(reader, about, with_texts=with_texts)),
         )
         entry = next(entry for stored, entry in entries if stored.data == about.data)
-    return Made(receipt, verify_receipt(receipt, key), entry, key, pending)
-
-
-def _prover(place: Path, key: VerifierKey) -> Prover:
-    try:
-        return Prover(FolderSource(place), key)
-    except NotFound:
-        raise Unavailable(
-            "record_pending", "nothing is published in the log yet", "start the service (`remit up`), and try again"
-        ) from None
+    return Made(receipt, verify_receipt(receipt, key), entry, key, pending, left_out)
 
 
 def _records(reader: Reader, about: Stored) -> Iterator[Stored]:
@@ -116,17 +112,23 @@ def _records(reader: Reader, about: Stored) -> Iterator[Stored]:
         if task is not None and task.stream == about.stream:
             yield task
     yield about
-    id_, key = (record.body["id"], "decision") if record.kind == "decision" else (record.body["task"], "task")
-    quoted, found = id_.encode(), 0
+    # SECURITY: a workload may claim outcomes without end; what others said must not be crowded out.
+    yield from sorted(_afterwards(reader, about), key=_is_claimed)
+
+
+def _afterwards(reader: Reader, about: Stored) -> Iterator[Stored]:
+    """What became of it, in the order of its stream."""
+    named, kinds = ("decision", _AFTERWARDS) if about.record.kind == "decision" else ("task", frozenset({"task"}))
+    id_ = _id(about)
     for each in reader.stream(about.stream):
-        if each.n <= about.n or quoted not in each.data:
-            continue
-        after = each.record
-        if after.body.get(key) == id_ and after.kind in (_AFTERWARDS if key == "decision" else ("task",)):
-            found += 1
-            if found > ENTRIES - 3:
-                return
-            yield each
+        if each.n > about.n and id_.encode() in each.data:
+            record = each.record
+            if record.kind in kinds and record.body.get(named) == id_:
+                yield each
+
+
+def _is_claimed(stored: Stored) -> bool:
+    return bool(stored.record.body.get("standing") == "claimed")
 
 
 def _configuration(reader: Reader, digest: str) -> Stored | None:

@@ -94,6 +94,7 @@ def _told(made: Made, file: Path) -> dict[str, object]:
         "opened": sorted(each.path for each in made.proven.opened),
         "concealed": made.proven.concealed,
         "pending": made.pending,
+        "leftOut": made.left_out,
     }
 
 
@@ -109,6 +110,8 @@ def _show(made: Made, file: Path) -> None:
     if made.pending:
         several = "1 later record" if made.pending == 1 else f"{made.pending} later records"
         click.echo(f"left out, not published yet: {several} about it; prove it again in a second to have all")
+    if made.left_out:
+        click.echo(f"left out, more than a receipt holds: {made.left_out} records about it")
     if made.proven.concealed and not made.proven.opened:
         several = (
             f"{made.proven.concealed} personal values stay" if made.proven.concealed > 1 else "1 personal value stays"
