@@ -221,7 +221,8 @@ def show(context: click.Context, id_: str, project: Path | None, as_json: bool) 
 def key(context: click.Context, project: Path | None, as_json: bool) -> None:
     """Show the public key (vkey) of the log that `[ledger]` publishes, for whoever verifies it.
 
-    Give it to them by another way than the log itself. The key that signs stands in `.remit/log.pem`: back it up.
+    Give it to them by another way than the log itself. The key that signs stands in `.remit/log.pem`, or as
+    `log.pem` in `[identity] trust`, which all processes share: back it up.
 
     \b
     Example:
