@@ -66,7 +66,7 @@ def witness(
     \b
     Examples:
       remit witness --log log.example.org+530d903a+AekyeR... --name witness.example.org/w1
-      remit witness key                 the public key, for `[[ledger.witnesses]]` and `remit verify --witness`
+      remit witness key                 its public key, for the log's operator and whoever verifies
     """
     if context.invoked_subcommand is not None:
         return
