@@ -239,6 +239,25 @@ def test_records_that_were_restored_from_an_older_copy_are_read_anew(tmp_path: P
     assert lines_of(folder, "INV-1").uses == []
 
 
+def test_an_erasure_after_a_restore_is_followed_too(tmp_path: Path) -> None:
+    folder = written_project(tmp_path)
+    written = Written(folder.database)
+    written.add("task", opening("t_1", params={"invoice": "INV-1"}))
+    for _ in range(3):
+        written.add("erasure", {"openings": []}, "administration")
+    assert len(lines_of(folder, "INV-1").uses) == 1
+    written.close()
+    folder.database.unlink()
+    written = Written(folder.database, now=1_795_000_009_000)
+    written.add("erasure", {"openings": []}, "administration")
+    written.close()
+    with reader_of(folder) as reader:
+        lineage.forget_now(folder, reader)
+    with open_lineage(folder) as index:
+        assert index.size() == (0, 0), "nothing of what was there before is left"
+        assert index.erased() == 1
+
+
 def test_a_new_key_makes_the_index_anew_and_an_exposed_one_is_refused(tmp_path: Path) -> None:
     folder = written_project(tmp_path)
     written = Written(folder.database)

@@ -77,6 +77,7 @@ def catch_up(reader: Reader, index: Lineage, progress: Progress = lambda *_: Non
 def forget_erased(reader: Reader, index: Lineage, erasures: list[Stored]) -> None:
     """Deletes what these records say is erased."""
     if erasures:
+        _check_continues(reader, index)
         with index.change():
             for stored in erasures:
                 _forget(reader, index, stored)
@@ -132,7 +133,7 @@ def _add(reader: Reader, index: Lineage, stored: Stored) -> None:
 
 
 def _forget(reader: Reader, index: Lineage, stored: Stored) -> None:
-    if f'"kind":"{ERASURE}"'.encode() not in stored.data:
+    if f'"kind":"{ERASURE}"'.encode() not in stored.data or stored.n <= index.erased():
         return
     record = _readable(stored)
     if record is None or record.kind != ERASURE:
@@ -142,9 +143,10 @@ def _forget(reader: Reader, index: Lineage, stored: Stored) -> None:
     except (ValueError, TypeError, KeyError):
         # SECURITY: where it can't be told what was erased, nothing is kept; openings that are gone don't come back.
         index.clear()
-        return
-    if record.body.get("keys"):
-        _look_again(reader, index, stored.seq, record.t - MEANWHILE_MS)
+    else:
+        if record.body.get("keys"):
+            _look_again(reader, index, stored.seq, record.t - MEANWHILE_MS)
+    index.follow_erasures(stored.n)
 
 
 def _look_again(reader: Reader, index: Lineage, place: int, since: int) -> None:

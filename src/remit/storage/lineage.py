@@ -136,6 +136,14 @@ class Lineage:
             self._note("untidy", "yes")
         return gone
 
+    def erased(self) -> int:
+        """Up to which record of the administration erasures were followed."""
+        return int(self._about("erased") or 0)
+
+    def follow_erasures(self, n: int) -> None:
+        """Notes it, in the change under way."""
+        self._note("erased", str(n))
+
     def personal_before(self, place: int, most: int) -> list[tuple[int, str, int]]:
         """Records with personal values before a place, the last ones first: (place, stream, n)."""
         sql = "SELECT place, stream, n FROM places WHERE place < ? ORDER BY place DESC LIMIT ?"
@@ -240,8 +248,7 @@ class Lineage:
             raise self._unusable(error) from None
 
     def _unusable(self, error: sqlite3.Error) -> Unavailable:
-        return Unavailable(
-            "lineage_unusable",
-            f"can't use `{self._path}`: {error}",
-            "it holds nothing but an index: delete it, and it is made again",
-        )
+        is_busy = getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        advice = "it holds nothing but an index: delete it, and it is made again"
+        next_step = "another process writes it: try again in a moment" if is_busy else advice
+        return Unavailable("lineage_unusable", f"can't use `{self._path}`: {error}", next_step)
