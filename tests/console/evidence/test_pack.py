@@ -21,7 +21,7 @@ from remit.console.evidence.check import CHECKS, Verified, verify_pack
 from remit.console.evidence.frameworks import chosen, frameworks
 from remit.console.evidence.pack import figures_of
 from remit.console.evidence.period import Period
-from remit.core.errors import Conflict, NotFound, RemitError
+from remit.core.errors import Conflict, NotFound, RemitError, TooLarge
 from remit.core.settings import read_settings
 from remit.ledger.proven import verify_receipt
 from remit.ledger.receipt import decode_receipt
@@ -266,6 +266,26 @@ def test_attack_two_files_of_one_name_in_a_zip(folder: Folder, tmp_path: Path) -
     ):
         archive.writestr("evidence.html", "another page")
     assert is_refused(folder, tmp_path / "pack.zip")
+
+
+@pytest.mark.parametrize("name", ["pack", "pack.zip"])
+def test_attack_a_pack_that_would_fill_the_memory(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    pack(folder, tmp_path / name)
+    for bound, value in (("FILES", 3), ("FILE_BYTES", 1_000), ("PACK_BYTES", 10_000)):
+        with monkeypatch.context() as patched:
+            patched.setattr(seal, bound, value)
+            with pytest.raises(TooLarge) as raised:
+                checked(folder, tmp_path / name)
+            assert raised.value.code == "pack_too_large"
+
+
+def test_a_folder_that_is_no_pack_is_not_walked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(50):
+        (tmp_path / f"file{n}").write_text("x")
+    monkeypatch.setattr(seal, "_NAMES", 10)
+    assert len(seal.read(tmp_path)) == 11
 
 
 def test_another_key(folder: Folder, tmp_path: Path) -> None:

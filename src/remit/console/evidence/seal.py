@@ -18,8 +18,9 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 from remit.core import canonical
 from remit.core.errors import Conflict, InvalidInput, NotFound, TooLarge
@@ -34,6 +35,8 @@ RECEIPTS: Final = "receipts/"
 FIRST_LINE: Final = "remit evidence pack v1"
 FILES: Final = 1_000
 FILE_BYTES: Final = 1 << 26
+PACK_BYTES: Final = 1 << 28
+_NAMES: Final = 2 * FILES  # that are looked at in a folder
 _PATH: Final = re.compile(r"(?:receipts/)?[a-z0-9]{1,80}(?:\.[a-z]{1,8}){0,2}")
 _LINE: Final = re.compile(r"([0-9a-f]{64}) ([!-~]{1,120})")
 _MADE: Final = (1980, 1, 1, 0, 0, 0)  # of every file in a zip, so that the same pack has the same bytes
@@ -105,9 +108,12 @@ def read(source: Path) -> dict[str, bytes]:
     if not source.exists():
         raise NotFound("pack_missing", f"there is no `{source}`", "name the folder or the `.zip` of a pack")
     try:
-        return dict(_from_folder(source) if source.is_dir() else _from_zip(source))
+        found = dict(islice(_from_folder(source) if source.is_dir() else _from_zip(source), FILES + 2))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
         raise _no_pack("it is no folder and no zip file") from None
+    if len(found) > FILES + 1:
+        raise _too_large(f"it has more than {FILES} files")
+    return found
 
 
 def _write_file(file: Path, data: bytes) -> None:
@@ -137,34 +143,40 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
 
 
 def _from_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
-    for number, file in enumerate(sorted(folder.rglob("*"))):
-        if number > 2 * FILES:
-            raise _too_large(f"it has more than {FILES} files")
+    left = PACK_BYTES
+    # SECURITY: whatever folder is named, no more of it is looked at than a pack may have.
+    for file in sorted(islice(folder.rglob("*"), _NAMES + 1)):
         # SECURITY: a link, a pipe or a device would let a pack show its reader something that is not in it.
         if file.is_symlink() or not (file.is_file() or file.is_dir()):
             raise _no_pack(f"`{file.name[:80]}` is neither a file nor a folder")
         if file.is_file():
             with file.open("rb") as opened:
-                yield file.relative_to(folder).as_posix(), _bounded(opened.read(FILE_BYTES + 1), file.name)
+                data = _read(opened, file.name, left)
+            left -= len(data)
+            yield file.relative_to(folder).as_posix(), data
 
 
 def _from_zip(source: Path) -> Iterator[tuple[str, bytes]]:
+    left = PACK_BYTES
     with zipfile.ZipFile(source) as archive:
         infos = archive.infolist()
-        if len(infos) > 2 * FILES:
-            raise _too_large(f"it has more than {FILES} files")
         # SECURITY: of two files of one name a reader shows one, and a verifier could take the other.
         if len({info.filename for info in infos}) != len(infos):
             raise _no_pack("it has two files of one name")
         for info in infos:
             if not info.is_dir():
                 with archive.open(info) as opened:
-                    yield info.filename, _bounded(opened.read(FILE_BYTES + 1), info.filename)
+                    data = _read(opened, info.filename, left)
+                left -= len(data)
+                yield info.filename, data
 
 
-def _bounded(data: bytes, name: str) -> bytes:
-    if len(data) > FILE_BYTES:
-        raise _too_large(f"`{name[:80]}` is over {FILE_BYTES} bytes")
+def _read(opened: IO[bytes], name: str, left: int) -> bytes:
+    """A file, of at most so many bytes; what a zip says of its size is not believed."""
+    most = min(FILE_BYTES, left)
+    data = opened.read(most + 1)
+    if len(data) > most:
+        raise _too_large(f"`{name[:80]}` makes it larger than a pack may be")
     return data
 
 
