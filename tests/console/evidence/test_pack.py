@@ -25,10 +25,10 @@ from remit.core.errors import Conflict, NotFound, RemitError, TooLarge
 from remit.core.settings import read_settings
 from remit.ledger.proven import verify_receipt
 from remit.ledger.receipt import decode_receipt
-from remit.ledger.tlog.note import VerifierKey, open_note, read_key
+from remit.ledger.tlog.note import VerifierKey, open_note, read_key, split_note
 from tests.console.evidence.made import INTENTS, LOG, POLICY, WHOLE, changed, history, pack, publish
 from tests.decide.stage import HOUR, START, Stage, play, staged, write_project
-from tests.ledger.tlog.test_notes import signer
+from tests.ledger.tlog.test_notes import WITNESS, signer
 from tests.storage.contract.stages import staged_on
 
 
@@ -210,6 +210,27 @@ def test_without_records_there_is_nothing_to_show(tmp_path: Path) -> None:
         pack(Folder(tmp_path), tmp_path / "pack")
     assert raised.value.code == "no_records"
     assert not (tmp_path / "pack").exists()
+
+
+def test_witnesses_of_the_checkpoint_are_told_and_checked(folder: Folder, tmp_path: Path) -> None:
+    file = folder.root / "remit.toml"
+    named = f'[[ledger.witnesses]]\nurl = "https://witness.example.org"\nkey = "{WITNESS.key}"\n'
+    file.write_text(file.read_text() + named)
+    assert pack(folder, tmp_path / "before", "csa-maestro").pack.log.witnesses == ()
+    checkpoint = folder.root / ".remit" / "log" / "checkpoint"
+    text, _ = split_note(checkpoint.read_bytes())
+    checkpoint.write_bytes(checkpoint.read_bytes() + WITNESS.sign(text, 1_800_000_000).encode())
+    made = pack(folder, tmp_path / "pack", "csa-maestro")
+    assert made.pack.log.witnesses == (str(WITNESS.key),)
+    assert made.pack.by_id["witnesses"].value == 1
+    assert f"cosigned by {WITNESS.key.name}" in made.pack.log.says
+    assert checked(folder, tmp_path / "pack").findings == []
+
+    def edit(files: dict[str, bytes]) -> None:
+        said(files, lambda document: document["log"]["witnesses"].append(str(signer("other.example", 7, 4).key)))
+
+    found = resigned(folder, made, tmp_path / "forged", edit)
+    assert [finding.partition(":")[0] for finding in found.findings] == ["checkpoint"]
 
 
 # --- tampering -------------------------------------------------------------------------------------------------
