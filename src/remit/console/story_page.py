@@ -215,6 +215,8 @@ def _details(reader: Reader, row: Row, *, personal: bool, with_arguments: bool) 
     if isinstance(arguments, dict):
         for name, value in sorted(arguments.items()):
             yield name, said(value, personal=personal)
+    elif event.is_decision and event.effect and not with_arguments:
+        yield "arguments", f"`remit log show {short(event.id)}` shows them"
     if event.obligations:
         yield "must", "; ".join(event.obligations)
     if event.to:
