@@ -21,6 +21,7 @@ def test_every_check_of_a_published_log_stands_on_the_page() -> None:
     assert re.findall(r"^\| `(log_\w+)` \| ([^|]+) \|$", PAGE, re.MULTILINE) == list(LOG_CHECKS.items())
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the sqlite3 shell is not installed here")
 def test_its_commands_print_what_it_says() -> None:
     _, differences = transcribe(PAGE)

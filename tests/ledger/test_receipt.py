@@ -126,9 +126,12 @@ def test_without_witnesses_it_says_that_others_may_see_another_log(case: Case) -
 def test_what_was_opened_is_told_and_nothing_else(case: Case) -> None:
     closed = as_json(verified(case.receipt()))
     assert EMAIL not in json.dumps(closed)
+    assert "argument: email is a personal value, which is not opened to you" in closed["proves"]
+    assert "argument: n is 1" in closed["proves"]
     assert closed["concealed"] == 1
     proven = verified(case.receipt(openings=(case.opening,)))
     assert (proven.concealed, proven.opened[0].value) == (0, EMAIL)
+    assert ("argument", f'email is "{EMAIL}"') in statement_of(proven).proves
     beside = verified(case.receipt(), openings=[case.opening])
     assert beside.opened == proven.opened
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from remit.core import canonical
+from remit.ledger.commitments import pointer
 from remit.ledger.proven import Proven, ProvenRecord
 
 _SHOWN = 300  # characters of one value
@@ -26,7 +27,7 @@ def statement_of(proven: Proven) -> Statement:
     about = proven.of("decision")[0] if proven.kind == "decision" else proven.of("task")[0]
     lines = [
         *_log(proven, about),
-        *(_decision(about) if proven.kind == "decision" else ()),
+        *(_decision(proven, about) if proven.kind == "decision" else ()),
         *_tasks(proven),
         *_configuration(proven),
         *_afterwards(proven),
@@ -67,7 +68,22 @@ def _log(proven: Proven, about: ProvenRecord) -> Iterator[tuple[str, str]]:
         yield "witness", f"`{witness.name}` had seen the log of {proven.size} entries by {moment(witness.time * 1000)}"
 
 
-def _decision(about: ProvenRecord) -> Iterator[tuple[str, str]]:
+def _arguments(context: object, opened: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The arguments as they were recorded; personal ones where they were opened."""
+    arguments = context.get("input") if isinstance(context, dict) else None
+    for name, value in arguments.items() if isinstance(arguments, dict) else ():
+        path = pointer("/context/input", name)
+        if path in opened:
+            yield "argument", f"{name} is {_json(opened[path])}"
+        elif isinstance(value, dict) and value.keys() == {"commitment"}:
+            yield "argument", f"{name} is a personal value, which is not opened to you"
+        elif isinstance(value, dict) and isinstance(value.get("__extn"), dict):
+            yield "argument", f"{name} is {_json(value['__extn'].get('arg'))}"
+        else:
+            yield "argument", f"{name} is {_json(value)}"
+
+
+def _decision(proven: Proven, about: ProvenRecord) -> Iterator[tuple[str, str]]:
     body = about.body
     reason = body.get("reason") if isinstance(body.get("reason"), dict) else {}
     yield "who", f"the workload {body['subject']}"
@@ -75,7 +91,10 @@ def _decision(about: ProvenRecord) -> Iterator[tuple[str, str]]:
     yield "asked by", f"{pep}{', its enforcement point' if body.get('enforcement') == 'pep' else ''}"
     effect = f" (effect: {body['serverEffect']})" if body.get("serverEffect") else ""
     yield "action", f"{body['action']}{effect}"
-    yield "arguments", f"those with the digest {body['digest']}"
+    yield from _arguments(
+        body.get("context"), {each.path: each.value for each in proven.opened if each.leaf == about.leaf}
+    )
+    yield "digest", f"{body['digest']}, of the action with its arguments"
     yield "when", moment(about.t)
     said = " ".join(str(reason.get(key, "")) for key in ("code", "message")).strip() if reason else ""
     observed = ", in mode observe: the policies said deny" if body.get("would") == "deny" else ""
