@@ -263,3 +263,7 @@ def test_other_records_are_refused_also_where_a_bundle_is_full(tmp_path: Path) -
     log.check_continues(entries(0, 256))
     with pytest.raises(Conflict):
         log.check_continues([*entries(0, 255), b"another"])
+    (tmp_path / "tile/entries/000").unlink()  # it was archived
+    log.check_continues(entries(0, 256))
+    with pytest.raises(Conflict):
+        log.check_continues([*entries(0, 255), b"another"])

@@ -145,12 +145,12 @@ class LogFolder:
         """
         if not self.size:
             return
-        last = Tile(ENTRIES, (self.size - 1) // WIDTH, (self.size - 1) % WIDTH + 1)
+        last = Tile(0, (self.size - 1) // WIDTH, (self.size - 1) % WIDTH + 1)  # bundles may be archived, tiles are not
         try:
-            tail = tiles.decode_bundle(self._read(last), last.width)
+            tail = tiles.decode_tile(self._read(last), last.width)
         except OSError as error:
             raise _unavailable(error) from error
-        wanted = list(entries)[-len(tail) :]
+        wanted = [leaf_hash(entry) for entry in entries][-len(tail) :]
         if tail[len(tail) - len(wanted) :] != wanted:
             raise forked("the records are not those that the published log ends with")
 
