@@ -12,8 +12,8 @@
 
 from __future__ import annotations
 
-import ast
 import argparse
+import ast
 import hashlib
 import io
 import os
