@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -640,22 +641,49 @@ JUNK = st.recursive(
     ),
     max_leaves=8,
 )
-PLACES = ("context", "principal", "obligations", "above", "reason", "adds", "input", "task", "session", "system")
+KINDS = ("decision", "task", "outcome", "identity", "risk", "configuration")
 
 
-@given(place=st.sampled_from(PLACES), junk=JUNK, which=st.integers(0, 30))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_body_ends_the_verifier(place: str, junk: Any, which: int, enforced: Kept) -> None:
+def put_somewhere(body: Body, junk: Any, seed: int) -> None:
+    """Puts junk in the place of a value anywhere in a body."""
+    choose, node = random.Random(seed), body
+    while True:
+        keys: list[Any] = list(node) if isinstance(node, dict) else list(range(len(node)))
+        key = choose.choice(keys)
+        if not isinstance(node[key], dict | list) or not node[key] or choose.random() < 0.3:
+            node[key] = junk
+            return
+        node = node[key]
+
+
+@given(kind=st.sampled_from(KINDS), junk=JUNK, which=st.integers(0, 30), seed=st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_body_ends_the_verifier(kind: str, junk: Any, which: int, seed: int, enforced: Kept) -> None:
     forgery = enforced.forgery.copy()
-    decisions = forgery.bodies("decision")
-    body = decisions[which % len(decisions)]
-    (body if place in body else body["context"])[place] = junk
+    bodies = forgery.bodies(kind)
+    put_somewhere(bodies[which % len(bodies)], junk, seed)
+    openings = Openings(enforced.openings(forgery)) if which % 2 else None
     with tempfile.TemporaryDirectory() as folder:
-        assert check(forgery.write(Path(folder) / "forged")).records > 0
+        assert check(forgery.write(Path(folder) / "forged"), openings).records > 0
+
+
+@pytest.mark.parametrize(
+    "junk", [{"commitment": None}, {"literal": {"a": 1}}, {"bytes": 1, "sha256": ""}, {"task": ""}]
+)
+def test_facts_that_are_concealed_as_a_whole_are_judged(junk: Body, enforced: Kept, tmp_path: Path) -> None:
+    forgery = enforced.forgery.copy()
+    forgery.decision(action=PAY, effect="permit")["context"] = junk
+    assert "reevaluation" in {finding.check for finding in check(forgery.write(tmp_path / "forged")).findings}
+
+
+def test_a_configuration_whose_part_is_no_digest_is_a_finding(enforced: Kept, tmp_path: Path) -> None:
+    forgery = enforced.forgery.copy()
+    forgery.bodies("configuration")[0]["windows"] = ["none"]
+    assert "texts" in {finding.check for finding in check(forgery.write(tmp_path / "forged")).findings}
 
 
 @given(part=st.sampled_from(["catalogue", "intents", "policies", "settings", "windows"]), data=st.data())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_text_ends_the_verifier(part: str, data: st.DataObject, enforced: Kept) -> None:
     forgery = enforced.forgery.copy()
     text = forgery.text_of(part)

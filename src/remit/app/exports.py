@@ -8,6 +8,7 @@ from pathlib import Path
 
 from remit.app.folder import Folder
 from remit.app.records import reader_of
+from remit.app.reevaluating import ENGINE
 from remit.core.clock import system_clock
 from remit.core.errors import InvalidInput
 from remit.core.evaluations import Evaluator
@@ -39,10 +40,10 @@ def verify_folder(
     progress: Progress = lambda *_: None,
     *,
     known: Manifest | None = None,
-    evaluator: Evaluator | None = None,
+    evaluator: Evaluator | None = ENGINE,
     openings: Openings | None = None,
 ) -> Report:
-    """Exports to a temporary folder in `.remit`, and verifies that."""
+    """Exports to a temporary folder in `.remit`, and verifies that; without an evaluator, no decision again."""
     place = folder.state if folder.state.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="verify-", dir=place) as temporary:
         target = Path(temporary) / "export"
@@ -55,10 +56,10 @@ def verify_export(
     progress: Progress = lambda *_: None,
     *,
     known: Manifest | None = None,
-    evaluator: Evaluator | None = None,
+    evaluator: Evaluator | None = ENGINE,
     openings: Openings | None = None,
 ) -> Report:
-    """Verifies an export that stands in `target`."""
+    """Verifies an export that stands in `target`; without an evaluator, no decision again."""
 
     def told(done: int, total: int) -> None:
         progress("verifying", done, total)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from remit.core.evaluations import Policies
+from remit.core.evaluations import Evaluator, Policies
 from remit.policy.recorded import RecordedPolicies
 
 
@@ -19,3 +20,6 @@ class CedarEvaluator:
     ) -> Policies:
         """As `Evaluator.policies`."""
         return RecordedPolicies(sources, actions, intents)
+
+
+ENGINE: Final[Evaluator] = CedarEvaluator()

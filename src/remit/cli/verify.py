@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from remit.app.exports import known_manifest, verify_export, verify_folder
-from remit.app.reevaluating import CedarEvaluator
+from remit.app.reevaluating import ENGINE
 from remit.cli import options
 from remit.cli.failures import FAILED, reported
 from remit.console.layout import labelled
@@ -109,7 +109,7 @@ def verify(
     if where is not None and Path(where).is_file():
         _receipt(Path(where), vkey, witnesses, known, openings, as_json=as_json)
         return
-    evaluator = CedarEvaluator() if reevaluate else None
+    evaluator = ENGINE if reevaluate else None
     shown = read_openings(openings) if openings else None
     with progress_bar(shown=not as_json) as progress:
         if vkey is not None:
@@ -218,9 +218,7 @@ def _show(console: Console, report: Report) -> None:
         console.print(Text(f"and {more} more findings (--json lists the first 1,000)", style="red"))
     for what, times in report.unchecked.items():
         console.print(Text(f"not checked: {what} ({times})", style="yellow"))
-    said = f"{report.records} records of {report.streams} streams, {report.permits} permits"
-    said += f", {report.open_permits} without an outcome so far" if report.open_permits else ""
-    said += f", {report.late} begun late" if report.late else ""
+    said = report.said
     if not report.failed:
         console.print(Text.assemble(("in order: ", "bold green"), said))
     elif report.records == 0:

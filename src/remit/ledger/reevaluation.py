@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from remit.core.errors import RemitError
-from remit.core.evaluations import Asked, Evaluator, Policies, Said, Text
+from remit.core.evaluations import Asked, Evaluator, Path, Policies, Said, Text
 from remit.ledger.bodies import Decision, Registration
 from remit.ledger.concealed import known
 from remit.ledger.configured import WITHOUT_FACTS, Configured, Intent, awaited_in, read_configured
@@ -204,7 +204,7 @@ class Reevaluation:
         resource = ("Server", body.action.partition("/")[0])
         requests = []
         for facts in _contexts(body):
-            context, concealed = known(facts) if recorded.conceals else (facts, frozenset[tuple[str, ...]]())
+            context, concealed = _known(facts) if recorded.conceals else (facts, frozenset[Path]())
             person = self._person(context, recorded.t)
             if isinstance(person, str):
                 self._report.skipped(person)
@@ -256,6 +256,16 @@ def attributes(registration: Registration) -> dict[str, Any]:
         "owner": registration.owner,
         "roles": list(registration.roles),
     }
+
+
+def _known(facts: dict[str, Any]) -> tuple[dict[str, Any], frozenset[Path]]:
+    """The facts as far as they are known; the context itself, and the task in it, are never concealed as a whole."""
+    hidden: set[Path] = set()
+    context: dict[str, Any] = {}
+    for name, value in facts.items():
+        context[name], below = known(value, (name,))
+        hidden |= below
+    return context, frozenset(hidden)
 
 
 def _contexts(body: Decision) -> Iterator[dict[str, Any]]:

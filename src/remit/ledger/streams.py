@@ -242,7 +242,7 @@ class Stream:
         """Checks that the text of a part is in the export, and where it is an index, the texts that it lists."""
         texts = self.export.manifest.texts
         self.report.made("texts")
-        if digest not in texts:
+        if not isinstance(digest, str) or digest not in texts:
             self._find("texts", n, f"the text of the {name} `{str(digest)[:16]}…` is not in the export")
             return
         try:
