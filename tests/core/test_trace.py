@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from opentelemetry import trace
 
 from remit.core.trace import current, traceparent, within
 
@@ -41,7 +42,6 @@ def test_the_innermost_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_active_span_of_opentelemetry_counts() -> None:
-    trace = pytest.importorskip("opentelemetry.trace")
     context = trace.SpanContext(int(GOOD[3:35], 16), int(GOOD[36:52], 16), False, trace.TraceFlags(1))
     with trace.use_span(trace.NonRecordingSpan(context)):
         assert current() == GOOD
