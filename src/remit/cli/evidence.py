@@ -93,9 +93,9 @@ def write_pack(
     project: Path | None,
     as_json: bool,
 ) -> None:
-    """Write a signed pack for a period: evidence.html, evidence.json, receipts and their checkpoint.
+    """Write a signed pack for a period.
 
-    For each control it says what the framework asks, how Remit enforces it, what the records of the period show, with
+    It has evidence.html, evidence.json, receipts and their checkpoint. For each control it says what the framework asks, how Remit enforces it, what the records of the period show, with
     samples that the log's root chooses, and what is not covered. Reads beside a running service.
 
     \b
@@ -120,9 +120,9 @@ def write_pack(
 @options.as_json
 @reported
 def verify(source: Path, vkey: str, log_key: str, as_json: bool) -> None:
-    """Check a pack offline: signature, digests, and every receipt; exit 1 when anything is wrong.
+    """Check a pack, offline.
 
-    No project and no service is needed. Without --log-key, receipts are checked with the key that the pack names.
+    Signature, digests, and every receipt; exit 1 when anything is wrong. No project and no service is needed. Without --log-key, receipts are checked with the key that the pack names.
 
     \b
     Example:
@@ -143,9 +143,9 @@ def verify(source: Path, vkey: str, log_key: str, as_json: bool) -> None:
 @click.pass_context
 @reported
 def key(context: click.Context, project: Path | None, as_json: bool) -> None:
-    """Show the public key (vkey) that packs of this project are signed with, for whoever verifies them.
+    """Show the public key (vkey) of packs.
 
-    Give it to them by another way than a pack. The key that signs stands in `.remit/evidence.pem`, and is made here
+    Packs of this project are signed with it, and whoever verifies one needs it. Give it to them by another way than a pack. The key that signs stands in `.remit/evidence.pem`, and is made here
     when it is missing.
 
     \b
@@ -161,7 +161,7 @@ def key(context: click.Context, project: Path | None, as_json: bool) -> None:
 @options.as_json
 @reported
 def list_frameworks(as_json: bool) -> None:
-    """List the frameworks that are mapped, with their versions and controls.
+    """List what is mapped, with versions and controls.
 
     \b
     Example:
@@ -188,9 +188,9 @@ def list_frameworks(as_json: bool) -> None:
 @options.as_json
 @reported
 def explain(label: str, as_json: bool) -> None:
-    """Show one control: what it asks, how Remit enforces it, what shows it, and what is not covered.
+    """Explain one control of a framework.
 
-    ID is an official id (NHI5, ASI02, PR.AA, GOVERN). Labels that are met in the wild and are none (AGENT-04, M1,
+    What it asks, how Remit enforces it, what shows it, and what is not covered. ID is an official id (NHI5, ASI02, PR.AA, GOVERN). Labels that are met in the wild and are none (AGENT-04, M1,
     NHI-06) are looked up too, with what they most likely mean.
 
     \b
