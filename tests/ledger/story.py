@@ -155,6 +155,16 @@ def full() -> Story:
     limit = {"name": "pay-invoice/total#sum", "calls": None, "atMost": "params.most", "sum": "input.amount"}
     once = {"name": "pay-invoice/once", "calls": 1, "atMost": None, "actions": ["payments/refund"]}
     story.append("administration", "mode", {"mode": "observe", "until": NOON + 10_000, "by": STARTER})
+    erasure = {
+        "id": "e_1",
+        "by": STARTER,
+        "reason": "",
+        "what": "subject",
+        "count": 0,
+        "openings": [],
+        "keys": ["a" * 16],
+    }
+    story.append("administration", "erasure", erasure)
     risk = {"id": AGENT, "signal": "edr", "value": 20, "source": "edr", "expires": NOON}
     story.append(f"identity/{AGENT}", "risk", risk)
     story.decision("deny")
