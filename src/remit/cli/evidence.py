@@ -95,8 +95,9 @@ def write_pack(
 ) -> None:
     """Write a signed pack for a period.
 
-    It has evidence.html, evidence.json, receipts and their checkpoint. For each control it says what the framework asks, how Remit enforces it, what the records of the period show, with
-    samples that the log's root chooses, and what is not covered. Reads beside a running service.
+    It has evidence.html, evidence.json, receipts and their checkpoint. For each control it says what the framework
+    asks, how Remit enforces it, what the records of the period show, with samples that the log's root chooses, and
+    what is not covered. Reads beside a running service.
 
     \b
     Examples:
@@ -122,7 +123,8 @@ def write_pack(
 def verify(source: Path, vkey: str, log_key: str, as_json: bool) -> None:
     """Check a pack, offline.
 
-    Signature, digests, and every receipt; exit 1 when anything is wrong. No project and no service is needed. Without --log-key, receipts are checked with the key that the pack names.
+    Signature, digests, and every receipt; exit 1 when anything is wrong. No project and no service is needed.
+    Without --log-key, receipts are checked with the key that the pack names.
 
     \b
     Example:
@@ -145,8 +147,8 @@ def verify(source: Path, vkey: str, log_key: str, as_json: bool) -> None:
 def key(context: click.Context, project: Path | None, as_json: bool) -> None:
     """Show the public key (vkey) of packs.
 
-    Packs of this project are signed with it, and whoever verifies one needs it. Give it to them by another way than a pack. The key that signs stands in `.remit/evidence.pem`, and is made here
-    when it is missing.
+    Packs of this project are signed with it, and whoever verifies one needs it. Give it to them by another way than
+    a pack. The key that signs stands in `.remit/evidence.pem`, and is made here when it is missing.
 
     \b
     Example:
@@ -190,8 +192,9 @@ def list_frameworks(as_json: bool) -> None:
 def explain(label: str, as_json: bool) -> None:
     """Explain one control of a framework.
 
-    What it asks, how Remit enforces it, what shows it, and what is not covered. ID is an official id (NHI5, ASI02, PR.AA, GOVERN). Labels that are met in the wild and are none (AGENT-04, M1,
-    NHI-06) are looked up too, with what they most likely mean.
+    What it asks, how Remit enforces it, what shows it, and what is not covered. ID is an official id (NHI5, ASI02,
+    PR.AA, GOVERN). Labels that are met in the wild and are none (AGENT-04, M1, NHI-06) are looked up too, with what
+    they most likely mean.
 
     \b
     Example:
