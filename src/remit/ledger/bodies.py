@@ -46,6 +46,7 @@ class Task(msgspec.Struct, frozen=True, rename="camel"):
     expires: _Time = 0
     on_behalf_of: Any = ""
     params: dict[str, Any] = {}
+    prompt: Any = ""
     config: str = ""
     limits: tuple[Limit, ...] = ()
     emergency: bool = False
@@ -200,10 +201,6 @@ class Configuration(msgspec.Struct, frozen=True):
     config: _Hex
 
 
-_Pointer = Annotated[str, msgspec.Meta(min_length=1, max_length=4400)]
-_Opening = tuple[_Pointer, Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)], _Pointer]
-
-
 class Erasure(msgspec.Struct, frozen=True):
     """Personal values that were erased: which openings, and which keys, with all that was sealed under them."""
 
@@ -212,7 +209,7 @@ class Erasure(msgspec.Struct, frozen=True):
     reason: str
     what: Literal["subject", "task", "value", "age"]
     count: Annotated[int, msgspec.Meta(ge=0)]
-    openings: tuple[_Opening, ...]
+    openings: tuple[list[Any], ...]  # [stream, n, pointer]
     keys: tuple[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$", max_length=16)], ...] = ()
 
 

@@ -31,7 +31,13 @@ class Erasures:
         if not body.openings and not body.keys:
             report.find("erasures", ADMINISTRATION, n, "it erases nothing")
         self._by.append((body.by, at, n))
-        for stream, number, path in body.openings:
+        for opening in body.openings:
+            if not _is_place(opening):
+                report.find(
+                    "erasures", ADMINISTRATION, n, "an opening that it names is not a stream, a number and a path"
+                )
+                continue
+            stream, number, path = opening
             try:
                 check_stream(stream)
             except RemitError as error:
@@ -58,6 +64,10 @@ class Erasures:
         for numbers in self._places.values():
             for _ in numbers:
                 report.skipped(ELSEWHERE)
+
+
+def _is_place(opening: list[Any]) -> bool:
+    return len(opening) == 3 and [type(part) for part in opening] == [str, int, str] and opening[1] > 0
 
 
 def _is_committed(body: Mapping[str, Any], path: str) -> bool:
