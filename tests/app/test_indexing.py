@@ -15,7 +15,6 @@ from remit.app import indexing
 from remit.app.folder import Folder
 from remit.app.indexing import Indexer, ask, behind, catch_up, damage, index_of, rebuild
 from remit.storage.index_choice import Choice
-from remit.storage.index_facts import Lookup
 from remit.storage.index_folder import IndexFolder
 from remit.storage.index_query import Query
 from tests.storage.index_stories import choices, look, scanned
@@ -50,7 +49,7 @@ def places(folder: Folder, database: Database, choice: Choice, warned: list[str]
     with database.reader() as reader:
 
         def question(index: IndexFolder | None) -> list[int]:
-            return [each.seq for each in Query(reader, index, choice, Lookup(reader)).newest()]
+            return [each.seq for each in Query(reader, index, choice).newest()]
 
         return ask(folder, reader, question, warn=(warned if warned is not None else []).append)
 

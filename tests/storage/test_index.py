@@ -92,9 +92,8 @@ Looked = list[tuple[int, Facts]]
 def check(reader: Reader, index: IndexFolder | None, choice: Choice, looked: Looked | None = None) -> None:
     """Through the index comes what comes by looking at every record, in the same order, and is as many."""
     wanted = scanned(look(reader) if looked is None else looked, choice)
-    lookup = Lookup(reader)
-    assert [each.seq for each in Query(reader, index, choice, lookup).newest()] == wanted, choice
-    assert Query(reader, index, choice, lookup).count() == len(wanted), choice
+    assert [each.seq for each in Query(reader, index, choice).newest()] == wanted, choice
+    assert Query(reader, index, choice).count() == len(wanted), choice
 
 
 # --- it finds what is there -----------------------------------------------------------------------------------
@@ -157,7 +156,7 @@ def test_filters_find_what_is_there_while_a_writer_appends_and_another_indexes(d
             for _ in range(20):
                 choice = choices(chance, database.writer.now, [])
                 before = scanned(look(reader), choice)
-                found = [each.seq for each in Query(reader, database.index, choice, Lookup(reader)).newest()]
+                found = [each.seq for each in Query(reader, database.index, choice).newest()]
                 after = scanned(look(reader), choice)
                 assert found == sorted(found, reverse=True)
                 assert len(found) == len(set(found))
@@ -183,7 +182,7 @@ def test_the_newest_are_found_without_reading_the_oldest_files(
             real(self, path)
 
         monkeypatch.setattr(Segment, "__init__", noting)
-        newest = Query(reader, database.index, Choice(wanted={"action": ("bank/pay",)}), Lookup(reader)).newest()
+        newest = Query(reader, database.index, Choice(wanted={"action": ("bank/pay",)})).newest()
         assert next(newest).seq > 4900
         del newest
     assert set(opened) <= {each.path for each in database.index.ranges()[-2:]}
@@ -401,8 +400,8 @@ def test_attack_a_record_that_becomes_visible_late_is_in_the_index_too(
             build(reader, index)
             # What may still come up keeps the index from going on.
             assert covered(reader, index)[0] == []
-            assert list(Query(reader, index, wanted, Lookup(reader)).newest()) == []
-        assert len(list(Query(reader, index, wanted, Lookup(reader)).newest())) == 1
+            assert list(Query(reader, index, wanted).newest()) == []
+        assert len(list(Query(reader, index, wanted).newest())) == 1
         build(reader, index)
         assert covered(reader, index)[0][-1].end > 31
-        assert len(list(Query(reader, index, wanted, Lookup(reader)).newest())) == 1
+        assert len(list(Query(reader, index, wanted).newest())) == 1

@@ -91,7 +91,7 @@ class History:
                     yield line
 
     def _query(self, choice: Choice) -> Query:
-        return Query(self._reader, self._index, choice, self._lookup)
+        return Query(self._reader, self._index, choice)
 
     def _line(self, stored: Stored) -> Line | None:
         """The line of a record; one that can't be read is still a line, and `remit verify` says what is wrong."""

@@ -18,7 +18,7 @@ from remit.storage.index_folder import IndexFolder, Range
 from remit.storage.index_segment import BLOCK, Builder, Damaged, Pause, Segment, merge
 from remit.storage.reader import Reader
 
-PART: Final = 2048  # places of the smallest file; fewer are looked through without an index
+PART: Final = 1024  # places of the smallest file; fewer are looked through without an index
 _SLICE: Final = 16  # records between two pauses
 _PAGE: Final = 128
 

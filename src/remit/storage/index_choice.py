@@ -54,11 +54,6 @@ def matcher(field: str, patterns: tuple[str, ...]) -> Matches:
     return lambda value: found.fullmatch(value) is not None
 
 
-def exact(field: str, patterns: tuple[str, ...]) -> bool:
-    """Whether the patterns are the values themselves."""
-    return field not in IDENTITIES and not any(map(is_glob, patterns))
-
-
 def is_glob(pattern: str) -> bool:
     """Whether the pattern stands for more than itself."""
     return _GLOB.search(pattern) is not None

@@ -126,8 +126,10 @@ _NOTHING: Final = _About("", ())
 class Lookup:
     """Reads facts from records, and remembers what later records refer to; for one thread at a time."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, *, tasks: bool = True) -> None:
+        """Without `tasks`, intents and persons are left out where only the opening of the task says them."""
         self._reader = reader
+        self._of_tasks = tasks
         self._decisions: _Memory[_About] = _Memory()
         self._tasks: _Memory[_About] = _Memory()
 
@@ -184,7 +186,7 @@ class Lookup:
         if isinstance(reason, _Reason):
             terms.append(("reason", reason.code))
             terms += [("policy", _policy(named)) for named in reason.policies]
-        opened = self._task(body.task) if body.task else _NOTHING
+        opened = self._task(body.task) if body.task and self._of_tasks else _NOTHING
         terms += [term for term in opened.terms if term[0] != "workload"] or [("intent", intent)]
         terms += [("person", each) for each in (body.pep, body.subject) if "/person/" in each]
         return _About(body.task, tuple(dict.fromkeys(terms)))

@@ -14,39 +14,41 @@ from pyroaring import BitMap
 
 from remit.ledger.record import KINDS
 from remit.storage.index_building import covered
-from remit.storage.index_choice import Choice, Matches, Predicate, exact, matcher
+from remit.storage.index_choice import IDENTITIES, Choice, Matches, Predicate, is_glob, matcher
 from remit.storage.index_facts import Lookup
 from remit.storage.index_folder import IndexFolder, Range
 from remit.storage.index_segment import BLOCK, Damaged, Piece, Segment
 from remit.storage.reader import Reader, Stored
 
-_FETCHED: Final = 64  # records at once
+_FETCHED: Final = 32  # records at once
+_ROW: Final = 512  # records that are looked at together
+_OF_TASKS: Final = frozenset({"intent", "person"})
 
 
 class Query:
     """One choice from one database; for one thread at a time. Its methods raise `Damaged` for the index's files."""
 
-    def __init__(self, reader: Reader, folder: IndexFolder | None, choice: Choice, lookup: Lookup) -> None:
+    def __init__(self, reader: Reader, folder: IndexFolder | None, choice: Choice) -> None:
         """Without a folder everything is looked through."""
         self._reader = reader
         self._folder = folder
         self._choice = choice
-        self._lookup = lookup
+        self._lookup = Lookup(reader, tasks=not _OF_TASKS.isdisjoint(choice.fields))
         self._fits = Predicate(choice)
         self._matchers = {
             field: _Remembering(matcher(field, patterns))
             for field, patterns in choice.fields.items()
-            if not exact(field, patterns)
+            if any(map(is_glob, patterns))
         }
 
     def newest(self) -> Iterator[Stored]:
         """The records that fit, the last one first."""
         if self._choice.task:
             root = self._choice.task.partition(".")[0]
-            yield from self._fitting(reversed(list(self._reader.stream(f"session/{root}"))))
+            yield from self._fitting_of(reversed(list(self._reader.stream(f"session/{root}"))))
             return
         ranges = self._ranges()
-        yield from self._fitting(self._rest(ranges))
+        yield from self._fitting_of(self._rest(ranges))
         places = self._places(ranges)
         while wanted := list(islice(places, _FETCHED)):
             # SECURITY: read again and looked at: the index says where, the record says what.
@@ -57,7 +59,7 @@ class Query:
         if self._choice.task:
             return sum(1 for _ in self.newest())
         ranges = self._ranges()
-        number = sum(1 for _ in self._fitting(self._rest(ranges)))
+        number = sum(1 for _ in self._fitting_of(self._rest(ranges)))
         for segment, below in self._segments(ranges):
             certain, open_ = self._rows(segment, below)
             number += len(certain)
@@ -69,7 +71,8 @@ class Query:
     def values(self, field: str) -> set[str]:
         """Every value of a field that any record has."""
         ranges = self._ranges()
-        facts = (self._lookup.facts(stored) for stored in self._rest(ranges, tuple(sorted(KINDS))))
+        lookup = Lookup(self._reader)
+        facts = (lookup.facts(stored) for stored in self._rest(ranges, tuple(sorted(KINDS))))
         found = {value for each in facts for name, value in each.terms if name == field}
         for segment, _ in self._segments(ranges):
             found.update(segment.values(field))
@@ -77,6 +80,12 @@ class Query:
 
     def _fitting(self, stored: Iterable[Stored]) -> Iterator[Stored]:
         return (each for each in stored if self._fits.fits(self._lookup.facts(each)))
+
+    def _fitting_of(self, stored: Iterable[Stored]) -> Iterator[Stored]:
+        """The same for many in a row: the older ones are looked at first, because the younger refer to them."""
+        going = iter(stored)
+        while some := list(islice(going, _ROW)):
+            yield from list(self._fitting(reversed(some)))[::-1]
 
     def _ranges(self) -> list[Range]:
         return covered(self._reader, self._folder)[0] if self._folder is not None else []
@@ -119,13 +128,19 @@ class Query:
 
     def _rows(self, segment: Segment, below: int) -> tuple[BitMap, BitMap]:
         """The rows that fit, and those of which only their time is open."""
-        found: BitMap | None = None
+        every: list[list[Piece]] = []
         for field, patterns in self._choice.fields.items():
-            rows = segment.rows(self._pieces(segment, field, patterns))
-            found = rows if found is None else found & rows
-            if not found:
+            pieces = self._pieces(segment, field, patterns)
+            if not pieces:
                 return BitMap(), BitMap()
-        rows = found if found is not None else BitMap()
+            every.append(pieces)
+        # The rare ones first: their bitmaps are short.
+        every.sort(key=lambda pieces: sum(length for _, length, _ in pieces))
+        rows = segment.rows(every[0])
+        for pieces in every[1:]:
+            if not rows:
+                break
+            rows &= segment.rows(pieces)
         if below < segment.head.end:
             rows.remove_range(max(0, below - segment.base), BLOCK)
         since, until = self._choice.since, self._choice.until
@@ -135,11 +150,11 @@ class Query:
         return rows & certain, rows & open_
 
     def _pieces(self, segment: Segment, field: str, patterns: tuple[str, ...]) -> list[Piece]:
-        values = segment.values(field)
         remembering = self._matchers.get(field)
-        if remembering is None:
-            return [values[value] for value in dict.fromkeys(patterns) if value in values]
-        return [piece for value, piece in values.items() if remembering(value)]
+        if remembering is not None:
+            return [piece for value, piece in segment.values(field).items() if remembering(value)]
+        ends = field in IDENTITIES
+        return list(dict.fromkeys(piece for name in patterns for piece in segment.named(field, name, ends=ends)))
 
 
 class _Remembering:

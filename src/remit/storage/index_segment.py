@@ -30,8 +30,12 @@ _LOW: Final = BLOCK - 1
 _GRAIN_BITS: Final = 8  # times are known of 256 places together
 _GRAIN: Final = 1 << _GRAIN_BITS
 # Another format, or other facts that are taken from a record (then the number changes): another index.
-_MAGIC: Final = b"remit-index 1 %08x\n" % crc32(repr((FIELDS, sorted(KINDS))).encode())
+_MAGIC: Final = b"remit-index 2 %08x\n" % crc32(repr((FIELDS, sorted(KINDS))).encode())
 _FRAME: Final = struct.Struct("<II")
+_COUNT: Final = struct.Struct("<I")
+_PIECE: Final = struct.Struct("<III")
+_SEPARATOR: Final = b"\x00"  # in a list of values; within one it is written as U+10FFFF
+_NUL: Final = "\x00"
 _FIRST: Final = 4096  # bytes that are read at once: the head, in most cases
 
 Piece = tuple[int, int, int]  # offset behind the head, length, CRC-32
@@ -62,7 +66,6 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
 
 
 _head: Final = msgspec.msgpack.Decoder(Head)
-_values: Final = msgspec.msgpack.Decoder(dict[str, Piece])
 _times: Final = msgspec.msgpack.Decoder(list[tuple[int, int, int]])
 
 
@@ -133,8 +136,37 @@ class Segment:
 
     def values(self, field: str) -> dict[str, Piece]:
         """The values of the field, each with where its rows stand."""
+        pieces, names = self._values(field)
+        try:
+            values = names.decode(errors="surrogatepass").split(_NUL)[1:-1]
+            return dict(zip(values, _PIECE.iter_unpack(pieces), strict=True))
+        except ValueError:
+            raise Damaged(self.path) from None
+
+    def named(self, field: str, name: str, *, ends: bool) -> list[Piece]:
+        """Where the rows of one value stand, or with `ends` of those values that end with a slash and the name.
+
+        Faster than `values`: the list is searched as the bytes that it is.
+        """
+        pieces, names = self._values(field)
+        wanted = _name(name) + _SEPARATOR
+        found: list[Piece] = []
+        at = names.find(wanted)
+        while at > 0:
+            before = names[at - 1 : at]
+            if before == _SEPARATOR or (ends and before == b"/"):
+                found.append(_PIECE.unpack_from(pieces, _PIECE.size * (names.count(_SEPARATOR, 0, at) - 1)))
+            at = names.find(wanted, at + 1)
+        return found
+
+    def _values(self, field: str) -> tuple[bytes, bytes]:
+        """The pieces of the field's values, and their names between separators."""
         piece = self.head.fields.get(field)
-        return {} if piece is None else self._decoded(_values, piece)
+        if piece is None:
+            return b"", _SEPARATOR
+        data = self._read(piece)
+        end = _COUNT.size + _COUNT.unpack_from(data)[0] * _PIECE.size
+        return data[_COUNT.size : end], data[end:]
 
     def rows(self, pieces: Sequence[Piece]) -> BitMap:
         """The rows that have any of these values."""
@@ -206,6 +238,10 @@ class Segment:
             raise Damaged(self.path) from None
 
 
+def _name(value: str) -> bytes:
+    return value.replace(_NUL, "\U0010ffff").encode(errors="surrogatepass")
+
+
 def merge(parts: Sequence[Segment], pause: Pause = lambda: None) -> bytes:
     """One file for the ranges of several, which follow each other within one block."""
     postings: dict[str, dict[str, BitMap]] = {}
@@ -248,7 +284,9 @@ def _encode(
             bitmap.run_optimize()
             placed[value] = put(bitmap.serialize())
             pause()
-        fields[field] = put(msgspec.msgpack.encode(placed))
+        names = _SEPARATOR.join([b"", *map(_name, placed), b""])
+        pieces = b"".join([_PIECE.pack(*piece) for piece in placed.values()])
+        fields[field] = put(_COUNT.pack(len(placed)) + pieces + names)
     grains = [(grain, *times[grain]) for grain in sorted(times)]
     head = msgspec.msgpack.encode(
         Head(
