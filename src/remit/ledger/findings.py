@@ -71,6 +71,7 @@ class Report(msgspec.Struct, kw_only=True):
     permits: int = 0
     open_permits: int = 0  # permits without an outcome so far; no fault by itself
     late: int = 0  # outcomes of actions that began after their permit had run out, as the records themselves say
+    unread: int = 0  # entries of a log that are archived and were not read
     checks: dict[str, int] = {}  # how often each check was made
     unchecked: dict[str, int] = {}  # what could not be checked, and how often
     findings: list[Finding] = []
@@ -80,6 +81,16 @@ class Report(msgspec.Struct, kw_only=True):
     def failed(self) -> bool:
         """Whether anything is wrong, or nothing was there to be checked."""
         return bool(self.findings) or self.records == 0
+
+    @property
+    def said(self) -> str:
+        """What was looked at, in words."""
+        said = f"{self.records} records of {self.streams} streams"
+        if self.unread:
+            return f"{said} that are left; {self.unread} archived entries were not read"
+        said += f", {self.permits} permits"
+        said += f", {self.open_permits} without an outcome so far" if self.open_permits else ""
+        return said + (f", {self.late} begun late" if self.late else "")
 
     def made(self, check: str, times: int = 1) -> None:
         """Counts a check that was made."""

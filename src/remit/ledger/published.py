@@ -93,6 +93,7 @@ def verify_log(
         report.td = export.manifest.td
         report.streams = len(export.manifest.streams)
         if audit.unread:
+            report.unread = audit.unread
             report.skipped(UNREAD, audit.unread)
             return Remaining(export, report, audit.unread).run()
         return Verification(

@@ -182,9 +182,7 @@ def _show_report(report: Report, *, is_json: bool, without: str) -> None:
         print(f"not checked: {printable(what)} ({times})")
     if without and report.unchecked:
         print(without)
-    said = f"{report.records} records of {report.streams} streams, {report.permits} permits"
-    said += f", {report.open_permits} without an outcome so far" if report.open_permits else ""
-    said += f", {report.late} begun late" if report.late else ""
+    said = report.said
     if not report.failed:
         print(f"in order: {said}")
     elif not report.records:
