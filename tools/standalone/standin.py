@@ -329,9 +329,10 @@ def _kind_read(value: Any) -> str:
 class _Compiler:
     """Compiles types into functions that convert; one for each hook, and one for values that are no JSON."""
 
-    def __init__(self, float_hook: Hook = None, told: Callable[[Any], str] = _kind_read) -> None:
+    def __init__(self, float_hook: Hook = None, *, is_json: bool = True) -> None:
         self._hook = float_hook
-        self._told = told
+        self._is_json = is_json
+        self._told = _kind_read if is_json else _kind
         self._structs: dict[type, Convert] = {}
 
     def compile(self, type_: Any) -> Convert:
@@ -432,9 +433,12 @@ class _Compiler:
             each = [self.compile(arg) for arg in args]
 
             def fixed(value: Any) -> Any:
+                if len(value) != len(each) and not self._is_json:
+                    raise _Refused(f"Expected `array` of length {len(each)}, got {len(value)}")
+                made = tuple(_at(f"[{n}]", of, inner) for n, (of, inner) in enumerate(zip(each, value, strict=False)))
                 if len(value) != len(each):
                     raise _Refused(f"Expected `array` of length {len(each)}")
-                return tuple(_at(f"[{n}]", of, inner) for n, (of, inner) in enumerate(zip(each, value, strict=True)))
+                return made
 
             return fixed
         of_item = self.compile(args[0])
@@ -578,7 +582,7 @@ def _literal(args: tuple[Any, ...]) -> dict[Any, Convert]:
     return {_kind(each): convert for each in args}
 
 
-_compiler = _Compiler(told=_kind)
+_compiler = _Compiler(is_json=False)
 _compiled: dict[Any, Convert] = {}
 
 
