@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
 
 from remit.app.records import reader_of
 from remit.core.erasing import Erasing
-from remit.core.errors import NotFound
-from tests.decide.stage import ADMIN, LOOKUP, PAY, identity
+from remit.core.errors import NotFound, Unavailable
+from tests.decide.stage import ADMIN, LOOKUP, PAY, identity, write_project
 from tests.decide.test_personal import INTENT, SECRETS
-from tests.storage.processes.several import Several, look, together
+from tests.postgres import PostgresServer
+from tests.storage.processes.several import Several, look, opened, stage_at, together
+from tests.storage.processes.test_one_order import GRANTS
 
 EVE = identity("person/eve")
 WANTED = Erasing(what="subject", subject=EVE.id, reason="asked for")
@@ -97,3 +103,30 @@ async def test_many_decide_while_one_erases_again_and_again(several: Several) ->
     assert several.sql("SELECT count(*) FROM subject_streams")[-1] == "0"
     for stage in several.stages:
         await look(stage.postgres)
+
+
+def test_a_role_that_can_only_append_erases_nothing_until_it_may(tmp_path: Path, postgres: PostgresServer) -> None:
+    async def story() -> None:
+        async with opened(postgres, tmp_path, 1, intents=INTENT) as several:
+            url, schema = several.place
+            await begin(several)
+            postgres.sql("CREATE ROLE eraser LOGIN PASSWORD 'secret'")
+            for statement in GRANTS.format(schema=schema, role="eraser").split(";"):
+                postgres.sql(statement, url)
+            parts = urlsplit(url)
+            there = urlunsplit(parts._replace(netloc=f"eraser:secret@{parts.hostname}:{parts.port}"))
+            write_project(tmp_path / "eraser", intents=INTENT)
+            stage = stage_at(tmp_path / "eraser", (there, schema), tmp_path / "trust")
+            await stage.open()
+            try:
+                with pytest.raises(Unavailable) as caught:
+                    await stage.governor.erase(ADMIN, WANTED)
+                assert caught.value.code == "erasing_not_granted"
+                assert stage.records("erasure") == []
+                for table in ("openings", "subjects", "subject_streams"):
+                    postgres.sql(f'GRANT DELETE ON "{schema}".{table} TO eraser', url)
+                assert (await stage.governor.erase(ADMIN, WANTED)).openings == 3
+            finally:
+                await stage.close()
+
+    asyncio.run(story())
