@@ -79,7 +79,7 @@ async def test_the_edges_of_a_period(stage: Stage) -> None:
     assert paid(Period(at + 1, at + HOUR)) == 0
 
 
-@staged(intents=INTENTS, policies=POLICY)
+@staged_everywhere(intents=INTENTS, policies=POLICY)
 async def test_an_outcome_after_the_period_counts_for_its_permit(stage: Stage) -> None:
     grant = await stage.start()
     permit = await stage.permit(grant)
@@ -91,7 +91,7 @@ async def test_an_outcome_after_the_period_counts_for_its_permit(stage: Stage) -
     assert (figures["no-outcome"].value, figures["permitted"].value, figures["late"].of) == (0, 1, 0)
 
 
-@staged(intents=INTENTS, policies=POLICY)
+@staged_everywhere(intents=INTENTS, policies=POLICY)
 async def test_repetitions_count_although_the_denial_is_older_than_the_period(stage: Stage) -> None:
     grant = await stage.start()
     for _ in range(3):

@@ -17,6 +17,7 @@ import os
 import re
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -36,6 +37,8 @@ FIRST_LINE: Final = "remit evidence pack v1"
 FILES: Final = 1_000
 FILE_BYTES: Final = 1 << 26
 PACK_BYTES: Final = 1 << 28
+# What reading a damaged zip raises.
+_NO_ZIP: Final = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
 _NAMES: Final = 2 * FILES  # that are looked at in a folder
 _PATH: Final = re.compile(r"(?:receipts/)?[a-z0-9]{1,80}(?:\.[a-z]{1,8}){0,2}")
 _LINE: Final = re.compile(r"([0-9a-f]{64}) ([!-~]{1,120})")
@@ -109,7 +112,7 @@ def read(source: Path) -> dict[str, bytes]:
         raise NotFound("pack_missing", f"there is no `{source}`", "name the folder or the `.zip` of a pack")
     try:
         found = dict(islice(_from_folder(source) if source.is_dir() else _from_zip(source), FILES + 2))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
+    except _NO_ZIP:
         raise _no_pack("it is no folder and no zip file") from None
     if len(found) > FILES + 1:
         raise _too_large(f"it has more than {FILES} files")
@@ -158,7 +161,9 @@ def _from_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def _from_zip(source: Path) -> Iterator[tuple[str, bytes]]:
     left = PACK_BYTES
-    with zipfile.ZipFile(source) as archive:
+    with source.open("rb") as file:
+        whole = _read(file, source.name, PACK_BYTES, PACK_BYTES)
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         infos = archive.infolist()
         # SECURITY: of two files of one name a reader shows one, and a verifier could take the other.
         if len({info.filename for info in infos}) != len(infos):
@@ -171,9 +176,9 @@ def _from_zip(source: Path) -> Iterator[tuple[str, bytes]]:
                 yield info.filename, data
 
 
-def _read(opened: IO[bytes], name: str, left: int) -> bytes:
+def _read(opened: IO[bytes], name: str, left: int, most: int | None = None) -> bytes:
     """A file, of at most so many bytes; what a zip says of its size is not believed."""
-    most = min(FILE_BYTES, left)
+    most = min(FILE_BYTES if most is None else most, left)
     data = opened.read(most + 1)
     if len(data) > most:
         raise _too_large(f"`{name[:80]}` makes it larger than a pack may be")
