@@ -267,3 +267,13 @@ def test_other_records_are_refused_also_where_a_bundle_is_full(tmp_path: Path) -
     log.check_continues(entries(0, 256))
     with pytest.raises(Conflict):
         log.check_continues([*entries(0, 255), b"another"])
+
+
+@pytest.mark.parametrize("digest", ["", "../checkpoint", "/tmp/x", "A" * 64, "a" * 63, "a" * 64 + "\n"])
+def test_attack_a_text_whose_digest_is_a_path(tmp_path: Path, digest: str) -> None:
+    log = LogFolder(tmp_path / "log", LOG)
+    log.keep_text("a" * 64, b"text")
+    with pytest.raises(InvalidInput):
+        log.keep_text(digest, b"another")
+    assert [path.name for path in (tmp_path / "log/texts").iterdir()] == ["a" * 64]
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]

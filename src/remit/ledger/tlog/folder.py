@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from remit.ledger.tlog.tiles import CHECKPOINT, ENTRIES, WIDTH, Frontier, Tile, 
 
 LOCK: Final = ".lock"
 _PARTIAL_NAME: Final = ".new"
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Disk:
@@ -246,7 +248,13 @@ class LogFolder:
         return Frontier(self._frontier.size, self._frontier.rows)
 
     def keep_text(self, digest: str, text: bytes) -> None:
-        """Publishes a text that records name by its digest, below `texts/`; one that is there already stays."""
+        """Publishes a text that records name by its digest, below `texts/`; one that is there already stays.
+
+        `InvalidInput("digest_invalid")` for what is no SHA-256 in hex.
+        """
+        # SECURITY: whoever can write the database must not choose where this writes.
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidInput("digest_invalid", "a text is kept under something else than a digest", "report it")
         path = self.folder / "texts" / digest
         if path.exists():
             return
