@@ -320,6 +320,18 @@ def test_attack_a_log_that_is_signed_anew_hides_nothing(enforced: Kept, tmp_path
     assert {finding.check for finding in report.findings} == {"facts", "reevaluation"}
 
 
+def test_attack_a_task_is_started_by_who_may_not(enforced: Kept, tmp_path: Path) -> None:
+    forgery = enforced.forgery.copy()
+    task = next(body for body in forgery.bodies("task") if body.get("intent") == "pay-invoice")
+    task["starter"] = spiffe("starter/other")
+    found = [
+        each.message for each in check(forgery.write(tmp_path / "forged")).findings if each.check == "reevaluation"
+    ]
+    assert len(found) == 1
+    assert "starts it for" in found[0]
+    assert "`intent:pay-invoice/starters` (generated/pay-invoice.cedar:" in found[0]
+
+
 def test_attack_a_person_who_is_no_member_is_permitted_as_one(enforced: Kept, tmp_path: Path) -> None:
     forgery = enforced.forgery.copy()
     for body in forgery.bodies("identity"):
@@ -592,7 +604,7 @@ def test_without_a_text_decisions_are_counted(part: str, enforced: Kept, tmp_pat
     report = check(forgery.write(tmp_path / "forged"))
     assert {finding.check for finding in report.findings} == {"texts"}
     [(what, times)] = [
-        (what, times) for what, times in report.unchecked.items() if "configuration can't be read" in what
+        (what, times) for what, times in report.unchecked.items() if what.startswith("decisions not evaluated")
     ]
     assert f"the text of the {part} is not there" in what
     assert times == len(forgery.bodies("decision"))

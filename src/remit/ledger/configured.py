@@ -24,6 +24,7 @@ from remit.core.obligations import REDACT, REPORT_FIRST, SELECT
 SIGNALS: Final = ("novelty", "denials", "manual")
 # Administrative actions whose facts are all in the record of their denial: they have none.
 WITHOUT_FACTS: Final = frozenset({"record.read", "permit.resolve"})
+START: Final = "task.start"  # its facts are those of the task that it opens
 _ADMINISTRATION: Final = "administration"
 
 
@@ -101,7 +102,7 @@ class Configured:
     def groups(self) -> dict[str, tuple[str, ...]]:
         """The groups of every action that can be evaluated again, as policies name them."""
         found = {name: action.groups for name, action in self.actions.items()}
-        return found | dict.fromkeys(WITHOUT_FACTS, (_ADMINISTRATION,))
+        return found | dict.fromkeys((*WITHOUT_FACTS, START), (_ADMINISTRATION,))
 
     @property
     def purposes(self) -> dict[str, dict[str, bool]]:

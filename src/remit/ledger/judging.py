@@ -237,20 +237,28 @@ class Judged:
     # --- in words -------------------------------------------------------------------------------------------
 
     def _why(self, one: Said) -> str:
-        if one.broken:
-            return f"its facts can't be put to the policies: {one.broken}"
-        if one.failed:
-            return f"{self._places(one.failed)} can't be evaluated, which denies"
-        if forbids := self._forbids(one):
-            return f"{self._places(forbids)} forbids it"
-        if one.matched:
-            return f"{self._places(one.matched)} permits it"
-        return "no policy permits it"
+        return why(one, self.policies)
 
     def _places(self, names: Sequence[str]) -> str:
-        found = [self.policies.policy(name) for name in names[:_NAMED]]
-        shown = [policy.place if policy else f"`{name[:200]}`" for name, policy in zip(names, found, strict=False)]
-        return ", ".join(shown) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        return places(names, self.policies)
+
+
+def why(one: Said, policies: Policies) -> str:
+    """What an answer follows from, with the places of the policies."""
+    if one.broken:
+        return f"its facts can't be put to the policies: {one.broken}"
+    if one.failed:
+        return f"{places(one.failed, policies)} can't be evaluated, which denies"
+    if one.matched:
+        return f"{places(one.matched, policies)} {'permits' if one.permitted else 'forbids'} it"
+    return "no policy permits it"
+
+
+def places(names: Sequence[str], policies: Policies) -> str:
+    """Policies by id, file and line."""
+    found = [policies.policy(name) for name in names[:_NAMED]]
+    shown = [policy.place if policy else f"`{name[:200]}`" for name, policy in zip(names, found, strict=False)]
+    return ", ".join(shown) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _above(number: int) -> str:

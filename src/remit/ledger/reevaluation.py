@@ -5,6 +5,7 @@
    refused only after they had permitted. All others are counted by reason.
 3. They wait until there are enough of them, and go to the engine together, by configuration.
 4. The answers are compared with the records (`judging`).
+5. Of every task that opens: that it was permitted to its starter.
 
 SECURITY: nothing is passed over silently. What can't be evaluated again is counted, with why.
 """
@@ -18,11 +19,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from remit.core.errors import RemitError
 from remit.core.evaluations import Asked, Evaluator, Path, Policies, Said, Text
-from remit.ledger.bodies import Decision, Registration
+from remit.ledger.bodies import Decision, Registration, Task
 from remit.ledger.concealed import known
-from remit.ledger.configured import WITHOUT_FACTS, Configured, Intent, awaited_in, read_configured
+from remit.ledger.configured import START, WITHOUT_FACTS, Configured, Intent, awaited_in, read_configured
 from remit.ledger.findings import Report
-from remit.ledger.judging import ERROR, NO_POLICY, QUARANTINED, UNSUPPORTED, Judged
+from remit.ledger.judging import ERROR, NO_POLICY, QUARANTINED, UNSUPPORTED, Judged, why
 from remit.ledger.lives import Lives
 from remit.ledger.settled import unsettled
 
@@ -34,6 +35,7 @@ NOT_OPENED: Final = "decisions evaluated again only in part: facts that are conc
 NO_FACTS: Final = "denials of administrative actions, whose facts are not recorded"
 UNREADABLE: Final = "decisions not evaluated again: their configuration can't be read"
 CHANGED: Final = "decisions not evaluated again: an identity changed in the same millisecond"
+STARTS: Final = "starts of tasks not evaluated again"
 FOLDED: Final = "denials that were only counted, with those that they repeat"
 
 _WAITING: Final = 512  # decisions that wait for the engine
@@ -100,6 +102,35 @@ class Reevaluation:
         self._bytes += recorded.size
         if self._evaluator is None or self._count >= _WAITING or self._bytes >= _BYTES:
             self.flush()
+
+    def start(self, stream: str, n: int, t: int, body: Task) -> None:
+        """Takes a task that opens: it was permitted to its starter."""
+        configured = self._read(body.config)
+        policies = self._engine(body.config, configured) if isinstance(configured, Configured) else None
+        if not isinstance(configured, Configured) or policies is None:
+            self._report.skipped(f"{STARTS}: their configuration can't be read")
+            return
+        if isinstance(policies, str):
+            self._report.skipped(f"{STARTS}: without the policy engine")
+            return
+        starters, workloads = self._lives.registrations(body.starter, t), self._lives.registrations(body.workload, t)
+        if len(starters) != 1 or len(workloads) != 1:
+            # One that is not registered is found where it acts.
+            self._report.skipped(f"{STARTS}: who starts it, or acts, is not registered or changed in the millisecond")
+            return
+        context: dict[str, Any] = {
+            "hasPrompt": bool(body.prompt),
+            "workload": {"__entity": {"id": body.workload, "type": "Remit::Workload"}},
+        }
+        context |= {"caseType": body.case_type} if body.case_type else {}
+        context |= {"parent": body.parent} if body.parent else {}
+        principal, related = attributes(starters[0]), attributes(workloads[0])
+        asked = Asked(principal, START, ("Intent", body.intent), context, frozenset(), related)
+        self._report.made(CHECK)
+        [said] = policies.evaluate([asked])
+        if not said.permitted or body.intent not in configured.intents:
+            who = f"`{body.starter}` starts it for `{body.workload}` under `{body.intent[:64]}`"
+            self._report.find(CHECK, stream, n, f"`{body.task}`: {who}, and {why(said, policies)}")
 
     def flush(self) -> None:
         """Compares all that wait."""

@@ -119,6 +119,7 @@ class Session:
             self.find("tasks", f"the task `{body.task}` has no parent and is not the root of this stream")
         if body.root != self.root:
             self.find("tasks", f"the task `{body.task}` names the root `{body.root}`")
+        self.reevaluation.start(self.stream, self.n, self.t, body)
         above = () if parent is None else (parent, *parent.chain)
         self.tasks[body.task] = Task(
             id=body.task,
