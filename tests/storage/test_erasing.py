@@ -142,7 +142,7 @@ async def test_a_value_that_was_swapped_in_the_database_counts_for_nothing(stage
         sql = "UPDATE openings SET sealed = ? WHERE path = '/params/email' AND stream = ?"
         db.execute(sql, (other, f"session/{grant.task}"))
     await stage.open()
-    assert await stage.refusal(grant, "payments/pay_invoice", {"invoice": "I", "amount": 1}) == "out_of_order"
+    assert await stage.refusal(grant, "payments/pay_invoice", {"invoice": "I", "amount": 1}) == "task_value_erased"
     with reader_of(stage.folder) as reader:
         assert reader.broken(f"session/{grant.task}", 1) == ["/params/email"]
         assert [path for path, _, _ in reader.openings(f"session/{grant.task}", 1)] == ["/params/most"]

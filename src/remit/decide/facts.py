@@ -6,7 +6,7 @@ the caller but the arguments, which are typed by the tool's schema. The attribut
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -15,7 +15,7 @@ from remit.core.actions import Action
 from remit.core.intents import Intent, Limit, Prerequisite
 from remit.decide.configuration import Configuration
 from remit.decide.destination import Destination
-from remit.decide.session import Session, Task, Used, scalar
+from remit.decide.session import Session, Task, Used, is_erased, scalar, step_is_erased
 
 _NOTHING_USED: Final = Used()
 _LARGEST: Final = Decimal("922337203685477.5807")  # that Cedar can hold; a sum over it is missing, and so refused
@@ -90,6 +90,28 @@ def task_facts(
     if task.on_behalf_of:
         facts["onBehalfOf"] = {"__entity": {"type": "Remit::Person", "id": task.on_behalf_of}}
     return facts
+
+
+def erased_facts(configuration: Configuration, session: Session, task: Task) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The paths of facts that are missing because a value was erased, each with what it was."""
+    intent = configuration.intents[task.intent]
+    params = {}
+    for name, value in task.params.items():
+        if is_erased(value):
+            yield ("task", "params", name), f"the parameter `{name}` of the task"
+        else:
+            params[name] = configuration.policies.typed_param(task.intent, name, value)
+    for prerequisite in intent.order:
+        found, at = _step(prerequisite, session, params), ("task", "done", f"{intent.name}/{prerequisite.name}")
+        if found is not None:
+            for path, value in found.selected.items():
+                if is_erased(value):
+                    yield (*at, path), f"the result `{path}` of `{prerequisite.done}`"
+        elif any(step_is_erased(step) for step in session.steps.get(prerequisite.done, ())) or any(
+            expression.removeprefix("params.") in task.params.keys() - params.keys()
+            for expression in prerequisite.where.values()
+        ):
+            yield at, f"what `{prerequisite.done}` was asked or answered"
 
 
 def spending(

@@ -301,17 +301,17 @@ class Pipeline:
         return None
 
     def _erased(self, case: Case) -> Reason | None:
-        """5. Values of the task that were erased: what depends on them is denied, also where absence would permit."""
-        action = _established(case.action)
+        """5. Values that were erased: what depends on them is denied, also where their absence would permit."""
+        action, session = _established(case.action), _established(case.session)
+        if not session.erased:
+            return None
         for task in case.tasks:
-            for name, value in task.params.items():
+            for path, what in facts.erased_facts(self.configuration, session, task):
                 # SECURITY: an erased value is left as its commitment; no policy may take it for one never given.
-                if isinstance(value, dict) and self.configuration.policies.reads(
-                    action.name, action.server, task.intent, ("task", "params", name)
-                ):
+                if self.configuration.policies.reads(action.name, action.server, task.intent, path):
                     return Reason(
                         code="task_value_erased",
-                        message=f"this depends on the parameter `{name}` of the task, which was erased",
+                        message=f"this depends on {what}, which was erased",
                         next_step=_START,
                     )
         return None

@@ -140,6 +140,12 @@ class Session:
     open_permits: int = 0
     last: dict[str, str] = field(default_factory=dict)  # by workload: the action that it completed last
     practised: set[Item] = field(default_factory=set)
+    erased: bool = False  # whether values that decisions may need were erased, when the records were read
+
+    def look_for_erased(self) -> None:
+        """Notes whether any value was left as its commitment; once all records were taken."""
+        steps = [step for steps in self.steps.values() for step in steps]
+        self.erased = any(is_erased(task.params) for task in self.tasks.values()) or any(map(step_is_erased, steps))
 
     def apply(self, kind: str, body: dict[str, Any], at: int) -> None:
         """Takes one record into the state; unknown kinds change nothing."""
@@ -340,6 +346,18 @@ def _value_at(step: Step, path: str) -> Any:
         for name in rest.split("."):
             value = value.get(name) if isinstance(value, dict) else None
     return scalar(value)
+
+
+def is_erased(value: Any) -> bool:
+    """Whether a personal value was left as its commitment, here or below."""
+    if isinstance(value, Mapping):
+        return value.keys() == {"commitment"} or any(is_erased(each) for each in value.values())
+    return isinstance(value, list) and any(is_erased(each) for each in value)
+
+
+def step_is_erased(step: Step) -> bool:
+    """Whether an argument or a result of a completed action was erased."""
+    return is_erased(step.input) or is_erased(step.selected)
 
 
 def scalar(value: Any) -> Any:

@@ -384,6 +384,7 @@ class World:
                 self._denials.note("session/" + root, body, at)
         if session is None:
             return None
+        session.look_for_erased()
         for permit in session.permits.values():
             permit.digest = self._digests.get(permit.decision, permit.digest)
             if permit.state == PERMIT_OPEN:

@@ -102,11 +102,15 @@ class Policies:
     def reads(self, action: str, server: str, intent: str, path: tuple[str, ...]) -> bool:
         """Whether a policy that could matter to this action of a tool reads `path` of the context, or what is in it."""
         known = self.vocabulary.actions.get(action)
-        return known is None or any(
-            read[: len(path)] == path[: len(read)]
-            for policy in self._slice(known, server, intent).policies
-            for read in policy.reads.paths
-        )
+        if known is None:
+            return True
+        for policy in self._slice(known, server, intent).policies:
+            if any(read[: len(path)] == path[: len(read)] for read in policy.reads.values):
+                return True
+            # Whether something above it is there does not depend on it.
+            if any(read[: len(path)] == path for read in policy.reads.tests):
+                return True
+        return False
 
     def preview(
         self,

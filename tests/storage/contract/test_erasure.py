@@ -117,7 +117,7 @@ async def test_what_needs_an_erased_value_is_denied_at_once_and_after_a_restart(
     assert (await stage.probe(grant, READ, READING)).permitted
     await erase(stage)
     for _ in range(2):
-        assert await stage.refusal(grant, READ, READING) == "out_of_order"
+        assert await stage.refusal(grant, READ, READING) == "task_value_erased"
         assert await stage.refusal(grant, PAY, {"invoice": "I", "amount": 1}) == "task_value_erased"
         with pytest.raises(Conflict, match="parameter of the parent was erased"):
             await stage.start("below", parent=grant.task, params={"email": SECRETS["param"]})
@@ -146,6 +146,38 @@ async def test_nothing_is_permitted_because_a_value_is_gone(stage: Stage) -> Non
     await erase(stage)
     assert await stage.refusal(grant, LOOKUP, {"email": "a@example.org"}) == "task_value_erased"
     await stage.permit(free, LOOKUP, {"email": "a@example.org"})
+
+
+SEEN = {
+    "seen": """
+description: Look people up, and search.
+actions: [people/lookup, web/search, billing/read_invoice]
+starters: [starter/app]
+workloads: [group:agents]
+order:
+  - {name: found, before: [billing/read_invoice], done: people/lookup}
+""",
+}
+NOT_ADA = """
+@id("not-ada")
+forbid (principal, action == Remit::Action::"web/search", resource)
+when { context.task.intent == "seen" && context.task.done has "seen/found" &&
+  context.task.done["seen/found"] has name && context.task.done["seen/found"].name == "Ada" };
+"""
+
+
+@staged_everywhere(intents=SEEN, policies=NOT_ADA)
+async def test_nothing_is_permitted_because_a_result_is_gone(stage: Stage) -> None:
+    grant = await stage.start("seen", person=EVE)
+    await stage.permit(grant, "web/search", {"words": []})
+    await stage.report(await stage.permit(grant, LOOKUP, {"email": "a@example.org"}), output={"name": "Ada"})
+    assert await stage.refusal(grant, "web/search", {"words": []}) == "policy_forbids"
+    await erase(stage)
+    assert await stage.refusal(grant, "web/search", {"words": []}) == "task_value_erased"
+    await stage.permit(grant, READ)
+    # What is found anew counts again.
+    await stage.report(await stage.permit(grant, LOOKUP, {"email": "a@example.org"}), output={"name": "Bob"})
+    await stage.permit(grant, "web/search", {"words": []})
 
 
 @staged_everywhere(intents=INTENT)
