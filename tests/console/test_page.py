@@ -213,9 +213,9 @@ def test_nothing_is_drawn_outside_the_picture(tmp_path: Path, records: int) -> N
 
 def test_the_page_of_a_long_session_is_made_in_time_and_is_modest(tmp_path: Path) -> None:
     long_session(tmp_path / "remit.db", 40_000)
-    began = time.monotonic()
+    began = time.process_time()
     text, page = page_of(tmp_path / "remit.db")
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
     assert len(text) < 3_000_000
     assert len(page.all("tr")) < 1_600
 
