@@ -18,8 +18,8 @@ from remit.app.publishing import signer_of
 from remit.core.errors import RemitError
 from remit.core.settings import Settings
 from remit.ledger.tlog.folder import published
-from remit.ledger.tlog.source import FolderSource
-from remit.ledger.tlog.tiles import WIDTH, Tile, decode_tile, width_of
+from remit.ledger.tlog.source import FolderSource, read_hashes
+from remit.ledger.tlog.tiles import WIDTH, Tile, width_of
 from remit.storage.soundness import PublishedHash, Walk, check_file
 
 log = logging.getLogger("remit.storage")
@@ -56,8 +56,8 @@ def _hashes(root: Path, size: int) -> PublishedHash:
 
     @lru_cache(maxsize=4)
     def tile(index: int) -> list[bytes]:
-        wanted = Tile(0, index, width_of(0, index, size))
-        return decode_tile(source.read(wanted.path, WIDTH * 32), wanted.width)
+        # A partial tile may have become a full one since.
+        return read_hashes(source, Tile(0, index, width_of(0, index, size)))
 
     return lambda place: tile(place // WIDTH)[place % WIDTH].hex() if place < size else None
 
@@ -86,7 +86,7 @@ class Watch:
             try:
                 self._walk.step(STEP_SECONDS)
             except RemitError as error:
-                log.critical("ALARM %s: %s", error.message, error.next_step)
+                log.critical("ALARM old records were looked at: %s", error.message)
                 self.wrong = error.message
                 return
             except Exception:

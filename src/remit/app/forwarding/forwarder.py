@@ -140,7 +140,7 @@ class Forwarder:
 
     def _fails(self, code: str, message: str) -> None:
         if code != self.failing:
-            log.critical("ALARM nothing is forwarded to `%s`, records wait: %s", self.name, message)
+            log.critical("ALARM nothing is forwarded to %s, records wait: %s", self.name, message)
         self.failing = code
 
 
