@@ -167,11 +167,12 @@ async def test_one_session_that_was_tampered_with_stops_no_other(stage: Stage, c
     await stage.close()
     stream = f"session/{broken.task}"
     db = sqlite3.connect(stage.folder.database)
-    (kept,) = db.execute("SELECT bytes FROM records WHERE stream = ? AND n = 2", (stream,)).fetchone()
-    db.execute("UPDATE records SET bytes = x'00' WHERE stream = ? AND n = 2", (stream,))
     db.execute("DELETE FROM pending WHERE root = ?", (broken.task,))
     db.commit()
-    await stage.open()
+    await stage.open()  # the session is not in memory, and was in order when the service started
+    (kept,) = db.execute("SELECT bytes FROM records WHERE stream = ? AND n = 2", (stream,)).fetchone()
+    db.execute("UPDATE records SET bytes = x'00' WHERE stream = ? AND n = 2", (stream,))
+    db.commit()
     assert await stage.refusal(broken) == "internal_fault"
     assert "ALARM" in caplog.text
     stage.world.postpone([("task", broken.task)], stage.clock.now)

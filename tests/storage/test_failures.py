@@ -322,6 +322,9 @@ async def test_the_lock_is_free_after_a_failed_opening(stage: Stage) -> None:
     for _ in range(2):
         with pytest.raises(Unavailable) as raised:
             await stage.open()
+        assert raised.value.code == "records_damaged"
+        with pytest.raises(Unavailable) as raised:
+            SqliteStore(stage.folder.database, "example.org", stage.clock)
         assert raised.value.code == "storage_unavailable"
     stage.folder.database.write_bytes(database)
     await stage.open()

@@ -38,12 +38,10 @@ def check_file(path: Path, seconds: float) -> bool:
             if found == ["ok"] and _is_empty(db):
                 return True
             texts = db.execute("SELECT digest, content FROM texts").fetchall() if found == ["ok"] else []
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorname == "SQLITE_INTERRUPT":
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
                 return False
-            raise damaged(str(error)) from error
-        except sqlite3.DatabaseError as error:
-            raise damaged(str(error)) from error
+            raise _refusal(error) from error
     if found != ["ok"]:
         raise damaged("; ".join(found))
     for digest, content in texts:
@@ -72,7 +70,7 @@ class Walk:
                 while not self.is_done and (not count or time.monotonic() < until):
                     count += self._page(db)
         except sqlite3.Error as error:
-            raise damaged(str(error)) from error
+            raise _refusal(error) from error
         return count
 
     def _page(self, db: sqlite3.Connection) -> int:
@@ -116,6 +114,15 @@ def damaged(why: str) -> Unavailable:
     )
 
 
+def _refusal(error: sqlite3.Error) -> Unavailable:
+    """What SQLite calls operational (locked, no memory, a disk that fails) says nothing about what was written."""
+    if isinstance(error, sqlite3.OperationalError):
+        return Unavailable(
+            "storage_unavailable", f"the records can't be looked at: {error}", "try again; look at the disk if it stays"
+        )
+    return damaged(str(error))
+
+
 def _is_empty(db: sqlite3.Connection) -> bool:
     """Whether a first start ended before it had made the tables."""
     return bool(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0)
@@ -126,4 +133,4 @@ def _connect(path: Path) -> sqlite3.Connection:
         # Not read-only: after a crash, what stands in the write-ahead log is recovered first.
         return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None)
     except sqlite3.Error as error:
-        raise damaged(str(error)) from error
+        raise _refusal(error) from error
