@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from remit.core.decisions import Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason
+from remit.core.erasing import Erasing, Erasure
 from remit.core.errors import Unavailable
 from remit.core.identities import Lifecycle, Registration
 from remit.core.obligations import KNOWN
@@ -160,6 +161,10 @@ class Blocking:
     def forget(self, wanted: Forgetting) -> Sequence[str]:
         """See `Remit.forget`."""
         return self._wait(self._remit.forget(wanted))
+
+    def erase(self, wanted: Erasing) -> Erasure:
+        """See `Remit.erase`."""
+        return self._wait(self._remit.erase(wanted))
 
     def close(self) -> None:
         """Closes the client and ends the thread; afterwards every method raises `Unavailable`."""
