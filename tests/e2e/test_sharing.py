@@ -133,6 +133,18 @@ def test_an_embedded_folder_refuses_up_and_a_second_opener(folder: Folder) -> No
         assert is_served(folder)
 
 
+def test_ctrl_c_while_it_starts_ends_it_well(folder: Folder) -> None:
+    """The socket is there a moment before the service takes signals."""
+    for _ in range(3):
+        process = subprocess.Popen([*REMIT, "up", "--plain", "--project", str(folder.root)], stderr=subprocess.PIPE)
+        while not folder.socket.exists() and process.poll() is None:
+            time.sleep(0.0005)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 0, said.decode()
+        assert not folder.socket.exists()
+
+
 def test_a_stale_socket_and_lock_are_no_obstacle(folder: Folder) -> None:
     Service(folder).kill()
     assert folder.socket.exists()

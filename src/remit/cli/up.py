@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -64,4 +65,6 @@ def serve(folder: Folder, listen: str | None, *, while_attached: bool, plain: bo
         if not plain:
             following.append(asyncio.get_running_loop().create_task(follow(console, lambda: reader_of(folder))))
 
-    uvloop.run(run_service(folder, while_attached=while_attached, listen=listen, on_ready=ready))
+    # Ctrl-C before the listener takes it over stops the service as well: what was opened is closed by then.
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(run_service(folder, while_attached=while_attached, listen=listen, on_ready=ready))
