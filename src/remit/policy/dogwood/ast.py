@@ -12,7 +12,7 @@ UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}  # in 
 TIMEPOINT: Final = "Timepoint"
 
 Path = tuple[str, ...]
-Operator = Literal["<", "<=", ">", ">=", "=="]
+Operator = Literal["<", "<=", ">", ">=", "==", "!="]
 
 
 def _at() -> int:
