@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import cerbos, served
-from bench.load import Load, certified, joined, request, wrk
 from bench.processes import Process, free_port, wait_for
 from bench.result import Result
 from bench.rules import QUESTION
+from bench.traffic import Load, certified, joined, request, wrk
 from remit.sdk.client import EVALUATION
 
 SECONDS = 1  # of one turn

@@ -25,9 +25,9 @@ from statistics import median
 from typing import Any, Final, NamedTuple
 
 from bench import served
-from bench.load import Load, wrk
 from bench.processes import Process, cpu_of
 from bench.result import Result
+from bench.traffic import Load, wrk
 from remit.app.folder import Folder
 from remit.identity.holder import Holder
 from remit.sdk.grant import TaskGrant

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from bench.installation import ACTION, INPUT, write_project
-from bench.load import request
 from bench.processes import Process, free_port, wait_for
 from bench.rules import QUESTION, cedar, cedar_schema
+from bench.traffic import request
 from remit.app.folder import Folder
 from remit.app.local import connect_as
 from remit.core.clock import system_clock
