@@ -1,0 +1,270 @@
+"""What happened, as temporal policies see it: the events of a task tree or of a workload, as a fold over records.
+
+| record | events |
+|---|---|
+| `decision` that reached policy | `request`; with a permit also `permitted`, at the same time and after it |
+| `outcome`, believed, `response` or `error` | `response` (with the selected result fields), or `error` |
+| `event`, in a workload's stream | the event that it says |
+| `events`, in a workload's stream | those that it says, in place of all before: after a change of the policies |
+
+A history is a function of the records and of the clauses alone. At its bound it is full, and where a value was erased
+that a clause may read it is incomplete: then nothing is decided on it, and the question is denied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from remit.core import bounds, canonical
+from remit.core.errors import Unavailable
+from remit.policy.compiled.values import Entity, value_of
+from remit.policy.dogwood.ast import Path
+from remit.policy.dogwood.history import Event, Exceeded, Monitor
+from remit.policy.dogwood.temporal import Scope
+
+ACTION: Final = "Remit::Action"
+WORKLOAD: Final = "Remit::Workload"
+SERVER: Final = "Remit::Server"
+OUTCOMES: Final = ("response", "error")
+_ERASED: Final = "commitment"
+
+
+class Unknowable(Exception):
+    """Clauses can't be evaluated on this history: `code` and `message` say why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an event is about, in the form of records."""
+
+    action: str  # "<server>/<tool>"
+    subject: str
+    decision: str
+    task: str
+    input: Mapping[str, Any]
+    output: Mapping[str, Any] = field(default_factory=dict)  # by path
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    """What of a permit its outcome will need."""
+
+    action: str
+    subject: str
+    task: str
+    input: dict[str, Any]
+
+
+class _Dump(msgspec.Struct, frozen=True):
+    monitor: bytes
+    waiting: dict[str, _Waiting]
+    full: bool
+    erased: bool
+
+
+class History:
+    """One history, up to the record `n` of its stream."""
+
+    def __init__(self, scope: Scope, monitor: Monitor | None = None) -> None:
+        self.scope = scope
+        self.n = 0
+        self.dumped = 0  # the record up to which its last dump reaches
+        self._monitor = monitor or scope.plan.start()
+        self._waiting: dict[str, _Waiting] = {}
+        self._full = False
+        self._erased = False
+
+    @classmethod
+    def restored(cls, scope: Scope, n: int, data: bytes) -> History:
+        """The history that was dumped after record `n`; raises where it was not."""
+        dump = msgspec.msgpack.decode(data, type=_Dump)
+        found = cls(scope, scope.plan.restore(dump.monitor))
+        found.n = found.dumped = n
+        found._waiting, found._full, found._erased = dump.waiting, dump.full, dump.erased
+        return found
+
+    def dump(self) -> bytes:
+        """The whole state; equal states give equal bytes."""
+        waiting = dict(sorted(self._waiting.items()))
+        return msgspec.msgpack.encode(_Dump(self._monitor.dump(), waiting, self._full, self._erased))
+
+    def take(self, kind: str, body: Mapping[str, Any], at: int) -> None:
+        """Takes one record of the stream; those of other kinds change nothing."""
+        self.n += 1
+        if kind == "decision":
+            self._decision(body, at)
+        elif kind == "outcome":
+            self._outcome(body, at)
+        elif kind == "event":
+            self._observe(body["kind"], _told(body), body.get("at", at))
+        elif kind == "events":
+            if body["first"]:
+                self._monitor, self._full, self._erased = self.scope.plan.start(), False, False
+            for each in body["events"]:
+                self._observe(each["kind"], _told(each), each["at"])
+
+    def evaluate(
+        self,
+        names: frozenset[str],
+        told: Told,
+        principal: Entity,
+        context: Mapping[str, Any],
+        attributes: Mapping[Entity, Mapping[str, Any]],
+        now: int,
+    ) -> dict[str, bool]:
+        """The clauses of these names, with the `request` that `told` is as the last event; changes nothing."""
+        if self._full:
+            raise Unknowable("bound_reached", "this history holds as many events as it may")
+        event = self._event("request", told, now)
+        if self._erased or event is None:
+            # SECURITY: an erased value is left as its commitment; no clause may take it for one that never was.
+            raise Unknowable("task_value_erased", "this depends on what happened before, of which values were erased")
+
+        def attribute(entity: Entity, path: Path) -> Any:
+            found: Any = attributes.get(entity)
+            for name in path:
+                found = found.get(name) if isinstance(found, Mapping) else None
+            return None if found is None else value_of(found)
+
+        server = Entity((SERVER, told.action.partition("/")[0]))
+        request = self.scope.request(principal, server, {**context, "input": plain(context["input"])}, attribute)
+        try:
+            return self._monitor.evaluate(request, event, names)
+        except Exceeded as error:
+            raise Unknowable("bound_reached", f"what happened before is more than may be looked at: {error}") from None
+
+    def _decision(self, body: Mapping[str, Any], at: int) -> None:
+        context = body["context"]
+        if not context or not body["serverEffect"]:
+            return  # it was refused before its facts were known
+        told = Told(body["action"], body["subject"], body["id"], body["task"], context.get("input", {}))
+        self._observe("request", told, at)
+        if body["effect"] == "permit":
+            self._observe("permitted", told, at)
+            if any(self.scope.watches(told.action, kind) for kind in OUTCOMES):
+                self._waiting[told.decision] = _Waiting(told.action, told.subject, told.task, dict(told.input))
+
+    def _outcome(self, body: Mapping[str, Any], at: int) -> None:
+        # SECURITY: what an agent says of itself is stored as claimed, and is nothing that happened.
+        if body["standing"] != "believed" or body["result"] == "unknown":
+            return
+        permit = self._waiting.pop(body["decision"], None)
+        if permit is None or body["result"] not in OUTCOMES:
+            return
+        output = body.get("selected", {}) if body["result"] == "response" else {}
+        told = Told(permit.action, permit.subject, body["decision"], permit.task, permit.input, output)
+        self._observe(body["result"], told, at)
+
+    def _observe(self, kind: str, told: Told, at: int) -> None:
+        if self._full or not self.scope.watches(told.action, kind):
+            return
+        event = self._event(kind, told, at)
+        if event is None:
+            self._erased = True
+            return
+        try:
+            self._monitor.observe(event)
+        except Exceeded:
+            self._full = True
+
+    def _event(self, kind: str, told: Told, at: int) -> Event | None:
+        """The event with the fields that clauses read; None where one of them was erased."""
+        fields: dict[Path, Any] = {}
+        for path in self.scope.paths(told.action, kind):
+            value = _field(told, path)
+            if value is None:
+                continue
+            if type(value) is dict and value.keys() == {_ERASED}:
+                return None
+            fields[path] = value if type(value) is Entity else value_of(plain(value))
+        return Event(ACTION, told.action, kind, at, fields)
+
+
+def event_body(kind: str, told: Told, scope: Scope) -> dict[str, Any]:
+    """A record of an event, for a workload's stream: with those fields that clauses read."""
+    paths = scope.paths(told.action, kind)
+    body: dict[str, Any] = {
+        "action": told.action,
+        "decision": told.decision,
+        "input": _cut(told.input, [path[1:] for path in paths if path[0] == "input"]),
+        "kind": kind,
+        "subject": told.subject,
+        "task": told.task,
+    }
+    read = {".".join(path[1:]) for path in paths if path[0] == "output"}
+    if output := {name: value for name, value in told.output.items() if name in read}:
+        body["output"] = output
+    return body
+
+
+def plain(value: Any) -> Any:
+    """A value as records keep it, so that what is asked compares with what was recorded: long strings as digests."""
+    kind = type(value)
+    if kind is str:
+        if len(value) <= bounds.STRING_IN_RECORD // 4:
+            return value
+        data = value.encode()
+        if len(data) <= bounds.STRING_IN_RECORD:
+            return value
+        return {"bytes": len(data), "sha256": canonical.sha256(data)}
+    if kind is dict:
+        return (
+            value if "__extn" in value or "__entity" in value else {name: plain(each) for name, each in value.items()}
+        )
+    if kind is list:
+        return [plain(each) for each in value]
+    return value
+
+
+def told_by(unknowable: Unknowable) -> Unavailable:
+    """The same as an error of an operation."""
+    return Unavailable(unknowable.code, unknowable.message)
+
+
+def _told(body: Mapping[str, Any]) -> Told:
+    return Told(body["action"], body["subject"], body["decision"], body["task"], body["input"], body.get("output", {}))
+
+
+def _field(told: Told, path: Path) -> Any:
+    match path:
+        case ("input", *names):
+            value: Any = told.input
+            for name in names:
+                value = value.get(name) if isinstance(value, Mapping) else None
+            return value
+        case ("output", *names):
+            return told.output.get(".".join(names))
+        case ("callerPrincipal",):
+            return Entity((WORKLOAD, told.subject))
+        case ("callerResource",):
+            return Entity((SERVER, told.action.partition("/")[0]))
+        case ("requestId",):
+            return told.decision
+        case ("task", "root") | ("sessionId",):
+            return told.task.partition(".")[0]
+        case ("task", "id"):
+            return told.task
+        case _:
+            return None
+
+
+def _cut(record: Mapping[str, Any], paths: list[Path]) -> dict[str, Any]:
+    """What of a record stands at these paths."""
+    found: dict[str, Any] = {}
+    for path in paths:
+        if not path or path[0] not in record:
+            continue
+        value = record[path[0]]
+        if len(path) > 1 and isinstance(value, Mapping):
+            found[path[0]] = {**found.get(path[0], {}), **_cut(value, [path[1:]])}
+        elif len(path) == 1:
+            found[path[0]] = value
+    return found
