@@ -1,0 +1,84 @@
+"""Leaves evaluated directly over the events that their windows need: exact, and slower the more events those hold.
+
+It is what incremental monitors are compared with, and answers for leaves that have no incremental form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from remit.policy.dogwood.ast import Leaf
+from remit.policy.dogwood.extent import layout_of, reach_of
+from remit.policy.dogwood.history import Event, Request
+from remit.policy.dogwood.relations import Preparation, Run
+from remit.policy.dogwood.stored import text
+from remit.policy.dogwood.timepoints import Timepoints
+
+EVENTS_BOUND: Final = 10_000
+WORK_BOUND: Final = 200_000
+_VERSION: Final = 1
+
+
+class Interpreter:
+    """A `Monitor` of these leaves over one history.
+
+    It keeps at most `events_bound` events, and one call of `evaluate` takes at most `work_bound` steps, of about a
+    microsecond each. Not for use by several threads at once.
+    """
+
+    def __init__(self, leaves: Iterable[Leaf], events_bound: int = EVENTS_BOUND, work_bound: int = WORK_BOUND) -> None:
+        conditions = {leaf.name: leaf.condition for leaf in leaves}
+        layout = layout_of(conditions.values())
+        preparation = Preparation(layout)
+        reach = max(map(reach_of, conditions.values()), default=0)
+        self._nodes = {name: preparation.node(condition) for name, condition in conditions.items()}
+        self._history = Timepoints(layout, reach, events_bound)
+        self._work_bound = work_bound
+        self._digest = _digest([reach, sorted([signature, paths] for signature, paths in layout.items())])
+
+    def observe(self, event: Event) -> None:
+        """Takes an event that happened. Raises `Exceeded` and changes nothing where the bound is reached."""
+        self._history.append(event)
+
+    def evaluate(self, request: Request, event: Event, names: frozenset[str]) -> dict[str, bool]:
+        """The leaves of these names at `event`, which is the decision's own and the last; changes nothing.
+
+        Raises `Exceeded` where a bound is reached.
+        """
+        at = self._history.push(event)
+        try:
+            run = Run(self._history, request, self._work_bound)
+            return {name: self._nodes[name].holds(run, at, {}) for name in sorted(names)}
+        finally:
+            self._history.pop()
+
+    def dump(self) -> bytes:
+        """The whole state; the same state gives the same bytes."""
+        return text([_VERSION, self._digest, self._history.form()]).encode()
+
+    def load(self, state: bytes) -> None:
+        """Takes a state into a new interpreter; `ValueError` if other conditions dumped it, or nothing did."""
+        try:
+            version, digest, form = json.loads(state)
+        except (TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError("this is no stored history") from error
+        # Other conditions may look further back, or at other fields.
+        if version != _VERSION or digest != self._digest:
+            raise ValueError("the stored history is one of other conditions: rebuild it from the events")
+        self._history.fill(form)
+
+    @classmethod
+    def restore(
+        cls, leaves: Iterable[Leaf], state: bytes, events_bound: int = EVENTS_BOUND, work_bound: int = WORK_BOUND
+    ) -> Interpreter:
+        """The interpreter that `dump` wrote down; `ValueError` as `load`."""
+        made = cls(leaves, events_bound, work_bound)
+        made.load(state)
+        return made
+
+
+def _digest(form: Any) -> str:
+    return hashlib.sha256(text(form).encode()).hexdigest()
