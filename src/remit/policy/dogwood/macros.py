@@ -1,0 +1,44 @@
+"""Macros: named pieces of conditions with parameters, put in where they are called.
+
+A macro is kept as its tokens: a call reads them again with the arguments in the place of the parameters. Bodies hold
+no calls (Dogwood guide, chapter 06), so each call is read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from remit.policy.text import Token
+
+Kind = Literal["cedar", "condition", "aggregate"]
+Use = Literal["term", "condition", "window", "binder"]
+
+# Words of Cedar and of temporal conditions.
+RESERVED: Final = frozenset(
+    {
+        *("decimal", "datetime", "duration", "ip", "if", "then", "else", "in", "has", "like", "is", "true", "false"),
+        *("let", "where", "for", "sum", "count", "tp", "formerly", "previous", "since", "exists", "within"),
+        *("temporal", "guardrails", "permit", "forbid", "when", "unless", "def"),
+        *("principal", "action", "resource", "context"),
+    }
+)
+MAX_MACROS: Final = 1_000  # that one file can see
+MAX_PARAMETERS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Macro:
+    """One `def`, checked."""
+
+    name: str
+    kind: Kind
+    parameters: tuple[str, ...]  # without `?`
+    body: tuple[Token, ...]
+    uses: Mapping[str, frozenset[Use]]  # how the body uses each parameter
+    path: str = ""
+    at: int = field(default=-1, compare=False)
+
+
+Macros = Mapping[str, Macro]
