@@ -64,6 +64,16 @@ class Folder:
         return self.state / "index"
 
     @property
+    def cache(self) -> Path:
+        """What was found out about policies, so that unchanged ones load fast; may be deleted at any time."""
+        return self.state / "cache"
+
+    @property
+    def cache_key(self) -> Path:
+        """The key that vouches for it; without it, it is made anew."""
+        return self.state / "cache.key"
+
+    @property
     def lineage(self) -> Path:
         """The index of values (`remit lineage`); derived from the records, and may be deleted at any time."""
         return self.state / "lineage.db"

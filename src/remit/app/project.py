@@ -6,6 +6,7 @@ import re
 
 from remit.app.elsewhere import elsewhere_of
 from remit.app.folder import Folder
+from remit.app.policy_cache import policy_cache
 from remit.catalogue.document import catalogue_text, load_catalogue
 from remit.core import canonical
 from remit.core.settings import Settings, read_settings
@@ -35,6 +36,7 @@ def load_project(folder: Folder) -> tuple[Settings, Configuration]:
         notifiers=frozenset(notifier.name for notifier in settings.notifiers),
         folder_entities=folder.root / "entities",
         namespace=settings.authzen.namespace,
+        cache=policy_cache(folder),
     )
     # The list behind the digest of the policies: each path, and the digest of its text.
     listed = [[path, canonical.sha256(text.encode())] for path, text in policies.sources()]

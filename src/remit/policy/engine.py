@@ -13,6 +13,7 @@ from remit.core.errors import DocumentError, InvalidInput
 from remit.core.identities import Registration
 from remit.core.intents import Intent
 from remit.policy import generated, obligations, obliging, reasons, requestable, schema, sources, validation
+from remit.policy.cache import Cache
 from remit.policy.entities import NO_ENTITIES, Entities, load_entities, parse_with_engine
 from remit.policy.evaluation import Evaluation
 from remit.policy.general import General
@@ -23,6 +24,7 @@ from remit.policy.sources import Policy, Source
 from remit.policy.typed import Converter, value_converter
 
 _SLICES: Final = 20_000  # kept, by action, resource and intent
+_REMEMBERED: Final = Cache()
 _EXPLAINED: Final = 10_000  # distinct outcomes whose explanation is kept
 
 
@@ -285,13 +287,14 @@ def load(
     notifiers: Collection[str] = (),
     folder_entities: Path | None = None,
     namespace: str = "",
+    cache: Cache | None = None,
 ) -> Policies:
     """Reads, generates, parses and strictly validates all policies, and the project's own entities with them.
 
     `folder_policies` are `*.cedar` files or folders of them; `notifiers` are the names that `@notify` may have;
     `folder_entities` has the project's schema and entities, and `namespace` is where names without one are meant. A
     `DocumentError` names file, line and fix at the first mistake, whether in a policy, in an entity or in the intent
-    that a policy is generated from.
+    that a policy is generated from. `cache` knows what has not changed since; without it, this process's memory does.
     """
     entities = load_entities(folder_entities) if folder_entities is not None else NO_ENTITIES
     if namespace and namespace not in entities.declared.namespaces:
@@ -308,9 +311,11 @@ def load(
         *generated.generate(intents, catalogue, inputs, trust_domain),
         *sources.read_folder(folder_policies),
     ]
-    policies = [policy for source in texts for policy in sources.parse(source)]
-    sources.check_ids(policies)
-    merged = validation.validate(policies, vocabulary)
+    cache = cache or _REMEMBERED
+    with cache.loading():
+        policies = [policy for source in texts for policy in sources.parse(source, cache)]
+        sources.check_ids(policies)
+        merged = validation.validate(policies, vocabulary, cache)
     obliging.check(policies, vocabulary, catalogue, notifiers)
     handle = parse_with_engine(entities, merged)
     return Policies(texts, policies, vocabulary, converters, catalogue, intents, entities, handle, namespace)

@@ -11,6 +11,7 @@ told. Each is a list of one or more items. What is wrong with them is found when
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, Protocol
@@ -84,6 +85,7 @@ def check_notifiers(obligations: Iterable[Obligation], declared: Collection[str]
             )
 
 
+@functools.lru_cache(1_024)
 def _check_name(name: str) -> None:
     """SECURITY: a misspelt annotation is Cedar too, and would switch the obligation off without a word."""
     if name in ANNOTATIONS:

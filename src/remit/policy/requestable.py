@@ -9,6 +9,7 @@ policy is loaded.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
@@ -37,7 +38,7 @@ def read(effect: str, annotations: Mapping[str, str]) -> tuple[str, ...] | None:
     """Who may approve what the policy forbids: none for any approver, None where it is final; or a `Mistake`."""
     for name in annotations:
         # SECURITY: misspelt, the denial would be final without a word.
-        if name != REQUESTABLE and difflib.get_close_matches(name.casefold(), [REQUESTABLE], n=1, cutoff=0.8):
+        if _is_misspelt(name):
             raise Mistake(name, f"`@{name}` is not known", f"write `@{REQUESTABLE}`; for something else, another name")
     if REQUESTABLE not in annotations:
         return None
@@ -55,6 +56,12 @@ def read(effect: str, annotations: Mapping[str, str]) -> tuple[str, ...] | None:
         if name in names[:number]:
             raise Mistake(REQUESTABLE, f"`{name}` stands twice", "keep one of them")
     return names
+
+
+@functools.lru_cache(1_024)
+def _is_misspelt(name: str) -> bool:
+    close = difflib.get_close_matches(name.casefold(), [REQUESTABLE], n=1, cutoff=0.8)
+    return name != REQUESTABLE and bool(close)
 
 
 def approvals(forbids: Iterable[Forbid]) -> tuple[Approval, ...]:

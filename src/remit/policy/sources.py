@@ -20,6 +20,7 @@ from remit.core.decisions import Obligation, PolicyRef
 from remit.core.documents import read_text
 from remit.core.errors import DocumentError
 from remit.policy import text as cedar_text
+from remit.policy.cache import Cache, Parsed
 from remit.policy.obligations import Mistake
 from remit.policy.obligations import read as read_obligations
 from remit.policy.reads import Reads, Scope, reads_of, scope_of
@@ -100,11 +101,21 @@ def shipped() -> list[Source]:
     return [Source(f"shipped/{file.name}", file.read_text(encoding="utf-8"), "shipped") for file in files]
 
 
-def parse(source: Source) -> Iterator[Policy]:
+def parse(source: Source, cache: Cache | None = None) -> Iterator[Policy]:
     """The policies of one source; a `DocumentError` at the line that can't be read."""
     stem = Path(source.path).stem
-    for number, piece in enumerate(cedar_text.pieces(source.text)):
-        yield _policy(source, piece, f"{stem}#{number}")
+    line = 1
+    seen = 0
+    for number, (start, end) in enumerate(cedar_text.spans(source.text)):
+        line += source.text.count("\n", seen, start)
+        seen = start
+        body = source.text[start:end]
+        parsed = cache.parsed(body) if cache is not None else None
+        if parsed is None:
+            parsed = _parsed(source, start, body)
+            if cache is not None:
+                cache.keep(body, parsed)
+        yield _policy(source, start, end, parsed, f"{stem}#{number}", line)
 
 
 def check_ids(policies: Iterable[Policy]) -> None:
@@ -158,13 +169,13 @@ def _below(path: Path) -> Path:
     return Path(*parts[start:])
 
 
-def _policy(source: Source, piece: list[Token], default_id: str) -> Policy:
-    start, end = piece[0].start, piece[-1].end
+def _parsed(source: Source, start: int, body: str) -> Parsed:
+    """How one policy reads: `body`, which stands at `start` of the source."""
+    piece = [Token(token.kind, token.text, token.start + start) for token in cedar_text.tokens(body)]
     over = cedar_text.excess(piece)
     if over is not None:
         # SECURITY: the engine's parser has no bound on nesting; over-nested text would end the process.
         raise error_at(source, over[0].start, over[1], "split it into several policies")
-    body = source.text[start:end]
     try:
         parsed = msgspec.json.decode(cedar.policies_to_json_str(body))
     except ValueError as error:
@@ -177,29 +188,43 @@ def _policy(source: Source, piece: list[Token], default_id: str) -> Policy:
         raise error_at(source, start, "this is not one whole policy", "end each policy with `;`")
     est: dict[str, Any] = next(iter(parsed["staticPolicies"].values()))
     annotations = {name: value or "" for name, value in est.get("annotations", {}).items()}
-    id_ = annotations.get("id") or default_id
     _check_annotations(source, piece, annotations)
     try:
         obliged = read_obligations(est["effect"], annotations)
         approvers = read_requestable(est["effect"], annotations)
     except Mistake as mistake:
         raise error_at(source, _annotation(piece, mistake.annotation), mistake.message, mistake.next_step) from None
-    path, line = source.at or (source.path, cedar_text.position(source.text, start)[0])
-    return Policy(
-        id=id_,
-        text=source.text[_effect(piece).start : end],
+    return Parsed(
         effect=est["effect"],
+        begins=_effect(piece).start - start,
         annotations=annotations,
-        ref=PolicyRef(id=id_, path=path, line=line),
-        origin=source.origin,
-        source=source,
-        start=start,
-        end=end,
         json=est,
         scope=scope_of(est),
         reads=reads_of(est),
         obligations=obliged,
         approvers=approvers,
+    )
+
+
+def _policy(source: Source, start: int, end: int, parsed: Parsed, default_id: str, line: int) -> Policy:
+    """The policy that stands there; `line` is where it begins."""
+    id_ = parsed.annotations.get("id") or default_id
+    path, line = source.at or (source.path, line)
+    return Policy(
+        id=id_,
+        text=source.text[start + parsed.begins : end],
+        effect=parsed.effect,
+        annotations=parsed.annotations,
+        ref=PolicyRef(id=id_, path=path, line=line),
+        origin=source.origin,
+        source=source,
+        start=start,
+        end=end,
+        json=parsed.json,
+        scope=parsed.scope,
+        reads=parsed.reads,
+        obligations=parsed.obligations,
+        approvers=parsed.approvers,
     )
 
 

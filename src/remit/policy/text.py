@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-MAX_POLICIES: Final = 10_000  # in one project
+MAX_POLICIES: Final = 20_000  # in one project
 MAX_POLICY_TOKENS: Final = 32_768
 MAX_NESTING: Final = 32  # brackets, and `if` within `if`
 MAX_CHAIN: Final = 32  # `.a.b.c`: `has` grows with its square
@@ -28,6 +28,9 @@ _TOKEN = re.compile(
       | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
+# What can hide a `;`, and the `;` itself: the same places as above, found faster.
+_END = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n\r]*|;', re.DOTALL)
+_BLANK = re.compile(r"(?:\s++|//[^\n\r]*+)*+")
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _OPERATORS = frozenset({"&&", "||", "+", "-", "*", "if"})
 _LINKS = frozenset({".", "::", "["})
@@ -67,6 +70,20 @@ def pieces(text: str) -> Iterator[list[Token]]:
             piece = []
     if piece:
         yield piece
+
+
+def spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where each policy begins and ends, as in `pieces`."""
+    start = _BLANK.match(text).end()  # type: ignore[union-attr]  # it matches anywhere
+    for match in _END.finditer(text, start):
+        if match.group() == ";":
+            yield start, match.end()
+            start = _BLANK.match(text, match.end()).end()  # type: ignore[union-attr]
+    if start < len(text):
+        last = 0
+        for token in tokens(text[start:]):
+            last = token.end
+        yield start, start + last
 
 
 def position(text: str, offset: int) -> tuple[int, int]:

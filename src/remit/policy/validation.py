@@ -7,61 +7,73 @@ an intent or a server that does not exist.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import itertools
 import re
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import msgspec
 from cedarpy import _internal as cedar
 
-from remit.core import canonical
 from remit.core.errors import DocumentError
 from remit.policy import shapes
 from remit.policy import text as cedar_text
+from remit.policy.cache import Cache
 from remit.policy.entities.declared import DeclaredAction
-from remit.policy.reads import Path, Uid, applies
+from remit.policy.reads import Path, Scope, Uid, applies
 from remit.policy.schema import NAMESPACE, Known, Vocabulary
 from remit.policy.sources import Policy
 
-_CACHED: Final = 50_000  # validated policies that are remembered, by the digest of schema and text
-_validated: OrderedDict[str, None] = OrderedDict()
+_BATCH: Final = 1_000  # policies that the engine validates at once
+_THREADS: Final = 4  # it does so without holding up Python
 _QUOTED = re.compile(r"`([^`]+)`")
 _IDLE: Final = "unable to find an applicable action given the policy scope constraints"
 _PLACE = re.compile(r"policy(\d+)")
 
 
-def validate(policies: Sequence[Policy], vocabulary: Vocabulary) -> Any:
+def validate(policies: Sequence[Policy], vocabulary: Vocabulary, cache: Cache) -> Any:
     """The engine's schema under which all `policies` are valid; a `DocumentError` at the first that is not."""
     text = msgspec.json.encode(vocabulary.cedar_json()).decode()
-    digest = canonical.sha256(text.encode())
     try:
         handle = cedar.Schema.from_json_str(text)
     except ValueError as error:
         if vocabulary.declared.json:
             raise _conflict(vocabulary, str(error)) from None
         raise DocumentError(f"the catalogue and the intents make no valid schema: {error}", path="catalogue") from None
-    groups = {name: groups_of(known) for name, known in vocabulary.actions.items()}
-    changed = [
-        (policy, key)
+    # SECURITY: all that validity depends on: the engine's schema, and the names that only Remit knows.
+    names = [sorted(vocabulary.intents), sorted(vocabulary.servers), vocabulary.trust_domain]
+    under = hashlib.sha256(text.encode() + msgspec.json.encode(names)).digest()
+    changed = {
+        mark: policy
         for policy in policies
-        if (key := canonical.sha256(f"{digest} {policy.text}".encode())) not in _validated
-    ]
-    for policy, _ in changed:
-        _check_names(policy, vocabulary, groups)
+        if not cache.is_valid(mark := hashlib.sha256(under + policy.text.encode()).digest())
+    }
     if changed:
-        joined = "\n".join(policy.text for policy, _ in changed)
-        result = msgspec.json.decode(cedar.validate_policies(joined, handle, release_gil=True))
-        errors = _by_policy([policy for policy, _ in changed], result["errors"])
-        for policy, messages in errors:
-            # A policy for actions that the catalogue does not have yet is idle, not wrong: see `Policies.notices`.
-            if not (all(_IDLE in message for message in messages) and is_idle(policy, vocabulary, groups)):
-                raise _explain(policy, messages, vocabulary)
-    for _, key in changed:
-        _validated[key] = None
-    while len(_validated) > _CACHED:
-        _validated.popitem(last=False)
+        _check(list(changed.values()), vocabulary, handle)
+        cache.keep_valid(changed)
     return handle
+
+
+def _check(policies: Sequence[Policy], vocabulary: Vocabulary, handle: Any) -> None:
+    names = Names(vocabulary)
+    for policy in policies:
+        names.check(policy)
+    batches = [policies[start : start + _BATCH] for start in range(0, len(policies), _BATCH)]
+    with ThreadPoolExecutor(min(_THREADS, len(batches))) as threads:
+        found = threads.map(lambda batch: _mistakes(batch, handle), batches)
+        for policy, messages in itertools.chain.from_iterable(found):
+            # A policy for actions that the catalogue does not have yet is idle, not wrong: see `Policies.notices`.
+            if not (all(_IDLE in message for message in messages) and is_idle(policy, vocabulary, names.groups)):
+                raise _explain(policy, messages, vocabulary)
+
+
+def _mistakes(policies: Sequence[Policy], handle: Any) -> list[tuple[Policy, list[str]]]:
+    """What the engine finds wrong, by policy."""
+    joined = "\n".join(policy.text for policy in policies)
+    result = msgspec.json.decode(cedar.validate_policies(joined, handle, release_gil=True))
+    return _by_policy(policies, result["errors"])
 
 
 def _conflict(vocabulary: Vocabulary, message: str) -> DocumentError:
@@ -105,31 +117,46 @@ def _declared(policy: Policy, vocabulary: Vocabulary) -> list[DeclaredAction]:
     ]
 
 
-def _check_names(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, frozenset[Uid]]) -> None:
-    """Refuses what would be valid and never fire."""
-    for intent in sorted(policy.reads.intents - vocabulary.intents):
-        raise policy.error(f"there is no intent `{intent}`{_similar(intent, vocabulary.intents)}", word=intent)
-    known = {
-        f"{NAMESPACE}::Intent": vocabulary.intents,
-        f"{NAMESPACE}::Server": vocabulary.servers,
-        f"{NAMESPACE}::Installation": frozenset([vocabulary.trust_domain]),
-    }
-    for type_, id_ in sorted(policy.reads.entities):
-        if type_ in known and id_ not in known[type_]:
+class Names:
+    """Refuses what would be valid and never fire; what holds for all policies of one scope is looked up once."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.groups = {name: groups_of(known) for name, known in vocabulary.actions.items()}
+        self._vocabulary = vocabulary
+        self._known = {
+            f"{NAMESPACE}::Intent": vocabulary.intents,
+            f"{NAMESPACE}::Server": vocabulary.servers,
+            f"{NAMESPACE}::Installation": frozenset([vocabulary.trust_domain]),
+        }
+        self._covered: dict[Scope, list[shapes.Shape]] = {}
+        self._there: set[tuple[Scope, Path]] = set()
+
+    def check(self, policy: Policy) -> None:
+        """A `DocumentError` for an intent, a server, an action or an attribute that there is not."""
+        vocabulary = self._vocabulary
+        for intent in sorted(policy.reads.intents - vocabulary.intents):
+            raise policy.error(f"there is no intent `{intent}`{_similar(intent, vocabulary.intents)}", word=intent)
+        for type_, id_ in sorted(policy.reads.entities):
+            if id_ not in self._known.get(type_, (id_,)):
+                known = self._known[type_]
+                raise policy.error(
+                    f"there is no {type_.rpartition(':')[2].lower()} `{id_}`{_similar(id_, known)}", word=id_
+                )
+        exact = policy.scope.action
+        if exact is not None and _is_group(exact, vocabulary):
+            # SECURITY: `==` with a group matches no action at all, so the rule would be off without a word.
             raise policy.error(
-                f"there is no {type_.rpartition(':')[2].lower()} `{id_}`{_similar(id_, known[type_])}", word=id_
+                f"`{exact[1]}` is a group of actions, which no action equals",
+                f"write `action in {exact[0]}::{cedar_text.quote(exact[1])}`",
+                word=exact[1],
             )
-    exact = policy.scope.action
-    if exact is not None and _is_group(exact, vocabulary):
-        # SECURITY: `==` with a group matches no action at all, so the rule would be off without a word.
-        raise policy.error(
-            f"`{exact[1]}` is a group of actions, which no action equals",
-            f"write `action in {exact[0]}::{cedar_text.quote(exact[1])}`",
-            word=exact[1],
-        )
-    covered = [action.context for name, action in vocabulary.actions.items() if covers(policy, name, groups)]
-    covered += [action.context for action in _declared(policy, vocabulary)]
-    for path in sorted(policy.reads.paths):
+        for path in sorted(policy.reads.paths):
+            if (policy.scope, path) not in self._there:
+                self._check_path(policy, path)
+                self._there.add((policy.scope, path))
+
+    def _check_path(self, policy: Policy, path: Path) -> None:
+        covered = self._contexts(policy)
         missing = [_missing(context, path) for context in covered]
         steps = [step for step, _ in missing if step is not None]
         if covered and len(steps) == len(missing):
@@ -140,6 +167,15 @@ def _check_names(policy: Policy, vocabulary: Vocabulary, groups: Mapping[str, fr
                 f"{_similar(path[wrong], names)}",
                 word=path[wrong],
             )
+
+    def _contexts(self, policy: Policy) -> list[shapes.Shape]:
+        found = self._covered.get(policy.scope)
+        if found is None:
+            actions = self._vocabulary.actions.items()
+            found = [action.context for name, action in actions if covers(policy, name, self.groups)]
+            found += [action.context for action in _declared(policy, self._vocabulary)]
+            self._covered[policy.scope] = found
+        return found
 
 
 def _is_group(uid: Uid, vocabulary: Vocabulary) -> bool:

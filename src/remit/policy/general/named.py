@@ -17,7 +17,10 @@ def check_named(policies: Iterable[Policy], entities: Entities) -> None:
     SECURITY: `has` of an attribute that the schema promises counts as true in validation and would be false here,
     so a forbid that asks for it would be silent.
     """
+    types = entities.declared.types
     for policy in policies:
+        if not any(uid[0] in types for uid in policy.reads.entities):
+            continue
         for uid in sorted(_read_directly(policy)):
             type_ = entities.declared.types.get(uid[0])
             if type_ is not None and type_.required and uid not in entities.by_uid:
