@@ -14,8 +14,9 @@ is a row.
 | `φ since ψ` | those of ψ at a timepoint in the window, if φ holds under them at every later one |
 | `exists (x: T). φ` | those of φ without x |
 
-An operand has no value if it reads what the request lacks; then a comparison is false, `!` of it true. `==` is Cedar's
-(`1`, `"1"` and `true` differ; sets have no order; decimals compare by number), and `<` is for integers alone.
+An operand has no value if it reads what the request lacks; then a comparison is false, also `!=`; `!` of it is true.
+`==` is Cedar's (`1`, `"1"` and `true` differ; sets have no order; decimals compare by number), and `<` is for integers
+alone.
 """
 
 from __future__ import annotations
@@ -217,8 +218,8 @@ def _operand(operand: Operand, run: Run, at: int, bindings: Bindings) -> Any:
 
 
 def _compare(op: Operator, left: Any, right: Any) -> bool:
-    if op == "==":
-        return equal(left, right)
+    if op in ("==", "!="):
+        return equal(left, right) is (op == "==")
     if type(left) is not int or type(right) is not int:
         return False
     match op:

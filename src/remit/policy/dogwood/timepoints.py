@@ -30,7 +30,7 @@ def field_of(fields: Mapping[Path, Any], path: Path) -> Any:
         if path[:length] in fields:
             return within(fields[path[:length]], path[length:])
     below = {leaf[len(path) :]: value for leaf, value in fields.items() if leaf[: len(path)] == path}
-    return _record(below) if below else ABSENT
+    return record_of(below) if below else ABSENT
 
 
 def within(value: Any, path: Path) -> Any:
@@ -42,7 +42,8 @@ def within(value: Any, path: Path) -> Any:
     return value
 
 
-def _record(leaves: Mapping[Path, Any]) -> dict[str, Any]:
+def record_of(leaves: Mapping[Path, Any]) -> dict[str, Any]:
+    """The record that has these values at these paths."""
     made: dict[str, Any] = {}
     for path, value in leaves.items():
         record = made
