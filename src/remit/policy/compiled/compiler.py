@@ -12,34 +12,38 @@ stand in a table of constants.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 
 from remit.policy.compiled import operators
 from remit.policy.compiled.extensions import EXTENSIONS
 from remit.policy.compiled.operators import Entities
-from remit.policy.compiled.values import Entity, Failed, Set, Unsupported, call, entity_of, equal, value_of
+from remit.policy.compiled.values import Entity, Failed, Set, Unsupported, call, entity_of, equal, key, value_of
 
 # principal, action, resource, context, entities, and the ancestors of the first three.
 Matches = Callable[
     [Entity, Entity, Entity, Mapping[str, Any], Entities, frozenset[Entity], frozenset[Entity], frozenset[Entity]], bool
 ]
 
-_ARGUMENTS: Final = "principal, action, resource, context, entities, above_principal, above_action, above_resource"
-_ABOVE: Final = {"principal": "above_principal", "action": "above_action", "resource": "above_resource"}
-_VARIABLES: Final = frozenset({"principal", "action", "resource", "context"})
+ARGUMENTS: Final = "principal, action, resource, context, entities, above_principal, above_action, above_resource"
+ABOVE: Final = {"principal": "above_principal", "action": "above_action", "resource": "above_resource"}
+VARIABLES: Final = frozenset({"principal", "action", "resource", "context"})
 _IS_BOOLEAN: Final = frozenset(
     {"==", "!=", "!", "&&", "||", "<", "<=", ">", ">=", "in", "has", "like", "is", "contains", "containsAll"}
     | {"containsAny", "isEmpty", "hasTag"}
 )
 _CALLS: Final = {"contains": "contains", "containsAll": "contains_all", "containsAny": "contains_any"}
-_NAMES: Final[dict[str, Any]] = {
+_numbers = count()
+NAMES: Final[dict[str, Any]] = {
     "boolean": operators.boolean, "long": operators.long, "in_bounds": operators.in_bounds, "less": operators.less,
     "less_or_equal": operators.less_or_equal, "attribute": operators.attribute, "has": operators.has,
     "has_path": operators.has_path, "is_in": operators.is_in, "is_type": operators.is_type, "like": operators.like,
     "contains": operators.contains, "contains_all": operators.contains_all, "contains_any": operators.contains_any,
     "is_empty": operators.is_empty, "tag": operators.tag, "has_tag": operators.has_tag, "equal": equal, "call": call,
-    "Set": Set, "__builtins__": {},
+    "Set": Set, "key": key, "ABSENT": operators.ABSENT, "__builtins__": {},
+    # Called where the types of their arguments are certain.
+    **{name: function for name, (_, function) in EXTENSIONS.items()},
 }  # fmt: skip
 
 
@@ -52,41 +56,43 @@ class Compiled:
     matches: Matches
     principals: frozenset[Entity] | None  # one of them is the principal or above it; None: any principal
     actions: frozenset[Entity] | None
+    source: str = ""  # all that must hold, as an expression over the arguments of `Matches`, `NAMES` and `constants`
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    fails: bool = True  # whether an evaluation could fail
 
 
 def compile_policy(id_: str, policy: Mapping[str, Any], slots: Mapping[str, Entity] | None = None) -> Compiled:
     """The policy, or the template with `slots` (`?principal`, `?resource`) filled; `Unsupported` where it can't be."""
     writer = _Writer(slots or {})
     try:
-        source = f"lambda {_ARGUMENTS}: {writer.tests(policy)}"
-        function = eval(compile(source, "<policy>", "eval"), {**_NAMES, **writer.constants})  # noqa: S307 - see SECURITY
+        source = writer.tests(policy)
+    except RecursionError as error:
+        raise Unsupported("it is nested too deeply") from error
+    return compiled_as(id_, policy, writer, source)
+
+
+def compiled_as(id_: str, policy: Mapping[str, Any], written: Scope, source: str, *, fails: bool = True) -> Compiled:
+    """The policy, of which `source` is all that must hold."""
+    try:
+        code = compile(f"lambda {ARGUMENTS}: {source}", "<policy>", "eval")
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise Unsupported("it is nested too deeply") from error
-    return Compiled(
-        id_,
-        policy["effect"] == "forbid",
-        function,
-        writer.anchors(policy["principal"]),
-        writer.anchors(policy["action"]),
-    )
+    function = eval(code, {**NAMES, **written.constants})  # noqa: S307 - see SECURITY
+    principals, actions = written.anchors(policy["principal"]), written.anchors(policy["action"])
+    return Compiled(id_, policy["effect"] == "forbid", function, principals, actions, source, written.constants, fails)
 
 
-class _Writer:
-    """Writes expressions; constants are collected in a table."""
+class Scope:
+    """Writes the tests of scopes; constants are collected in a table."""
 
     def __init__(self, slots: Mapping[str, Entity]) -> None:
         self.constants: dict[str, Any] = {}
-        self._slots = slots
+        self.slots = slots
+        self.prefix = f"_{next(_numbers)}_"  # so that several policies can stand in one function
 
-    def tests(self, policy: Mapping[str, Any]) -> str:
-        """All that must hold for the policy to match, in Cedar's order."""
-        found = [test for name in _ABOVE if (test := self.scope(policy[name], name))]
-        for condition in policy.get("conditions", ()):
-            body = self.boolean(condition["body"])
-            found.append(body if condition["kind"] == "when" else f"(not {body})")
-        return " and ".join(found) or "True"
-
-    # --- scope ----------------------------------------------------------------------------------------------
+    def scopes(self, policy: Mapping[str, Any]) -> list[str]:
+        """The tests of the parts of the scope that are not open."""
+        return [test for name in ABOVE if (test := self.scope(policy[name], name))]
 
     def scope(self, form: Mapping[str, Any], name: str) -> str:
         """The test of one part of the scope; "" for none."""
@@ -94,7 +100,7 @@ class _Writer:
         if op == "All":
             return ""
         if op == "==":
-            return f"{name} == {self._constant(self._entity(form))}"
+            return f"{name} == {self.constant(self._entity(form))}"
         if op == "in":
             return self._below(form, name)
         if op == "is":
@@ -112,18 +118,36 @@ class _Writer:
 
     def _below(self, form: Mapping[str, Any], name: str) -> str:
         if "entities" in form:
-            several = self._constant(frozenset(map(entity_of, form["entities"])))
-            return f"not {_ABOVE[name]}.isdisjoint({several})"
-        return f"{self._constant(self._entity(form))} in {_ABOVE[name]}"
+            several = self.constant(frozenset(map(entity_of, form["entities"])))
+            return f"not {ABOVE[name]}.isdisjoint({several})"
+        return f"{self.constant(self._entity(form))} in {ABOVE[name]}"
 
     def _entity(self, form: Mapping[str, Any]) -> Entity:
-        if "slot" not in form:
-            return entity_of(form["entity"])
-        if form["slot"] not in self._slots:
-            raise Unsupported("a template that is not linked")
-        return self._slots[form["slot"]]
+        return self.slot(form["slot"]) if "slot" in form else entity_of(form["entity"])
 
-    # --- expressions ----------------------------------------------------------------------------------------
+    def slot(self, name: Any) -> Entity:
+        """The entity that fills a slot."""
+        if name not in self.slots:
+            raise Unsupported("a template that is not linked")
+        return self.slots[name]
+
+    def constant(self, value: Any) -> str:
+        """The name of a value in the table."""
+        name = f"{self.prefix}{len(self.constants)}"
+        self.constants[name] = value
+        return name
+
+
+class _Writer(Scope):
+    """Writes expressions."""
+
+    def tests(self, policy: Mapping[str, Any]) -> str:
+        """All that must hold for the policy to match, in Cedar's order."""
+        found = self.scopes(policy)
+        for condition in policy.get("conditions", ()):
+            body = self.boolean(condition["body"])
+            found.append(body if condition["kind"] == "when" else f"(not {body})")
+        return " and ".join(found) or "True"
 
     def boolean(self, form: Mapping[str, Any]) -> str:
         """An expression that is a boolean, or fails."""
@@ -137,13 +161,11 @@ class _Writer:
         if op == "Value":
             return self._literal(of)
         if op == "Var":
-            if of not in _VARIABLES:
+            if of not in VARIABLES:
                 raise Unsupported(f"the variable `{of}`")
             return str(of)
         if op == "Slot":
-            if of not in self._slots:
-                raise Unsupported("a template that is not linked")
-            return self._constant(self._slots[of])
+            return self.constant(self.slot(of))
         written = getattr(self, _METHODS[op])(op, of) if op in _METHODS else self._call(op, of)
         return str(written)
 
@@ -197,7 +219,7 @@ class _Writer:
         return f"({written} and is_in({left}, {self.expression(of['in'])}, entities))" if "in" in of else written
 
     def _like(self, _: str, of: Mapping[str, Any]) -> str:
-        fits = self._constant(operators.pattern(of["pattern"]))
+        fits = self.constant(operators.pattern(of["pattern"]))
         return f"like({self.expression(of['left'])}, {fits})"
 
     def _contains(self, op: str, of: Mapping[str, Any]) -> str:
@@ -226,14 +248,9 @@ class _Writer:
         if type(form) in (str, bool, int):
             return repr(value_of(form))
         try:
-            return self._constant(value_of(form))
+            return self.constant(value_of(form))
         except Failed as error:
             raise Unsupported("a literal that can't be made") from error
-
-    def _constant(self, value: Any) -> str:
-        name = f"_{len(self.constants)}"
-        self.constants[name] = value
-        return name
 
 
 _METHODS: Final = {

@@ -6,7 +6,7 @@ Each raises `Failed` exactly where Cedar's evaluator fails. `&&`, `||` and `if` 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from remit.policy.compiled.extensions import Datetime, Duration
 from remit.policy.compiled.values import LONG_MAX, LONG_MIN, Entity, Failed, Set, key
@@ -21,6 +21,16 @@ class Entities(Protocol):
     def above(self, entity: Entity) -> frozenset[Entity]:
         """The entity and all its ancestors."""
         ...
+
+
+class _Absent(dict[str, Any]):
+    """What an entity has that nobody has given: reading it fails."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise Failed("there is no such entity")
+
+
+ABSENT: Final[Mapping[str, Any]] = _Absent()
 
 
 def boolean(value: Any) -> bool:
@@ -155,14 +165,20 @@ def has_tag(of: Any, name: Any, entities: Entities) -> bool:
     return name in (_tags(of, name, entities) or ())
 
 
-def pattern(parts: Sequence[Any]) -> Callable[[str], bool]:
-    """A `like` pattern (its literals and wildcards) as a function; linear in the text for each wildcard."""
+def between(parts: Sequence[Any]) -> list[str]:
+    """The literals of a `like` pattern; a wildcard stands between each two."""
     pieces = [""]
     for part in parts:
         if part == "Wildcard":
             pieces.append("")
         else:
             pieces[-1] += part["Literal"]
+    return pieces
+
+
+def pattern(parts: Sequence[Any]) -> Callable[[str], bool]:
+    """A `like` pattern (its literals and wildcards) as a function; linear in the text for each wildcard."""
+    pieces = between(parts)
     if len(pieces) == 1:
         return lambda text: text == pieces[0]
     first, last = pieces[0], pieces[-1]

@@ -42,20 +42,23 @@ class Set:
 
     __slots__ = ("items", "keys")
 
-    def __init__(self, items: Iterable[Any]) -> None:
+    def __init__(self, items: Iterable[Any], keys: frozenset[Hashable] | None = None) -> None:
+        """With `keys` where they are at hand: exactly those of the items."""
         self.items = tuple(items)
-        self.keys = frozenset(map(key, self.items))
+        self.keys = frozenset(map(key, self.items)) if keys is None else keys
 
 
 def key(value: Any) -> Hashable:
-    """What two values share exactly when they are equal in Cedar."""
+    """What two values share exactly when they are equal in Cedar.
+
+    Strings, longs, entities and extension values are their own keys: no two of different types are equal, because an
+    entity is a pair of strings, and all other pairs hold something else.
+    """
     kind = type(value)
-    if kind is str or kind is int:
+    if kind is str or kind is int or kind is Entity:
         return value  # type: ignore[no-any-return]  # it is hashable
     if kind is bool:
         return ("bool", value)
-    if kind is Entity:
-        return ("entity", value[0], value[1])
     if kind is Set:
         return ("set", value.keys)
     if kind is dict:
