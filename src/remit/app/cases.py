@@ -25,6 +25,7 @@ from remit.tasks.durations import seconds_of
 FILES: Final = 1_000
 CASES_PER_FILE: Final = 1_000
 STEPS_PER_CASE: Final = 200
+TASKS_PER_CASE: Final = 50
 LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 NOON: Final = int(datetime(2026, 1, 15, 12, 0, tzinfo=UTC).timestamp() * 1000)  # a case that says no time
 
@@ -53,6 +54,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     output: dict[str, Any] = {}
     by: str = "pep"  # who reports the outcome: pep, workload or a path
     definition: str = ""
+    took: str = ""  # how long after the permit it is reported
+    in_: str = msgspec.field(default="", name="in")  # one of `tasks`; by default `task`
     after: str = ""
 
 
@@ -61,6 +64,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     task: TaskEnd
     by: str = ""
+    in_: str = msgspec.field(default="", name="in")
     after: str = ""
 
 
@@ -109,6 +113,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     as_: str = msgspec.field(default="pep", name="as")  # pep, workload or a path
     definition: str = ""  # digest of the tool's definition, as the enforcement point sees it
     start: bool = False
+    in_: str = msgspec.field(default="", name="in")  # one of `tasks`; by default `task`
     after: str = ""
 
 
@@ -139,6 +144,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     given: tuple[Step, ...]
     when: Ask
     expect: Expected
+    tasks: dict[str, TaskOf] = {}  # others, each started when a step is first `in` it
 
 
 AnyCase = Case | QuestionCase
@@ -151,6 +157,7 @@ class _Raw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     expect: Expected
     at: str = ""
     given: tuple[dict[str, Any], ...] = ()
+    tasks: dict[str, TaskOf] = {}
 
 
 def load_cases(folder: Path) -> list[AnyCase]:
@@ -193,6 +200,7 @@ def _case(document: Document, item: Any, at: Path_) -> Case:
         raise document.error(f"there are more than {STEPS_PER_CASE} steps", (*at, "given"))
     given = tuple(_step(document, step, (*at, "given", number)) for number, step in enumerate(raw.given))
     _check_ask(document, raw, at)
+    _check_tasks(document, raw, given, at)
     return Case(
         name=raw.name.strip(),
         path=str(document.path),
@@ -202,6 +210,7 @@ def _case(document: Document, item: Any, at: Path_) -> Case:
         given=given,
         when=raw.when,
         expect=raw.expect,
+        tasks=raw.tasks,
     )
 
 
@@ -233,9 +242,29 @@ def _step(document: Document, item: Mapping[str, Any], at: Path_) -> Step:
             raise document.error("a risk is between 0 and 100", (*at, "risk"))
     if isinstance(step, Habits):
         _check_habits(document, step, at)
-    if isinstance(step, Call) and step.output and step.outcome != "response":
-        raise document.error("only a response has an output", (*at, "output"), "leave it out")
+    if isinstance(step, Call):
+        _check_duration(document, step.took, (*at, "took"))
+        if step.output and step.outcome != "response":
+            raise document.error("only a response has an output", (*at, "output"), "leave it out")
+        if step.took and step.outcome in ("none", "refused"):
+            raise document.error("what is not reported takes no time", (*at, "took"), "leave it out")
     return step
+
+
+def _check_tasks(document: Document, raw: _Raw, given: Sequence[Step], at: Path_) -> None:
+    if len(raw.tasks) > TASKS_PER_CASE:
+        raise document.error(f"there are more than {TASKS_PER_CASE} other tasks", (*at, "tasks"))
+    used = [
+        (step.in_, (*at, "given", number, "in")) for number, step in enumerate(given) if isinstance(step, Call | Move)
+    ]
+    for name, place in (*used, (raw.when.in_, (*at, "when", "in"))):
+        if name and name not in raw.tasks:
+            known = ", ".join(f"`{each}`" for each in raw.tasks) or "none"
+            raise document.error(f"there is no task `{name[:64]}` in `tasks`", place, f"declared there: {known}")
+    if unused := raw.tasks.keys() - {name for name, _ in used} - {raw.when.in_}:
+        raise document.error(
+            f"nothing happens in the task `{min(unused)}`", (*at, "tasks"), f"say `in: {min(unused)}` in a step"
+        )
 
 
 def _check_habits(document: Document, step: Habits, at: Path_) -> None:

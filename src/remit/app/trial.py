@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from remit.app.cases import AnyCase, Call, Case, Change, Habits, Move, Risk, Step, TaskOf, milliseconds
+from remit.app.coverage import Coverage, Covered
 from remit.app.embedded import Embedded
 from remit.app.folder import Folder
 from remit.app.identities import declared, local_key, spiffe_id
@@ -70,6 +71,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     answer: str = ""  # the message of the decision or refusal
     policies: tuple[str, ...] = ()  # that decided, as `id (file:line)`
     seconds: float = 0.0
+    touched: tuple[str, ...] = ()  # with coverage: the policies whose scope fitted what was asked on the way
 
 
 class CaseFault(Exception):
@@ -80,15 +82,28 @@ async def run_cases(
     folder: Folder, cases: Iterable[AnyCase], told: Callable[[Result], None] = lambda _: None
 ) -> list[Result]:
     """Runs the cases one after the other; `told` gets each result as it comes."""
+    results, _ = await run_covered(folder, cases, told)
+    return results
+
+
+async def run_covered(
+    folder: Folder, cases: Iterable[AnyCase], told: Callable[[Result], None] = lambda _: None, *, covers: bool = False
+) -> tuple[list[Result], Covered | None]:
+    """The same, and which policies the cases exercised, if that is asked for."""
     settings, configuration = load_project(folder)
+    coverage = Coverage(configuration) if covers else None
     results: list[Result] = []
     with no_alarms(), tempfile.TemporaryDirectory(prefix="remit-test-", dir=_scratch()) as temporary:
-        trial = Trial(Path(temporary), settings, configuration)
+        trial = Trial(Path(temporary), settings, coverage.configuration if coverage else configuration)
         for case in cases:
             result = await trial.run(case)
+            if coverage is not None:
+                if isinstance(case, QuestionCase):
+                    coverage.answered(policy.partition(" ")[0] for policy in result.policies)
+                result = msgspec.structs.replace(result, touched=tuple(sorted(coverage.mentioned())))
             results.append(result)
             told(result)
-    return results
+    return results, coverage.covered() if coverage is not None else None
 
 
 @contextmanager
@@ -179,18 +194,21 @@ class Play:
         self._settings = installation.settings
         self._case = case
         self._clock = clock
+        self._tasks: dict[str, StartedTask] = {}
 
     async def run(self) -> tuple[tuple[Difference, ...], str, tuple[str, ...]]:
         """What differs from what is expected, what was answered, and by which policies."""
         case = self._case
         if case.when.start:
             return await self._run_start()
-        started = await self._start(case.task)
+        await self._started("")
         for number, step in enumerate(case.given, 1):
             await self._pass(step.after)
+            started = await self._started(step.in_ if isinstance(step, Call | Move) else "")
             await self._step(number, step, started)
-        await self._pass(case.when.after)
         when = case.when
+        await self._pass(when.after)
+        started = await self._started(when.in_)
         asking = self._as(self._asker(when.as_, when.action))
         decision = await asking.authorize(self._grant(started), when.action, when.input, definition=when.definition)
         refs = tuple(f"{ref.id} ({ref.path}:{ref.line})" if ref.path else ref.id for ref in decision.reason.policies)
@@ -213,6 +231,12 @@ class Play:
         return tuple(differences), answer, ()
 
     # --- the task ---------------------------------------------------------------------------------------------
+
+    async def _started(self, name: str) -> StartedTask:
+        """The case's task, or another one of its `tasks`, started now when nothing happened in it before."""
+        if name not in self._tasks:
+            self._tasks[name] = await self._start(self._case.tasks[name] if name else self._case.task)
+        return self._tasks[name]
 
     async def _start(self, task: TaskOf) -> StartedTask:
         parent = await self._start(task.parent) if task.parent else None
@@ -337,11 +361,13 @@ class Play:
             raise CaseFault(f"{told} was not permitted: {reason.message} ({reason.code})")
         if step.outcome == "none":
             return
+        began = self._clock()
+        await self._pass(step.took)
         outcome = Outcome(
             decision=decision.id,
             digest=decision.digest,
             result=step.outcome,
-            started=self._clock(),
+            started=began,
             output=select(step.output, fields_of(decision, "select")),
             bytes=len(msgspec.json.encode(step.output)),
         )
