@@ -14,6 +14,7 @@ from typing import Any, Final
 from remit.core import bounds
 from remit.core.effects import Effect
 from remit.core.tasks import TaskState, TaskView
+from remit.decide.histories import History
 
 PERMIT_OPEN: Final = "open"
 _RELEASED_FOR_READS: Final = frozenset({"error", "unknown"})
@@ -140,6 +141,8 @@ class Session:
     open_permits: int = 0
     last: dict[str, str] = field(default_factory=dict)  # by workload: the action that it completed last
     practised: set[Item] = field(default_factory=set)
+    records: int = 0  # of its stream
+    history: History | None = None  # what temporal policies see of it; None where there are none
     erased: bool = False  # whether values that decisions may need were erased, when the records were read
 
     def look_for_erased(self) -> None:
@@ -149,6 +152,9 @@ class Session:
 
     def apply(self, kind: str, body: dict[str, Any], at: int) -> None:
         """Takes one record into the state; unknown kinds change nothing."""
+        self.records += 1
+        if self.history is not None:
+            self.history.take(kind, body, at)
         if kind == "decision":
             self._decision(body, at)
         elif kind == "outcome":

@@ -7,8 +7,9 @@ undone, and how memory stays bounded.
 from __future__ import annotations
 
 import heapq
+import logging
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -19,14 +20,20 @@ from remit.core.ids import root_of
 from remit.core.tasks import RiskSignal
 from remit.decide.folding import Denials
 from remit.decide.habits import Habits, day_of
+from remit.decide.histories import History
 from remit.decide.lessons import Lessons
 from remit.decide.refusals import Refusals
 from remit.decide.session import PERMIT_OPEN, Session
+from remit.policy.dogwood.temporal import Scope, Temporal
+
+log = logging.getLogger("remit.decide")
 
 ADMINISTRATION: Final = "administration"
 EVERYBODY: Final = "identity/"  # no stream: all of those that are one identity's life
 LIFE_KINDS: Final = ("identity", "exchange", "risk", "practice", "forgotten")  # what the state of a life follows from
 SESSIONS_IN_MEMORY: Final = 20_000
+WORKLOADS_IN_MEMORY: Final = 10_000  # whose histories are at hand
+DUMP_AFTER: Final = 1_000  # records of a workload's history after which its state is dumped
 PERMITS_IN_MEMORY: Final = 200_000  # of all sessions together, but for the one that was used last
 SETTLED_IN_MEMORY: Final = 4_096  # permits whose record or outcome may not be durable yet: more than a batch has
 FOLDED_AGAIN_MS: Final = 60_000  # denials this young are folded into again after they were replayed
@@ -43,9 +50,26 @@ def session_stream(task_id: str) -> str:
     return "session/" + root_of(task_id)
 
 
+def workload_stream(spiffe_id: str) -> str:
+    """The stream of what a workload did over all its tasks, as far as temporal policies are about it."""
+    return "workload/" + spiffe_id
+
+
 def identity_stream(spiffe_id: str) -> str:
     """The stream of one identity's life."""
     return "identity/" + spiffe_id
+
+
+class Dumps(Protocol):
+    """States of histories that storage keeps, so that a start need not read all that happened."""
+
+    def find(self, stream: str, digest: str) -> tuple[int, bytes] | None:
+        """The newest one of a stream for clauses of this digest, and the record up to which it reaches."""
+        ...
+
+    def after(self, stream: str, number: int) -> Iterable[Replayed]:
+        """The records of a stream after that one."""
+        ...
 
 
 class Access(Protocol):
@@ -140,6 +164,10 @@ class Life:
             self.stopped_on, self.active_since = None, at
 
 
+def _digest(scope: Scope | None) -> str:
+    return scope.digest if scope is not None else ""
+
+
 class World:
     """Registrations, sessions and what is due, in memory.
 
@@ -164,6 +192,9 @@ class World:
         self.unknown_permits: dict[str, str] = {}  # likewise, of sessions in memory
         self._settled: OrderedDict[str, str] = OrderedDict()
         self._digests: OrderedDict[str, str] = OrderedDict()  # of permits without an outcome, that were erased
+        self._temporal = Temporal()
+        self._workloads: OrderedDict[str, History] = OrderedDict()
+        self.dumps: Dumps | None = None
         self._denials = Denials()
         self.lessons = Lessons()
         self.refusals = Refusals()
@@ -227,6 +258,60 @@ class World:
             return session
         return self._load(root)
 
+    @property
+    def temporal(self) -> Temporal:
+        """The clauses that histories are kept for."""
+        return self._temporal
+
+    def watch(self, temporal: Temporal, ready: Mapping[str, History] | None = None) -> None:
+        """Keeps histories for these clauses from now on.
+
+        `ready` are histories of them, by stream, up to some record; the others are made from the records. What is not
+        at hand here (another process's) is read when it is used.
+        """
+        before, self._temporal = self._temporal, temporal
+        if _digest(before.workload) != _digest(temporal.workload):
+            self._workloads.clear()
+        if _digest(before.task) == _digest(temporal.task):
+            return
+        for root, session in self._sessions.items():
+            stream = session_stream(root)
+            session.history = self._history(stream, temporal.task, session.records, (ready or {}).get(stream))
+
+    def missing(self) -> list[str]:
+        """The sessions in memory whose history is not at hand; they must be forgotten, to be read again."""
+        scope = self._temporal.task
+        if scope is None:
+            return []
+        return [
+            session_stream(root)
+            for root, session in self._sessions.items()
+            if session.history is None or session.history.n != session.records
+        ]
+
+    def histories(self) -> dict[str, int]:
+        """The sessions in memory, each with the number of its records."""
+        return {session_stream(root): session.records for root, session in self._sessions.items()}
+
+    def workload_history(self, spiffe_id: str) -> History | None:
+        """What a workload did over all its tasks; None where no policy asks."""
+        if self._temporal.workload is None:
+            return None
+        stream = workload_stream(spiffe_id)
+        if self._access is not None:
+            self._access.read(stream)
+        history = self._workloads.get(stream)
+        if history is not None:
+            self._workloads.move_to_end(stream)
+            return history
+        return self._load_workload(stream)
+
+    def dumpable(self) -> Iterator[tuple[str, History]]:
+        """Histories of workloads that have grown since their last dump. Only when all is durable."""
+        for stream, history in self._workloads.items():
+            if history.n - history.dumped >= DUMP_AFTER:
+                yield stream, history
+
     def is_completed(self, stream: str, decision: str) -> bool:
         """Whether a permit has a believed response, as far as its session is in memory; nothing is read for it."""
         session = self._sessions.get(stream.removeprefix("session/"))
@@ -253,11 +338,14 @@ class World:
             root = stream[len("session/") :]
             session = self._sessions.get(root)
             if session is None:
-                session = self._load(root) or self._keep(Session(root))
+                session = self._load(root) or self._keep(self._new(root))
             session.apply(kind, body, at)
             self._follow(session, kind, body)
         elif stream.startswith("identity/"):
             self._lives.setdefault(stream[len("identity/") :], Life()).apply(kind, body, at)
+        elif stream.startswith("workload/"):
+            if self._temporal.workload is not None:
+                (self._workloads.get(stream) or self._load_workload(stream)).take(kind, body, at)
         elif kind == "configuration":
             self._configuration = body
         elif kind == "mode":
@@ -290,6 +378,8 @@ class World:
         for stream in streams:
             if stream.startswith("identity/"):
                 self._lives.pop(stream[len("identity/") :], None)
+            elif stream.startswith("workload/"):
+                self._workloads.pop(stream, None)
             elif stream == ADMINISTRATION:
                 self._configuration, self._modes = {}, {}
 
@@ -315,6 +405,11 @@ class World:
         if space == "session":
             self._load(name)
             return
+        if space == "workload":
+            self._workloads.pop(stream, None)
+            if self._temporal.workload is not None:
+                self._load_workload(stream)
+            return
         if space == "identity":
             life = Life()
             for kind, body, at in self._replay(stream):
@@ -335,6 +430,8 @@ class World:
             self._permits > PERMITS_IN_MEMORY and len(self._sessions) > 1
         ):
             gone.append(session_stream(self._forget_oldest()))
+        while len(self._workloads) > WORKLOADS_IN_MEMORY:
+            gone.append(self._workloads.popitem(last=False)[0])
         return gone
 
     def is_pending(self, root: str) -> bool:
@@ -378,7 +475,7 @@ class World:
     def _load(self, root: str) -> Session | None:
         session: Session | None = None
         for kind, body, at in self._replay("session/" + root):
-            session = session or Session(root)
+            session = session or self._new(root)
             session.apply(kind, body, at)
             if kind == "decision" and body["effect"] == "deny" and at > self._latest - FOLDED_AGAIN_MS:
                 self._denials.note("session/" + root, body, at)
@@ -395,6 +492,46 @@ class World:
             if task.state in ("open", "suspended"):
                 self._schedule(task.expires, "task", task.id)
         return self._keep(session)
+
+    def _new(self, root: str) -> Session:
+        scope = self._temporal.task
+        return Session(root, history=History(scope) if scope is not None else None)
+
+    def _history(self, stream: str, scope: Scope | None, records: int, ready: History | None) -> History | None:
+        """The history of a session in memory, from `ready` or from its records; None where they are not at hand."""
+        if scope is None:
+            return None
+        if ready is not None and ready.n == records:
+            return ready
+        if self._access is not None:
+            return None
+        history = History(scope)
+        for kind, body, at in self._replay(stream):
+            history.take(kind, body, at)
+        return history
+
+    def _load_workload(self, stream: str) -> History:
+        scope = self._temporal.workload
+        if scope is None:
+            raise LookupError("no policy is about what workloads did")
+        history = self._restored(stream, scope) or History(scope)
+        records = self.dumps.after(stream, history.n) if self.dumps and history.n else self._replay(stream)
+        for kind, body, at in records:
+            history.take(kind, body, at)
+        self._workloads[stream] = history
+        if self._access is None and len(self._workloads) > WORKLOADS_IN_MEMORY:
+            self._workloads.popitem(last=False)
+        return history
+
+    def _restored(self, stream: str, scope: Scope) -> History | None:
+        found = self.dumps.find(stream, scope.digest) if self.dumps is not None else None
+        if found is None:
+            return None
+        try:
+            return History.restored(scope, *found)
+        except Exception:  # whatever a dump is: the records say the same
+            log.warning("the dumped history of %s can't be read; its records are", stream, exc_info=True)
+            return None
 
     def _keep(self, session: Session) -> Session:
         self._drop(session.root)
