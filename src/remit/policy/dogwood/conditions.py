@@ -91,6 +91,14 @@ def parse_tokens(found: Sequence[Token], end: int, macros: Macros | None = None)
     return condition
 
 
+def parse_term(found: Sequence[Token], end: int) -> Term:
+    """One value, and nothing else. Raises `Mistake`."""
+    reader = _Reader(found, end, {})
+    term = reader.term()
+    reader.finish()
+    return term
+
+
 def parse_body(found: Sequence[Token], end: int, parameters: Sequence[str]) -> tuple[bool, dict[str, frozenset[Use]]]:
     """Checks the body of a `def temporal`: whether it is an aggregate, and how it uses its parameters."""
     reader = _Reader(found, end, {}, inside=_Inside(None, {}, "", parameters=tuple(parameters)))
@@ -277,7 +285,7 @@ class _Reader:
                 self._refuse("`=` compares nothing", "write `==`")
             self._refuse(f"{what} is not a condition", "compare it with `<`, `<=`, `==`, `!=`, `>=` or `>`")
         at = self._take().start
-        right = self._term()
+        right = self.term()
         return Comparison(op, left, right, self._at(at))
 
     def _parenthesized(self, *, bare: bool) -> Condition | Term:
@@ -339,18 +347,19 @@ class _Reader:
             first = self._word("a field", "such as `input.user: context.input.user`")
             path = [first.text, *self._dotted()]
             self._expect(":", f"write `{'.'.join(path)}: value`")
-            arguments.append(Argument(tuple(path), self._term(), self._at(first.start)))
+            arguments.append(Argument(tuple(path), self.term(), self._at(first.start)))
         self._take()
         return tuple(arguments)
 
     # --- terms ----------------------------------------------------------------------------------------------
 
-    def _term(self) -> Term:
+    def term(self) -> Term:
+        """A value."""
         token = self._peek()
         if token is not None and token.text == "(":
             self._take()
             self._enter(token)
-            inner = self._term()
+            inner = self.term()
             self._expect(")", "close the parenthesis")
             self._depth -= 1
             if not isinstance(inner, Count | Sum):
@@ -420,7 +429,7 @@ class _Reader:
         while self._text() != "]":
             if items:
                 self._expect(",", "separate the values with `,`, and close them with `]`")
-            items.append(self._term())
+            items.append(self.term())
         self._take()
         self._depth -= 1
         return ArrayTerm(tuple(items), self._at(opening.start))
