@@ -5,7 +5,7 @@
 
 from remit.policy.dogwood.events.derivation import Events, Leaf, Pinned, Signature, derive
 from remit.policy.dogwood.events.names import ActionName, EntityName, Names, of_declared, of_project
-from remit.policy.dogwood.events.pins import inject
+from remit.policy.dogwood.events.rewriting import emitted, inject
 from remit.policy.dogwood.events.schema import EventSchema
 from remit.policy.dogwood.events.shipped import AGENTCORE, Scope, shipped
 from remit.policy.dogwood.events.syntax import parse
@@ -22,6 +22,7 @@ __all__ = [
     "Scope",
     "Signature",
     "derive",
+    "emitted",
     "inject",
     "of_declared",
     "of_project",

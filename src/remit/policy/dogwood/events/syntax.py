@@ -161,11 +161,9 @@ class _Reader:
             field = self.spread(binder) if self.token.text == "..." else self.field(binder, depth)
             name = field.name if isinstance(field, Field) else GROUPS[field.selector]
             if name in names:
-                raise Mistake(
-                    field.at,
-                    f"there are two fields `{name}` here",
-                    "`...inputs(…)` makes the group `input`, `...outputs(…)` the group `output`",
-                )
+                spread = "`...inputs(…)` makes the group `input`, `...outputs(…)` the group `output`"
+                step = spread if name in GROUPS.values() else "give one of them another name"
+                raise Mistake(field.at, f"there are two fields `{name}` here", step)
             names.add(name)
             found.append(field)
         return tuple(found)
