@@ -1,13 +1,22 @@
-"""All compiled policies of a set, found by what they can match: action, and principal, each with its ancestors."""
+"""All policies of a set, found by what they can match: action, resource, principal, each with its ancestors, and facts.
+
+Policies with the same action, resource and pivot in their scope are one bundle (`bundle`), which finds those of a
+principal and those whose leading conditions hold. So the cost of a request does not grow with the number of
+policies that are about something else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from remit.policy.compiled.compiler import Compiled, compile_policy
+from remit.policy.compiled.bundle import Bundle, Entry, Outcome, named
+from remit.policy.compiled.facts import Request
 from remit.policy.compiled.operators import Entities
-from remit.policy.compiled.values import Entity, Failed, entity_of
+from remit.policy.compiled.values import Entity, entity_of
+
+T = TypeVar("T")
+Where = tuple[str | None, Entity | None]  # `==` or `in` with an entity, or neither
 
 
 class Answer(NamedTuple):
@@ -19,14 +28,52 @@ class Answer(NamedTuple):
 
 
 class Index:
-    """Compiled policies by (action, principal) in their scope; `None` where the scope leaves it open."""
+    """Bundles of policies by action, resource and pivot of their scope. Immutable; safe to use from several threads."""
 
-    def __init__(self, policies: Iterable[Compiled]) -> None:
-        self._found: dict[Entity | None, dict[Entity | None, list[Compiled]]] = {}
-        for policy in policies:
-            for action in policy.actions if policy.actions is not None else (None,):
-                for principal in policy.principals if policy.principals is not None else (None,):
-                    self._found.setdefault(action, {}).setdefault(principal, []).append(policy)
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        found: dict[Where, dict[Where, dict[str | None, list[Entry]]]] = {}
+        for entry in entries:
+            for action in _wheres(entry, "action"):
+                by_resource = found.setdefault(action, {})
+                for resource in _wheres(entry, "resource"):
+                    by_resource.setdefault(resource, {}).setdefault(entry.guard, []).append(entry)
+        self._actions: _Places[_Places[dict[str | None, Bundle]]] = _Places(
+            {
+                action: _Places(
+                    {
+                        resource: {guard: Bundle(entries) for guard, entries in by_guard.items()}
+                        for resource, by_guard in by_resource.items()
+                    }
+                )
+                for action, by_resource in found.items()
+            }
+        )
+
+    def bundles(
+        self,
+        action: Entity,
+        above_action: Iterable[Entity],
+        resource: Entity | None,
+        above_resource: Iterable[Entity],
+        pivot: str | None = None,
+    ) -> Iterator[Bundle]:
+        """All bundles with policies whose scope allows this; a `resource` of None stands for any.
+
+        Of bundles with a pivot, only that with this one.
+        """
+        for by_resource in self._actions.at(action, above_action):
+            for by_guard in by_resource.at(resource, above_resource):
+                if (open_ := by_guard.get(None)) is not None:
+                    yield open_
+                if pivot is not None and (guarded := by_guard.get(pivot)) is not None:
+                    yield guarded
+
+    def prepare(self) -> None:
+        """Works out what the first requests would else wait for."""
+        for by_resource in self._actions.all():
+            for by_guard in by_resource.all():
+                for bundle in by_guard.values():
+                    bundle.prepare()
 
     def decide(
         self, principal: Entity, action: Entity, resource: Entity, context: Mapping[str, Any], entities: Entities
@@ -34,32 +81,67 @@ class Index:
         """The answer to one request; `context` holds values (`values.value_of`).
 
         A forbid that matches decides, then a permit; a policy that fails is skipped and named (Cedar's authorization
-        algorithm).
+        algorithm). `Unsupported` where the request meets a policy that can't be compiled.
         """
         above = (entities.above(principal), entities.above(action), entities.above(resource))
-        permits: set[str] = set()
-        forbids: set[str] = set()
-        errors: set[str] = set()
-        for policy in self._at_hand(above[0], above[1]):
-            try:
-                if policy.matches(principal, action, resource, context, entities, *above):
-                    (forbids if policy.forbids else permits).add(policy.id)
-            except Failed:
-                errors.add(policy.id)
-        return Answer(bool(permits) and not forbids, frozenset(forbids or permits), frozenset(errors))
+        request = Request(principal, action, resource, context, entities, *above)
+        outcome = Outcome()
+        for bundle in self.bundles(action, above[1], resource, above[2]):
+            bundle.ask(request, outcome)
+        decisive = outcome.forbids or outcome.permits
+        return Answer(
+            bool(outcome.permits) and not outcome.forbids,
+            frozenset([entry.id for entry in decisive]),
+            frozenset([entry.id for entry, _ in outcome.failed]),
+        )
 
-    def _at_hand(self, principals: frozenset[Entity], actions: frozenset[Entity]) -> Iterator[Compiled]:
-        """The policies whose scope could match; one that names several of these entities comes several times."""
-        for action in (None, *actions):
-            if by_principal := self._found.get(action):
-                for principal in (None, *principals):
-                    yield from by_principal.get(principal, ())
+
+class _Places(Generic[T]):
+    """What stands under entities, by how a scope names them."""
+
+    def __init__(self, found: Mapping[Where, T]) -> None:
+        self._open = found.get((None, None))
+        self._exact = {entity: each for (how, entity), each in found.items() if how == "==" and entity is not None}
+        self._within = {entity: each for (how, entity), each in found.items() if how == "in" and entity is not None}
+
+    def at(self, entity: Entity | None, above: Iterable[Entity]) -> Iterator[T]:
+        """What could be about the entity, of which `above` are it and its ancestors; all, where it is None."""
+        if entity is None:
+            yield from self.all()
+            return
+        if self._open is not None:
+            yield self._open
+        exact = self._exact.get(entity)
+        if exact is not None:
+            yield exact
+        if within := self._within:
+            for each in above:
+                found = within.get(each)
+                if found is not None:
+                    yield found
+
+    def all(self) -> Iterator[T]:
+        """Everything."""
+        if self._open is not None:
+            yield self._open
+        yield from self._exact.values()
+        yield from self._within.values()
+
+
+def _wheres(entry: Entry, part: str) -> Iterator[Where]:
+    how, entities = named(entry.json[part], entry.slots)
+    if how is None:
+        yield None, None
+    for each in dict.fromkeys(entities):
+        yield how, each
 
 
 def compiled(policy_set: Mapping[str, Any]) -> Index:
     """The index of a policy set in Cedar's JSON form, templates and links with it; `Unsupported` where one can't be."""
-    found = [compile_policy(id_, policy) for id_, policy in policy_set["staticPolicies"].items()]
+    found: list[Entry] = []
+    for id_, policy in policy_set["staticPolicies"].items():
+        found.append(Entry(id_, len(found), policy))
     for link in policy_set.get("templateLinks", ()):
         slots = {name: entity_of(value) for name, value in link["values"].items()}
-        found.append(compile_policy(link["newId"], policy_set["templates"][link["templateId"]], slots))
+        found.append(Entry(link["newId"], len(found), policy_set["templates"][link["templateId"]], slots))
     return Index(found)
