@@ -37,7 +37,7 @@ class Interpreter:
         self._nodes = {name: preparation.node(condition) for name, condition in conditions.items()}
         self._history = Timepoints(layout, reach, events_bound)
         self._work_bound = work_bound
-        self._digest = _digest([reach, sorted([signature, paths] for signature, paths in layout.items())])
+        self.digest = _digest([reach, sorted([signature, paths] for signature, paths in layout.items())])
 
     def observe(self, event: Event) -> None:
         """Takes an event that happened. Raises `Exceeded` and changes nothing where the bound is reached."""
@@ -57,7 +57,7 @@ class Interpreter:
 
     def dump(self) -> bytes:
         """The whole state; the same state gives the same bytes."""
-        return text([_VERSION, self._digest, self._history.form()]).encode()
+        return text([_VERSION, self.digest, self._history.form()]).encode()
 
     def load(self, state: bytes) -> None:
         """Takes a state into a new interpreter; `ValueError` if other conditions dumped it, or nothing did."""
@@ -66,7 +66,7 @@ class Interpreter:
         except (TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError("this is no stored history") from error
         # Other conditions may look further back, or at other fields.
-        if version != _VERSION or digest != self._digest:
+        if version != _VERSION or digest != self.digest:
             raise ValueError("the stored history is one of other conditions: rebuild it from the events")
         self._history.fill(form)
 
@@ -78,6 +78,23 @@ class Interpreter:
         made = cls(leaves, events_bound, work_bound)
         made.load(state)
         return made
+
+
+class Interpretation:
+    """A `Plan` of leaves (`remit.policy.dogwood.temporal`) whose histories are interpreters."""
+
+    def __init__(self, leaves: Iterable[Leaf], events_bound: int = EVENTS_BOUND, work_bound: int = WORK_BOUND) -> None:
+        self._leaves = tuple(leaves)
+        self._bounds = (events_bound, work_bound)
+        self.digest = self.start().digest
+
+    def start(self) -> Interpreter:
+        """The state of a history in which nothing happened."""
+        return Interpreter(self._leaves, *self._bounds)
+
+    def restore(self, data: bytes) -> Interpreter:
+        """The state that was dumped; `ValueError` where it is not one of this plan."""
+        return Interpreter.restore(self._leaves, data, *self._bounds)
 
 
 def _digest(form: Any) -> str:

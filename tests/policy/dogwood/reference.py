@@ -1,0 +1,110 @@
+"""The reference engine (`dogwood-py`), asked in a process of its own: it may crash, or never end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+_VERDICT = re.compile(r"@(-?[0-9]+) \(time point ([0-9]+)\): (true|false)")
+_PATIENCE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the reference says of one policy: why it refuses it, or its verdicts by the number of the trace's line."""
+
+    refused: str = ""
+    verdicts: tuple[tuple[int, bool], ...] = ()
+    lost: bool = False  # it crashed, or took too long
+
+
+class Reference:
+    """The reference engine. Use it as a context."""
+
+    def __init__(self) -> None:
+        self._process: Any = None
+        self._pipe: Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def ask(self, policies: Sequence[str], schema: str, trace: str, events: str | None) -> list[Answer]:
+        """Each policy on its own, over this trace; a policy that the reference does not accept is refused."""
+        answers = self._ask((tuple(policies), schema, trace, events))
+        if answers is not None:
+            return answers
+        if len(policies) == 1:
+            return [Answer(lost=True)]
+        return [self.ask([policy], schema, trace, events)[0] for policy in policies]
+
+    def _ask(self, question: tuple[Any, ...]) -> list[Answer] | None:
+        if self._pipe is None:
+            self._start()
+        pipe = self._pipe
+        assert pipe is not None
+        try:
+            pipe.send(question)
+            if pipe.poll(_PATIENCE_S):
+                answers: list[Answer] = pipe.recv()
+                return answers
+        except (EOFError, OSError):
+            pass
+        self._stop()
+        return None
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        self._process.start()
+        other.close()
+
+    def _stop(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+            self._process.kill()
+            self._process.join()
+        self._pipe = self._process = None
+
+
+def _serve(pipe: Connection) -> None:
+    while True:
+        try:
+            policies, schema, trace, events = pipe.recv()
+        except EOFError:
+            return
+        pipe.send([_answer(policy, schema, trace, events) for policy in policies])
+
+
+def _answer(policy: str, schema: str, trace: str, events: str | None) -> Answer:
+    from dogwood import native
+
+    try:
+        found = native.validate_policy(policy, schema, events)
+        if not found["passed"]:
+            return Answer(refused="; ".join(found["errors"]))
+        text = native.replay(policy, schema, trace, events)
+    except RuntimeError as error:
+        return Answer(refused=str(error))
+    except BaseException as error:
+        # A panic of the reference is no `Exception`.
+        if type(error).__name__ == "PanicException":
+            return Answer(lost=True)
+        raise
+    verdicts = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        match = _VERDICT.fullmatch(line)
+        if match is None:
+            raise ValueError(f"the reference says `{line}`")
+        verdicts.append((int(match[2]), match[3] == "true"))
+    return Answer(verdicts=tuple(verdicts))
