@@ -1,0 +1,70 @@
+"""One timepoint as it is looked at: an event, and what the stores hold of those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Protocol
+
+from remit.policy.compiled.values import key
+from remit.policy.dogwood.ast import Path
+from remit.policy.dogwood.history import Event, Exceeded
+from remit.policy.dogwood.monitor.stores import NO_ROWS, Rows, Store
+from remit.policy.dogwood.timepoints import ABSENT, Signature, field_of
+
+
+class Body(Protocol):
+    """What a store is about."""
+
+    @property
+    def identity(self) -> Signature | None:
+        """The one event at which it has rows; `None`: any could."""
+        ...
+
+    def rows(self, moment: Moment) -> Rows:
+        """Its rows at a timepoint."""
+        ...
+
+
+class Moment:
+    """The event is the last timepoint; the stores do not have it yet, and are not changed."""
+
+    __slots__ = ("_bodies", "_event", "_keys", "_left", "_pending", "_work", "at", "identity", "number", "stores")
+
+    def __init__(self, event: Event, number: int, stores: Sequence[Store], bodies: Sequence[Body], work: int) -> None:
+        self.at = event.at
+        self.number = number
+        self.identity: Signature = (event.type, event.action, event.kind)
+        self.stores = stores
+        self._event = event
+        self._bodies = bodies
+        self._keys: dict[Path, Hashable] = {}
+        self._pending: dict[int, Rows] = {}
+        self._left = self._work = work
+
+    def field(self, path: Path) -> Hashable:
+        """What the value of a field compares by; `None` where it is absent."""
+        if path not in self._keys:
+            value = field_of(self._event.fields, path)
+            self._keys[path] = None if value is ABSENT else key(value)
+        return self._keys[path]
+
+    def pending(self, store: int) -> Rows:
+        """The rows that a store's body has at this timepoint."""
+        body = self._bodies[store]
+        if body.identity is not None and body.identity != self.identity:
+            return NO_ROWS
+        found = self._pending.get(store)
+        if found is None:
+            found = self._pending[store] = body.rows(self)
+        return found
+
+    def work(self) -> None:
+        """Counts one row that is looked at; `Exceeded` if that is too many."""
+        self._left -= 1
+        if self._left < 0:
+            raise Exceeded(f"a temporal condition looked at more than {self._work} rows")
+
+    @property
+    def worked(self) -> int:
+        """How many rows were looked at."""
+        return self._work - self._left

@@ -1,0 +1,95 @@
+"""How leaves are watched: which stores they share, which of them the interpreter answers, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from remit.policy.dogwood.ast import Formerly, Leaf, Previous, Since
+from remit.policy.dogwood.extent import conditions, reach_of
+from remit.policy.dogwood.history import Monitor
+from remit.policy.dogwood.interpreter import Interpreter
+from remit.policy.dogwood.mistakes import Mistake
+from remit.policy.dogwood.monitor.forms import Replayed
+from remit.policy.dogwood.monitor.layout import Layout, LeafForm
+from remit.policy.dogwood.monitor.snapshots import VERSION
+from remit.policy.dogwood.monitor.watching import Watch
+
+BOUND: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a leaf's state can hold. `replayed` says why it has no incremental form; empty if it has one."""
+
+    reach: int  # in ms: no event before that changes its value
+    replayed: str
+    is_wide: bool  # an event can refresh each row of another operator's, not only its own
+
+
+class Plan:
+    """How these leaves are watched; one state for each history, all of the same plan."""
+
+    def __init__(self, leaves: Iterable[Leaf], bound: int) -> None:
+        layout = Layout()
+        self._bound = bound
+        self._forms: dict[str, LeafForm] = {}
+        self._bounds: dict[str, Bounds] = {}
+        replayed: list[Leaf] = []
+        for leaf in sorted(leaves, key=lambda each: (repr(each.condition), each.name)):
+            _check(leaf)
+            reach, why = reach_of(leaf.condition), ""
+            before = len(layout.bodies)
+            try:
+                self._forms[leaf.name] = layout.leaf(leaf)
+            except Replayed as error:
+                why = str(error)
+                replayed.append(leaf)
+            self._bounds[leaf.name] = Bounds(reach, why, any(each.is_wide for each in layout.bodies[before:]))
+        self._bodies = tuple(layout.bodies)
+        self._replayed = tuple(replayed)
+        self.digest = self._digest()
+
+    def start(self) -> Monitor:
+        """The state of a history in which nothing happened."""
+        return self._watch()
+
+    def restore(self, data: bytes) -> Monitor:
+        """The state that was dumped; `ValueError` where it is damaged, or is not one of this plan."""
+        made = self._watch()
+        made.load(data)
+        return made
+
+    def bounds(self, leaf: str) -> Bounds:
+        """What the state of the leaf of this name can hold."""
+        return self._bounds[leaf]
+
+    @property
+    def every_event(self) -> bool:
+        """Whether events that no predicate names have to be observed too."""
+        return bool(self._replayed) or any(
+            body.identity is None or body.about.kind != "latest" for body in self._bodies
+        )
+
+    def _watch(self) -> Watch:
+        replayed = Interpreter(self._replayed, self._bound) if self._replayed else None
+        return Watch(self.digest, self._bodies, self._forms, replayed, self._bound)
+
+    def _digest(self) -> str:
+        told = repr((VERSION, [body.key for body in self._bodies], [leaf.condition for leaf in self._replayed]))
+        return hashlib.sha256(told.encode()).hexdigest()
+
+
+def plan(leaves: Iterable[Leaf], bound: int = BOUND) -> Plan:
+    """The plan of these leaves, of which each history holds at most `bound` rows; `Mistake` for what is refused."""
+    return Plan(leaves, bound)
+
+
+def _check(leaf: Leaf) -> None:
+    for each in conditions(leaf.condition):
+        if isinstance(each, Formerly | Previous | Since) and each.window.ms <= 0:
+            raise Mistake(
+                each.at, f"the window `{each.window}` holds no time", "write one of at least `1s`, such as `within 1h`"
+            )

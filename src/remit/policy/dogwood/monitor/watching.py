@@ -1,0 +1,143 @@
+"""The monitor: stores that follow the events of one history, and leaves that look into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from remit.policy.compiled.values import key
+from remit.policy.dogwood.history import Event, Exceeded, Request
+from remit.policy.dogwood.interpreter import Interpreter
+from remit.policy.dogwood.monitor import snapshots
+from remit.policy.dogwood.monitor.bodies import StoredBody
+from remit.policy.dogwood.monitor.layout import LeafForm
+from remit.policy.dogwood.monitor.moment import Moment
+from remit.policy.dogwood.monitor.stores import Latest, Rows
+from remit.policy.dogwood.terms import value_of
+from remit.policy.dogwood.timepoints import ABSENT
+
+WORK_BOUND: Final = 200_000  # rows that one question or one event looks at
+
+
+class Watch:
+    """A `Monitor` (`remit.policy.dogwood.history`). Not for use by several threads at once.
+
+    `bound`: rows held by all stores, and events held by the interpreter. `steps`: rows looked at by the last call.
+    """
+
+    def __init__(
+        self,
+        digest: str,
+        bodies: Sequence[StoredBody],
+        leaves: Mapping[str, LeafForm],
+        replayed: Interpreter | None,
+        bound: int,
+    ) -> None:
+        self.steps = 0
+        self._digest = digest
+        self._bodies = bodies
+        self._leaves = leaves
+        self._replayed = replayed
+        self._bound = bound
+        self._number = 0
+        self._at: int | None = None
+        self._stores = [body.store() for body in bodies]
+        self._due: int | None = None  # until then nothing leaves a window
+        self._watching: dict[tuple[str, str, str], list[int]] = {}
+        for number, body in enumerate(bodies):
+            if body.identity is not None:
+                self._watching.setdefault(body.identity, []).append(number)
+        # Those that any event changes, if only by not being one of theirs.
+        self._always = [n for n, body in enumerate(bodies) if body.identity is None or body.about.kind != "latest"]
+
+    @property
+    def size(self) -> int:
+        """How many rows the stores hold."""
+        return sum(store.size for store in self._stores)
+
+    def observe(self, event: Event) -> None:
+        """Takes an event that happened. Raises `Exceeded` and changes nothing where the bound is reached."""
+        moment = self._moment(event)
+        touched = {*self._always, *self._watching.get(moment.identity, ())}
+        rows = {number: moment.pending(number) for number in sorted(touched)}
+        self.steps = moment.worked
+        self._check_bound(rows, event.at)
+        if self._replayed is not None:
+            self._replayed.observe(event)
+        self._expire(event.at)
+        for number, found in rows.items():
+            store = self._stores[number]
+            store.commit(found, (self._number, event.at))
+            if isinstance(store, Latest) and found:
+                due = event.at + store.window
+                self._due = due if self._due is None else min(self._due, due)
+        self._number += 1
+        self._at = event.at
+
+    def evaluate(self, request: Request, event: Event, names: frozenset[str]) -> dict[str, bool]:
+        """The leaves of these names at `event`, which is the decision's own and the last; changes nothing.
+
+        Raises `Exceeded` where a bound is reached.
+        """
+        moment = self._moment(event)
+        found = {name: self._ask(self._leaves[name], request, moment) for name in names if name in self._leaves}
+        self.steps = moment.worked
+        if others := names - found.keys():
+            if self._replayed is None:
+                raise KeyError(min(others))
+            found |= self._replayed.evaluate(request, event, others)
+        return found
+
+    def dump(self) -> bytes:
+        """The whole state; the same state gives the same bytes."""
+        replayed = b"" if self._replayed is None else self._replayed.dump()
+        stores = [snapshots.form_of(store) for store in self._stores]
+        return snapshots.written(self._digest, self._number, self._at or 0, stores, replayed)
+
+    def load(self, data: bytes) -> None:
+        """Takes a state into a new monitor; `ValueError` for bytes that `dump` of this plan did not give."""
+        number, at, forms, replayed = snapshots.read(data, self._digest)
+        if len(forms) != len(self._stores) or (self._replayed is None and replayed):
+            raise ValueError("this is no stored state of a monitor")
+        for store, body, form in zip(self._stores, self._bodies, forms, strict=True):
+            snapshots.fill(store, form, len(body.wanted), number, at)
+        if self._replayed is not None:
+            self._replayed.load(replayed)
+        self._number, self._at = number, at if number else None
+        self._set_due()
+
+    def _moment(self, event: Event) -> Moment:
+        if self._at is not None and event.at < self._at:
+            raise ValueError("an event of a history is earlier than the one before it")
+        return Moment(event, self._number, self._stores, self._bodies, WORK_BOUND)
+
+    def _ask(self, leaf: LeafForm, request: Request, moment: Moment) -> bool:
+        slots: list[object] = [None] * leaf.slots
+        for slot, term in leaf.parameters:
+            value = value_of(term, request, {})
+            slots[slot] = None if value is ABSENT else key(value)
+        return leaf.holds(slots, moment)
+
+    def _check_bound(self, rows: Mapping[int, Rows], now: int) -> None:
+        held = self.size
+        for number, found in rows.items():
+            store = self._stores[number]
+            held += store.added(found) if isinstance(store, Latest) else len(found) - store.size
+        over = held - self._bound
+        for store in self._stores:
+            if over > 0 and isinstance(store, Latest):
+                over -= store.leaving(now, over)
+        if over > 0:
+            raise Exceeded(f"the state of a history's temporal conditions is more than {self._bound} rows")
+
+    def _expire(self, now: int) -> None:
+        if self._due is None or now <= self._due:
+            return
+        for store in self._stores:
+            if isinstance(store, Latest):
+                store.expire(now)
+        self._set_due()
+
+    def _set_due(self) -> None:
+        due = [each for store in self._stores if isinstance(store, Latest) and (each := store.due()) is not None]
+        self._due = min(due, default=None)
