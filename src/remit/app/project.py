@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
 
 from remit.app.elsewhere import elsewhere_of
 from remit.app.folder import Folder
@@ -21,15 +23,19 @@ from remit.tasks.intents import digest_of, load_intents, texts_of
 _WINDOW = re.compile(r'windows\s*\.\s*contains\(\s*"([^"]+)"')
 
 
-def load_project(folder: Folder) -> tuple[Settings, Configuration]:
-    """Reads and checks every file of the folder; the first mistake is a `DocumentError` with file, line and fix."""
+def load_project(folder: Folder, others: Mapping[str, Path] | None = None) -> tuple[Settings, Configuration]:
+    """Reads and checks every file of the folder; the first mistake is a `DocumentError` with file, line and fix.
+
+    `others` are folders in place of its `catalogue`, `intents` or `policies`.
+    """
+    places = {name: folder.root / name for name in ("catalogue", "intents", "policies")} | dict(others or {})
     settings = read_settings(folder.root)
     elsewhere_of(folder, settings)  # checks the rules
-    catalogue = load_catalogue(folder.root / "catalogue")
-    intents = load_intents(folder.root / "intents")
+    catalogue = load_catalogue(places["catalogue"])
+    intents = load_intents(places["intents"])
     check_against(catalogue, intents)
     policies = load_policies(
-        folder_policies=[path] if (path := folder.root / "policies").is_dir() else [],
+        folder_policies=[path] if (path := places["policies"]).is_dir() else [],
         catalogue=catalogue,
         intents=intents,
         trust_domain=settings.trust_domain,
