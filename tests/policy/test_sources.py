@@ -98,19 +98,19 @@ def test_reads_folders_below_each_file_once(tmp_path: Path) -> None:
     assert [source.path for source in sources.read_folder([folder])] == [source.path for source in found]
 
 
-def test_temporal_policies_are_refused_not_ignored(tmp_path: Path) -> None:
+def test_a_wrong_temporal_condition_is_refused_not_ignored(tmp_path: Path) -> None:
     folder = write(tmp_path)
-    (folder / "order.dw").write_text("permit (principal, action, resource) when temporal { true };")
-    with pytest.raises(DocumentError, match="temporal policies are not supported by this version"):
+    (folder / "order.dw").write_text("permit (principal, action, resource)\nwhen temporal { true };")
+    with pytest.raises(DocumentError, match=r"order.dw:2:22: a value is not a condition"):
         loaded(folder)
 
 
-def test_policies_across_tasks_are_refused_not_ignored(tmp_path: Path) -> None:
+def test_policies_across_tasks_are_of_the_workload(tmp_path: Path) -> None:
     folder = write(tmp_path)
     (folder / "workload").mkdir()
-    (folder / "workload" / "daily.cedar").write_text("permit (principal, action, resource);")
-    with pytest.raises(DocumentError, match="temporal policies are not supported by this version"):
-        loaded(folder)
+    (folder / "workload" / "daily.cedar").write_text('forbid (principal, action in Remit::Action::"tools", resource);')
+    (policy,) = [policy for policy in loaded(folder).policies() if policy.id == "daily#0"]
+    assert policy.scope_kind == "workload"
 
 
 def test_a_misspelt_ending_does_not_switch_a_policy_off(tmp_path: Path) -> None:

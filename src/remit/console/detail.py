@@ -274,12 +274,14 @@ def policies_of(reader: Reader, digest: str) -> Iterator[Policy]:
         listed = msgspec.json.decode(text, type=list[tuple[str, str]]) if text else []
     except (msgspec.MsgspecError, ValueError):
         listed = []
-    for path, of in listed:
-        source = reader.text(of)
-        if source is None:
-            continue
+    texts = [Source(path, text, "user") for path, of in listed if (text := reader.text(of)) is not None]
+    try:
+        macros = sources.macros(texts)
+    except RemitError:
+        macros = {}
+    for source in texts:
         try:
-            yield from sources.parse(Source(path, source, "user"))
+            yield from sources.parse(source, known=macros)
         except RemitError:
             continue
 

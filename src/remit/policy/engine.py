@@ -12,7 +12,7 @@ from remit.core.decisions import PolicyRef
 from remit.core.errors import DocumentError, InvalidInput
 from remit.core.identities import Registration
 from remit.core.intents import Intent
-from remit.policy import generated, obligations, obliging, reasons, requestable, schema, sources, validation
+from remit.policy import generated, obligations, obliging, provided, reasons, requestable, schema, sources, validation
 from remit.policy.cache import Cache
 from remit.policy.entities import NO_ENTITIES, Entities, load_entities, parse_with_engine
 from remit.policy.evaluation import Evaluation
@@ -311,10 +311,14 @@ def load(
         *generated.generate(intents, catalogue, inputs, trust_domain),
         *sources.read_folder(folder_policies),
     ]
+    if any(source.is_dogwood for source in texts):
+        texts.insert(0, sources.library())
+    macros = sources.macros(texts)
     cache = cache or _REMEMBERED
     with cache.loading():
-        policies = [policy for source in texts for policy in sources.parse(source, cache)]
+        policies = [policy for source in texts for policy in sources.parse(source, cache, macros)]
         sources.check_ids(policies)
+        vocabulary = provided.with_given(vocabulary, policies)
         merged = validation.validate(policies, vocabulary, cache)
     obliging.check(policies, vocabulary, catalogue, notifiers)
     handle = parse_with_engine(entities, merged)

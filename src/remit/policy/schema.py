@@ -112,6 +112,7 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
     servers: frozenset[str]
     trust_domain: str
     declared: Declared = EMPTY  # what the project's own schema adds, outside of this namespace
+    given: Mapping[str, Attribute] = {}  # what the contexts of tools have for lowered policies, as validators see it
 
     def cedar_json(self) -> dict[str, Any]:
         """The schema in Cedar's JSON format."""
@@ -126,11 +127,14 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
         }
         task = next((known.context.fields["task"] for known in self.actions.values() if known.is_tool), None)
         common = {"Task": shapes.to_cedar_json(task.shape)} if task is not None else {}
+        common.update((name.capitalize(), shapes.to_cedar_json(field.shape)) for name, field in self.given.items())
+        given = {name: {"type": name.capitalize(), "required": True} for name in self.given}
         actions: dict[str, Any] = {group: {} for group in self.groups}
         for known in self.actions.values():
             context = shapes.to_cedar_json(known.context)
             if known.is_tool:
                 context["attributes"]["task"] = {"type": "Task", "required": True}
+                context["attributes"].update(given)
             actions[known.name] = {
                 "memberOf": [{"id": group} for group in known.groups],
                 "appliesTo": {

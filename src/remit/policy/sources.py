@@ -1,6 +1,7 @@
 """Policy files: read, split into single policies with file, line and column, and checked one by one.
 
-Only `*.cedar` files are policies. Temporal policies (`*.dw`, `policies/workload/`) are refused, never ignored.
+`*.cedar` files are Cedar. `*.dw` files are Dogwood: each of their rules is lowered to Cedar text, which is then read as
+any other, with errors at what was written (see `docs/design/dogwood.md`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from remit.core.documents import read_text
 from remit.core.errors import DocumentError
 from remit.policy import text as cedar_text
 from remit.policy.cache import Cache, Parsed
+from remit.policy.dogwood import mistakes, rules
+from remit.policy.dogwood.ast import Leaf
+from remit.policy.dogwood.invocations import Invocation
+from remit.policy.dogwood.lowering import Lowered, lower
+from remit.policy.dogwood.macros import Macros
 from remit.policy.obligations import Mistake
 from remit.policy.obligations import read as read_obligations
 from remit.policy.reads import Reads, Scope, reads_of, scope_of
@@ -28,12 +34,14 @@ from remit.policy.requestable import read as read_requestable
 from remit.policy.text import Token
 
 Origin = Literal["shipped", "generated", "user"]
+ScopeKind = Literal["task", "workload"]
 
 RESERVED_IDS: Final = ("intent:", "remit:")  # of generated and shipped policies
 NOTE_LENGTH: Final = 1_024  # of @message and @next
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _UNFINISHED = "unexpected end of input"
-_TEMPORAL_NEXT: Final = "remove it, or state the order or the limit in the intent (`order`, `limits`)"
+_WORKLOAD: Final = "workload"  # the folder of rules across tasks
+_NO_MACROS: Final[Macros] = {}
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -43,6 +51,12 @@ class Source(msgspec.Struct, frozen=True):
     text: str
     origin: Origin
     at: tuple[str, int] | None = None
+    lowered: Lowered | None = None  # of a rule of Dogwood; `text` is then that rule as Cedar
+
+    @property
+    def is_dogwood(self) -> bool:
+        """Whether it is to be lowered."""
+        return self.path.endswith(rules.ENDING)
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +76,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     reads: Reads
     obligations: tuple[Obligation, ...] = ()
     approvers: tuple[str, ...] | None = None  # of a forbid: who may approve what it refuses; None: nobody
+    leaves: tuple[Leaf, ...] = ()  # what it asks of the past; without the event schema's pins
+    providers: tuple[Invocation, ...] = ()  # what it asks of information providers
+    scope_kind: ScopeKind = "task"  # whose past: that of the task tree, or of the workload over all its tasks
+    checked: str = ""  # what the validator sees instead of `text`; "" for the same
 
     def mistaken(self, mistake: Mistake) -> DocumentError:
         """The error of an annotation."""
@@ -101,8 +119,33 @@ def shipped() -> list[Source]:
     return [Source(f"shipped/{file.name}", file.read_text(encoding="utf-8"), "shipped") for file in files]
 
 
-def parse(source: Source, cache: Cache | None = None) -> Iterator[Policy]:
-    """The policies of one source; a `DocumentError` at the line that can't be read."""
+def macros(sources: Iterable[Source]) -> Macros:
+    """The macros that all files know: those that come with Remit, and those of the files `macros.dw`."""
+    several = [source for source in sources if source.is_dogwood and rules.is_library(source.path)]
+    shipped_ = [(source.path, source.text) for source in several if source.origin == "shipped"]
+    try:
+        return {
+            **rules.library(shipped_),
+            **rules.library((source.path, source.text) for source in several if source.origin != "shipped"),
+        }
+    except mistakes.Mistake as mistake:
+        source = next(source for source in several if source.path == mistake.path)
+        raise error_at(source, mistake.at, mistake.message, mistake.next_step) from None
+
+
+def library() -> Source:
+    """The macros that come with Remit; part of what decides wherever there is Dogwood."""
+    return Source(f"shipped/{rules.LIBRARY}", rules.shipped(), "shipped")
+
+
+def parse(source: Source, cache: Cache | None = None, known: Macros = _NO_MACROS) -> Iterator[Policy]:
+    """The policies of one source; a `DocumentError` at the line that can't be read.
+
+    `known` are the macros of other files (`macros`).
+    """
+    if source.is_dogwood:
+        yield from _lowered(source, cache, known)
+        return
     stem = Path(source.path).stem
     line = 1
     seen = 0
@@ -116,6 +159,38 @@ def parse(source: Source, cache: Cache | None = None) -> Iterator[Policy]:
             if cache is not None:
                 cache.keep(body, parsed)
         yield _policy(source, start, end, parsed, f"{stem}#{number}", line)
+
+
+def _lowered(source: Source, cache: Cache | None, known: Macros) -> Iterator[Policy]:
+    """The policies of a `.dw` file."""
+    try:
+        file = rules.read(source.path, source.text, known)
+        line, seen = 1, 0
+        for number, rule in enumerate(file.rules):
+            line += source.text.count("\n", seen, rule.start)
+            seen = rule.start
+            lowered = lower(rule, file.macros)
+            view = Source(source.path, lowered.text, source.origin, lowered=lowered)
+            parsed = cache.parsed(lowered.text) if cache is not None else None
+            if parsed is None:
+                parsed = _parsed(view, 0, lowered.text)
+                if cache is not None:
+                    cache.keep(lowered.text, parsed)
+            policy = _policy(view, 0, len(lowered.text), parsed, f"{Path(source.path).stem}#{number}", line)
+            if policy.id != rule.id:
+                # SECURITY: what it asks of the past is found by its id.
+                raise error_at(source, rule.start, "the @id can't be read", "write it once, as plain text")
+            yield msgspec.structs.replace(
+                policy,
+                source=source,
+                start=rule.start,
+                end=rule.end,
+                leaves=lowered.leaves,
+                providers=lowered.invocations,
+                checked=lowered.checked[parsed.begins :],
+            )
+    except mistakes.Mistake as mistake:
+        raise error_at(source, mistake.at, mistake.message, mistake.next_step) from None
 
 
 def check_ids(policies: Iterable[Policy]) -> None:
@@ -139,8 +214,11 @@ def check_ids(policies: Iterable[Policy]) -> None:
 
 def error_at(source: Source, offset: int, message: str, next_step: str = "") -> DocumentError:
     """An error at `offset` of the source, with the line itself; for a generated policy, at its intent."""
-    line, column = cedar_text.position(source.text, offset)
-    shown = cedar_text.line_at(source.text, line).strip()[:160]
+    text = source.text
+    if source.lowered is not None:
+        offset, text = source.lowered.original(offset), source.lowered.written
+    line, column = cedar_text.position(text, offset)
+    shown = cedar_text.line_at(text, line).strip()[:160]
     if source.at is not None:
         path, at_line = source.at
         return DocumentError(f"{message} (in the generated `{shown}`)", path=path, line=at_line, next_step=next_step)
@@ -148,16 +226,12 @@ def error_at(source: Source, offset: int, message: str, next_step: str = "") -> 
 
 
 def _read(path: Path) -> Source:
-    if path.suffix == ".dw" or "workload" in _below(path).parts[:-1]:
-        # SECURITY: a rule that is written down and not enforced is worse than none.
-        what = "" if path.suffix == ".dw" else " (`policies/workload/`, rules across tasks)"
-        raise DocumentError(
-            f"temporal policies are not supported by this version{what}", path=path, next_step=_TEMPORAL_NEXT
-        )
-    if path.suffix != ".cedar":
+    if path.suffix not in (".cedar", rules.ENDING):
         # SECURITY: a misspelt ending must not switch a policy off without a word.
         raise DocumentError(
-            "this file is not a policy", path=path, next_step="end its name with `.cedar`, or move it elsewhere"
+            "this file is not a policy",
+            path=path,
+            next_step="end its name with `.cedar` or `.dw`, or move it elsewhere",
         )
     return Source(_below(path).as_posix(), read_text(path), "user")
 
@@ -225,6 +299,7 @@ def _policy(source: Source, start: int, end: int, parsed: Parsed, default_id: st
         reads=parsed.reads,
         obligations=parsed.obligations,
         approvers=parsed.approvers,
+        scope_kind="workload" if f"/{_WORKLOAD}/" in source.path else "task",
     )
 
 

@@ -71,7 +71,7 @@ def _check(policies: Sequence[Policy], vocabulary: Vocabulary, handle: Any) -> N
 
 def _mistakes(policies: Sequence[Policy], handle: Any) -> list[tuple[Policy, list[str]]]:
     """What the engine finds wrong, by policy."""
-    joined = "\n".join(policy.text for policy in policies)
+    joined = "\n".join(policy.checked or policy.text for policy in policies)
     result = msgspec.json.decode(cedar.validate_policies(joined, handle, release_gil=True))
     return _by_policy(policies, result["errors"])
 
@@ -150,7 +150,11 @@ class Names:
                 f"write `action in {exact[0]}::{cedar_text.quote(exact[1])}`",
                 word=exact[1],
             )
+        given = {("temporal", leaf.name) for leaf in policy.leaves}
+        given |= {("providers", invocation.name) for invocation in policy.providers}
         for path in sorted(policy.reads.paths):
+            if path[:2] in given:
+                continue
             if (policy.scope, path) not in self._there:
                 self._check_path(policy, path)
                 self._there.add((policy.scope, path))
