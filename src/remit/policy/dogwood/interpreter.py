@@ -62,13 +62,17 @@ class Interpreter:
     def load(self, state: bytes) -> None:
         """Takes a state into a new interpreter; `ValueError` if other conditions dumped it, or nothing did."""
         try:
-            version, digest, form = json.loads(state)
-        except (TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            form = json.loads(state)
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError("this is no stored history") from error
-        # Other conditions may look further back, or at other fields.
-        if version != _VERSION or digest != self.digest:
-            raise ValueError("the stored history is one of other conditions: rebuild it from the events")
-        self._history.fill(form)
+        match form:
+            case [version, digest, history] if version == _VERSION:
+                # Other conditions may look further back, or at other fields.
+                if digest != self.digest:
+                    raise ValueError("the stored history is one of other conditions: rebuild it from the events")
+                self._history.fill(history)
+            case _:
+                raise ValueError("this is no stored history")
 
     @classmethod
     def restore(

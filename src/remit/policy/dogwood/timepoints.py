@@ -150,24 +150,27 @@ class Timepoints:
 
     def fill(self, form: Any) -> None:
         """Takes what `form` gave, into one that is new; `ValueError` for what it could not have given."""
-        try:
-            first, rows = form
-            for at, signature, *fields in rows:
-                self._check(first, at, signature, fields)
-                if signature != _NAMED_BY_NOBODY:
-                    self._of[signature].append(first + len(self._at))
-                self._at.append(at)
-                self._signature.append(signature)
-                self._fields.append(tuple(map(_value, fields)))
-        except (TypeError, IndexError) as error:
-            raise ValueError("this is no stored history") from error
-        self.first = self._base = first
+        match form:
+            case [int(first), list(rows)] if type(first) is int and first >= 0:
+                self.first = self._base = first
+            case _:
+                raise ValueError("this is no stored history")
+        for row in rows:
+            match row:
+                case [int(at), int(signature), *fields] if self._could_be(at, signature, fields):
+                    if signature != _NAMED_BY_NOBODY:
+                        self._of[signature].append(self.end)
+                    self._at.append(at)
+                    self._signature.append(signature)
+                    self._fields.append(tuple(map(_value, fields)))
+                case _:
+                    raise ValueError("this is no stored history")
 
-    def _check(self, first: int, at: int, signature: int, fields: Sequence[Any]) -> None:
-        slots = () if signature == _NAMED_BY_NOBODY else self._slots[signature]
-        good = type(first) is int and type(at) is int and type(signature) is int and len(fields) == len(slots)
-        if not good or signature < _NAMED_BY_NOBODY or (self._at and at < self._at[-1]):
-            raise ValueError("this is no stored history")
+    def _could_be(self, at: int, signature: int, fields: Sequence[Any]) -> bool:
+        if type(at) is not int or not _NAMED_BY_NOBODY <= signature < len(self._slots):
+            return False
+        slots = 0 if signature == _NAMED_BY_NOBODY else len(self._slots[signature])
+        return len(fields) == slots and (not self._at or at >= self._at[-1])
 
 
 def _form(value: Any) -> Any:
