@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self
 
 _VERDICT = re.compile(r"@(-?[0-9]+) \(time point ([0-9]+)\): (true|false)")
-_PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,8 @@ class Answer:
 class Reference:
     """The reference engine. Use it as a context."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = 20.0) -> None:
+        self._patience_s = patience_s
         self._process: Any = None
         self._pipe: Connection | None = None
 
@@ -40,27 +40,23 @@ class Reference:
 
     def ask(self, policies: Sequence[str], schema: str, trace: str, events: str | None) -> list[Answer]:
         """Each policy on its own, over this trace; a policy that the reference does not accept is refused."""
-        answers = self._ask((tuple(policies), schema, trace, events))
-        if answers is not None:
-            return answers
-        if len(policies) == 1:
-            return [Answer(lost=True)]
-        return [self.ask([policy], schema, trace, events)[0] for policy in policies]
+        return [self._ask((policy, schema, trace, events)) for policy in policies]
 
-    def _ask(self, question: tuple[Any, ...]) -> list[Answer] | None:
+    def _ask(self, question: tuple[Any, ...]) -> Answer:
         if self._pipe is None:
             self._start()
         pipe = self._pipe
         assert pipe is not None
         try:
             pipe.send(question)
-            if pipe.poll(_PATIENCE_S):
-                answers: list[Answer] = pipe.recv()
-                return answers
+            if pipe.poll(self._patience_s):
+                answer = pipe.recv()
+                assert isinstance(answer, Answer)
+                return answer
         except (EOFError, OSError):
             pass
         self._stop()
-        return None
+        return Answer(lost=True)
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -80,10 +76,10 @@ class Reference:
 def _serve(pipe: Connection) -> None:
     while True:
         try:
-            policies, schema, trace, events = pipe.recv()
+            question = pipe.recv()
         except EOFError:
             return
-        pipe.send([_answer(policy, schema, trace, events) for policy in policies])
+        pipe.send(_answer(*question))
 
 
 def _answer(policy: str, schema: str, trace: str, events: str | None) -> Answer:
