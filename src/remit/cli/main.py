@@ -23,6 +23,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "gateway": ("remit.cli.gateway", "gateway"),
     "task": ("remit.cli.task", "task"),
     "decide": ("remit.cli.decide", "decide"),
+    "replay": ("remit.cli.replay", "replay_command"),
     "ask": ("remit.cli.ask", "ask"),
     "log": ("remit.cli.log", "log"),
     "lineage": ("remit.cli.lineage", "lineage"),
@@ -47,7 +48,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
 SECTIONS: Final = {
     "Begin": ("init", "check", "test", "up", "doctor"),
     "Govern": ("run", "exec", "gateway", "task"),
-    "Look": ("decide", "ask", "log", "lineage", "verify", "evidence", "prove", "witness"),
+    "Look": ("decide", "replay", "ask", "log", "lineage", "verify", "evidence", "prove", "witness"),
     "Administer": (
         "catalogue",
         "workload",
