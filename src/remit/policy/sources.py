@@ -24,6 +24,7 @@ from remit.policy import text as cedar_text
 from remit.policy.cache import Cache, Parsed
 from remit.policy.dogwood import mistakes, rules
 from remit.policy.dogwood.ast import Leaf
+from remit.policy.dogwood.events import FILE as EVENTS
 from remit.policy.dogwood.invocations import Invocation
 from remit.policy.dogwood.lowering import Lowered, lower
 from remit.policy.dogwood.macros import Macros
@@ -41,6 +42,7 @@ NOTE_LENGTH: Final = 1_024  # of @message and @next
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _UNFINISHED = "unexpected end of input"
 _WORKLOAD: Final = "workload"  # the folder of rules across tasks
+_EVENT_SCHEMA: Final = ".dwschema"
 _NO_MACROS: Final[Macros] = {}
 
 
@@ -57,6 +59,16 @@ class Source(msgspec.Struct, frozen=True):
     def is_dogwood(self) -> bool:
         """Whether it is to be lowered."""
         return self.path.endswith(rules.ENDING)
+
+    @property
+    def is_event_schema(self) -> bool:
+        """Whether it says which events there are, and is no policy."""
+        return self.path.endswith(_EVENT_SCHEMA)
+
+    @property
+    def scope_kind(self) -> ScopeKind:
+        """Whose past its policies, or its events, are about."""
+        return "workload" if _WORKLOAD in Path(self.path).parts[:-1] else "task"
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +155,8 @@ def parse(source: Source, cache: Cache | None = None, known: Macros = _NO_MACROS
 
     `known` are the macros of other files (`macros`).
     """
+    if source.is_event_schema:
+        return
     if source.is_dogwood:
         yield from _lowered(source, cache, known)
         return
@@ -226,6 +240,15 @@ def error_at(source: Source, offset: int, message: str, next_step: str = "") -> 
 
 
 def _read(path: Path) -> Source:
+    if path.suffix == _EVENT_SCHEMA:
+        if path.name != EVENTS or _below(path).parts[1:-1] not in ((), (_WORKLOAD,)):
+            # SECURITY: a schema that is not read would leave its pins out without a word.
+            raise DocumentError(
+                "this event schema is not used",
+                path=path,
+                next_step=f"it is `policies/{EVENTS}`, or `policies/{_WORKLOAD}/{EVENTS}`",
+            )
+        return Source(_below(path).as_posix(), read_text(path), "user")
     if path.suffix not in (".cedar", rules.ENDING):
         # SECURITY: a misspelt ending must not switch a policy off without a word.
         raise DocumentError(

@@ -5,13 +5,16 @@
 
 from remit.policy.dogwood.events.derivation import Events, Leaf, Pinned, Signature, derive
 from remit.policy.dogwood.events.names import ActionName, EntityName, Names, of_declared, of_project
+from remit.policy.dogwood.events.project import CHOICES, FILE, check
 from remit.policy.dogwood.events.rewriting import emitted, inject
 from remit.policy.dogwood.events.schema import EventSchema
-from remit.policy.dogwood.events.shipped import AGENTCORE, Scope, shipped
+from remit.policy.dogwood.events.shipped import AGENTCORE, Scope, shipped, shipped_text
 from remit.policy.dogwood.events.syntax import parse
 
 __all__ = [
     "AGENTCORE",
+    "CHOICES",
+    "FILE",
     "ActionName",
     "EntityName",
     "EventSchema",
@@ -21,6 +24,7 @@ __all__ = [
     "Pinned",
     "Scope",
     "Signature",
+    "check",
     "derive",
     "emitted",
     "inject",
@@ -28,4 +32,5 @@ __all__ = [
     "of_project",
     "parse",
     "shipped",
+    "shipped_text",
 ]

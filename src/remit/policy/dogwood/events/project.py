@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from remit.core.errors import DocumentError
 from remit.policy.dogwood.ast import ContextTerm, Path, ScopeTerm
 from remit.policy.dogwood.events.derivation import Pinned, pins_of
 from remit.policy.dogwood.events.schema import Declaration, EventSchema, Field, Spread
-from remit.policy.dogwood.events.shipped import AGENTCORE, Scope, shipped
-from remit.policy.dogwood.events.syntax import mistaken, parse
+from remit.policy.dogwood.events.shipped import AGENTCORE, Scope
+from remit.policy.dogwood.events.syntax import mistaken
 
 FILE: Final = "events.dwschema"  # in `policies/` or `policies/workload/`
 DECISION: Final = "request"
@@ -37,24 +36,6 @@ _WRITTEN: Final[Mapping[Scope, str]] = {
     "task": "task: { pin root: String = context.task.root, id: String }",
     "workload": "pin callerPrincipal: principalType(A) = principal",
 }
-
-
-def of_project(scope: Scope, chosen: str = "", text: str | None = None, path: str = "") -> EventSchema:
-    """The schema for policies of this scope: the project's own `text`, if it has one, else the one chosen.
-
-    A `DocumentError` names file, line and what to do.
-    """
-    if text is None:
-        return shipped(scope, chosen)
-    if chosen:
-        raise DocumentError(
-            f"`[policy] events` is `{chosen}`, and the project brings an event schema of its own",
-            path=path,
-            next_step="keep one of them: remove the setting, or the file",
-        )
-    schema = parse(text, path)
-    check(schema, scope)
-    return schema
 
 
 def check(schema: EventSchema, scope: Scope) -> None:

@@ -14,6 +14,13 @@ AGENTCORE: Final = "agentcore"  # `[policy] events`: the reference's own kinds
 
 def shipped(scope: Scope, chosen: str = "") -> EventSchema:
     """Remit's own schema for histories of this scope, or the reference's kinds where `chosen` says so."""
-    name = scope if chosen != AGENTCORE else AGENTCORE if scope == "task" else f"{AGENTCORE}-{scope}"
+    path, text = shipped_text(scope, chosen)
+    return parse(text, path)
+
+
+def shipped_text(scope: Scope, chosen: str = "") -> tuple[str, str]:
+    """The path that decisions quote, and the text, of the same schema."""
+    folder = "" if scope == "task" else f"{scope}/"
+    name = f"{AGENTCORE}-{scope}" if chosen == AGENTCORE else scope
     file = resources.files("remit.policy.dogwood.events") / f"{name}.dwschema"
-    return parse(file.read_text(encoding="utf-8"), f"shipped/{name}.dwschema")
+    return f"shipped/{folder}{chosen or 'events'}.dwschema", file.read_text(encoding="utf-8")
