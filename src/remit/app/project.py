@@ -16,6 +16,7 @@ from remit.decide.configuration import Configuration, Limits, RiskTerms
 from remit.decide.destination import InternalHosts
 from remit.decide.habits import Terms
 from remit.decide.windows import Windows
+from remit.policy.dogwood.providers import load as load_providers
 from remit.policy.engine import load as load_policies
 from remit.tasks.against import check_against
 from remit.tasks.intents import digest_of, load_intents, texts_of
@@ -34,6 +35,7 @@ def load_project(folder: Folder, others: Mapping[str, Path] | None = None) -> tu
     catalogue = load_catalogue(places["catalogue"])
     intents = load_intents(places["intents"])
     check_against(catalogue, intents)
+    providers = load_providers(settings.providers, folder.root)
     policies = load_policies(
         folder_policies=[path] if (path := places["policies"]).is_dir() else [],
         catalogue=catalogue,
@@ -43,6 +45,7 @@ def load_project(folder: Folder, others: Mapping[str, Path] | None = None) -> tu
         folder_entities=folder.root / "entities",
         namespace=settings.authzen.namespace,
         cache=policy_cache(folder),
+        providers=providers,
     )
     # The list behind the digest of the policies: each path, and the digest of its text.
     listed = [[path, canonical.sha256(text.encode())] for path, text in policies.sources()]
@@ -58,6 +61,8 @@ def load_project(folder: Folder, others: Mapping[str, Path] | None = None) -> tu
     entities = policies.general.entities
     if entities.digest:
         parts["entities"] = entities.digest
+    if providers.digest:
+        parts["providers"] = providers.digest
     until = settings.mode.observe_until
     return settings, Configuration(
         trust_domain=settings.trust_domain,
@@ -88,6 +93,7 @@ def load_project(folder: Folder, others: Mapping[str, Path] | None = None) -> tu
             policies.digest: canonical.encode(listed).decode(),
             **windows.texts,
             **entities.texts,
+            **providers.texts,
             **texts_of(intents),
             catalogue.digest: catalogue_text(catalogue),
             parts["settings"]: text,

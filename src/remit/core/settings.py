@@ -20,6 +20,7 @@ from remit.core.identities import Kind, Mode
 from remit.core.issuers import FederationSettings, IssuerSettings, check_issuers
 from remit.core.ledger import LedgerSettings, check_ledger
 from remit.core.notifiers import NotifierSettings, check_notifiers
+from remit.core.providers import ProviderSettings, check_providers
 from remit.core.risk import DenialSettings, NoveltySettings, RiskSettings, check_risk
 from remit.core.service import Service, check_service
 from remit.core.storage import StorageSettings, check_storage
@@ -207,6 +208,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bearer_keys: Annotated[tuple[BearerKeySeed, ...], Meta(max_length=64)] = ()
     notifiers: Annotated[tuple[NotifierSettings, ...], Meta(max_length=64)] = ()
     forward: Annotated[tuple[ForwardSettings, ...], Meta(max_length=16)] = ()
+    providers: Annotated[tuple[ProviderSettings, ...], Meta(max_length=64)] = ()
 
 
 def read_settings(folder: Path) -> Settings:
@@ -253,6 +255,7 @@ def _check(document: Document, settings: Settings) -> None:
     _check_bearer_keys(document, settings, seen)
     check_service(document, settings.service)
     check_notifiers(document, settings.notifiers)
+    check_providers(document, settings.providers)
     check_forward(document, settings.forward)
     check_issuers(document, settings.trust_domain, settings.issuers, settings.federation)
     check_storage(document, settings.storage)

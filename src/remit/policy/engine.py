@@ -14,6 +14,7 @@ from remit.core.identities import Registration
 from remit.core.intents import Intent
 from remit.policy import generated, obligations, obliging, provided, reasons, requestable, schema, sources, validation
 from remit.policy.cache import Cache
+from remit.policy.dogwood.providers import NO_PROVIDERS, Providers
 from remit.policy.entities import NO_ENTITIES, Entities, load_entities, parse_with_engine
 from remit.policy.evaluation import Evaluation
 from remit.policy.general import General
@@ -288,6 +289,7 @@ def load(
     folder_entities: Path | None = None,
     namespace: str = "",
     cache: Cache | None = None,
+    providers: Providers = NO_PROVIDERS,
 ) -> Policies:
     """Reads, generates, parses and strictly validates all policies, and the project's own entities with them.
 
@@ -295,6 +297,7 @@ def load(
     `folder_entities` has the project's schema and entities, and `namespace` is where names without one are meant. A
     `DocumentError` names file, line and fix at the first mistake, whether in a policy, in an entity or in the intent
     that a policy is generated from. `cache` knows what has not changed since; without it, this process's memory does.
+    `providers` are what lowered policies can call.
     """
     entities = load_entities(folder_entities) if folder_entities is not None else NO_ENTITIES
     if namespace and namespace not in entities.declared.namespaces:
@@ -318,7 +321,8 @@ def load(
     with cache.loading():
         policies = [policy for source in texts for policy in sources.parse(source, cache, macros)]
         sources.check_ids(policies)
-        vocabulary = provided.with_given(vocabulary, policies)
+        provided.check(policies, vocabulary, providers)
+        vocabulary = provided.with_given(vocabulary, policies, providers)
         merged = validation.validate(policies, vocabulary, cache)
     obliging.check(policies, vocabulary, catalogue, notifiers)
     handle = parse_with_engine(entities, merged)
