@@ -207,9 +207,14 @@ def generated(seed: int, conditions: int = 6) -> Case:
     return Case(seed, kinds, actions, points, tuple(maker.leaf() for _ in range(conditions)))
 
 
+def fuzz() -> int:
+    """How many times as many cases as usual (`REMIT_FUZZ`)."""
+    return int(os.environ.get("REMIT_FUZZ", "1"))
+
+
 def seeds(count: int, first: int = 0) -> range:
-    """As many seeds as `REMIT_FUZZ` says: so many times `count`, 1 without it."""
-    return range(first, first + count * int(os.environ.get("REMIT_FUZZ", "1")))
+    """So many seeds, times `fuzz()`."""
+    return range(first, first + count * fuzz())
 
 
 def _inputs(rng: random.Random) -> Types:
