@@ -138,6 +138,7 @@ def test_reporting_an_outcome(who: Registration, is_pep: bool, wanted: bool) -> 
         "risk.set",
         "habits.forget",
         "record.erase",
+        "configuration.reload",
     ],
 )
 def test_administration_is_for_administrators(name: str) -> None:

@@ -12,6 +12,7 @@ from remit.core.erasing import Erasing, Erasure
 from remit.core.errors import Forbidden, InvalidInput, NotFound
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.ids import new_id
+from remit.core.reloading import Reloaded
 from remit.core.tasks import Forgetting, RiskSignal, TaskEnd, TaskRequest, TaskView
 from remit.decide.questions import Answered, Until
 from remit.identity.arrival import Arrival
@@ -174,6 +175,9 @@ class FakeService:
 
     async def resolve(self, caller: Identity, decision_id: str, result: OutcomeResult, reason: str) -> None:
         self.records.append(("resolution", (decision_id, result, reason)))
+
+    async def reload(self, caller: Identity) -> Reloaded:
+        return Reloaded(config="1" * 64, before="0" * 64, changed=("policies",), restart=("service",), seconds=0.5)
 
     async def erase(self, caller: Identity, wanted: Erasing) -> Erasure:
         self.records.append(("erasure", wanted))

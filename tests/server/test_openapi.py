@@ -140,6 +140,7 @@ def exchanges(stage: Stage) -> list[tuple[str, str, str, Any, str]]:
         ("POST", "/v1/identities", "/v1/identities", registration, PERSON),
         ("POST", "/v1/identities/change", "/v1/identities/change", {"id": WORKLOAD, "state": "active"}, PERSON),
         ("POST", "/v1/habits/forget", "/v1/habits/forget", {"id": WORKLOAD, "everything": True}, PERSON),
+        ("POST", "/v1/reload", "/v1/reload", None, PERSON),
         ("POST", "/v1/erasures", "/v1/erasures", {"what": "subject", "subject": "s", "reason": "r"}, PERSON),
         (
             "POST",

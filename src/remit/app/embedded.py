@@ -12,6 +12,7 @@ from remit.core.erasing import Erasing, Erasure
 from remit.core.errors import NotFound, Unavailable
 from remit.core.identities import Identity, Lifecycle, Registration
 from remit.core.obligations import KNOWN
+from remit.core.reloading import Reloaded
 from remit.core.tasks import Forgetting, RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.core.trace import current
 from remit.identity.holder import Holder
@@ -158,6 +159,10 @@ class Embedded:
     async def forget(self, wanted: Forgetting) -> Sequence[str]:
         """Has habits of a workload forgotten; answers which there were."""
         return await self._open.governor.forget(self._identity, wanted)
+
+    async def reload(self) -> Reloaded:
+        """As `Remit.reload`."""
+        return await self._open.governor.reload(self._identity)
 
     async def erase(self, wanted: Erasing) -> Erasure:
         """As `Remit.erase`."""

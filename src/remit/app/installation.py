@@ -13,6 +13,7 @@ from remit.app.identities import declared, without_key
 from remit.app.key_sources import KeySource, sources_of
 from remit.app.project import load_project
 from remit.app.records import OpenStore, has_records, open_store
+from remit.app.reloading import Reloader
 from remit.app.soundness import check_records
 from remit.app.trust import open_keyring, rotate_when_due
 from remit.core.clock import Clock, system_clock
@@ -36,7 +37,6 @@ class Installation:
 
     folder: Folder
     settings: Settings
-    configuration: Configuration
     store: Store
     keyring: KeyRing
     authority: Authority
@@ -44,8 +44,14 @@ class Installation:
     governor: Governor
     clock: Clock
     elsewhere: Elsewhere  # who vouches from elsewhere, with the keys that are known of them
+    reloader: Reloader
     sources: tuple[KeySource, ...] = ()  # where those keys come from
     unchecked: Walk | None = None  # the records that the start had no time to look at
+
+    @property
+    def configuration(self) -> Configuration:
+        """What decides now."""
+        return self.governor.configuration
 
     async def close(self) -> None:
         """Records what is due, commits, stops the sequencer and releases the folder."""
@@ -95,7 +101,12 @@ async def open_installation(
     recorded = await asyncio.to_thread(has_records, folder)
     keyring = open_keyring(folder, settings, clock(), has_records=recorded)
     unchecked = await asyncio.to_thread(check_records, folder, settings)
-    store = await storage(folder, settings, clock, lambda: (configuration.digest, keyring.fingerprint()))
+    opened: Installation | None = None
+
+    def about() -> tuple[str, str]:
+        return (opened.configuration if opened else configuration).digest, keyring.fingerprint()
+
+    store = await storage(folder, settings, clock, about)
     try:
         is_shared = bool(settings.storage.url)  # then another folder may have the identities' keys
         registrations = declared(settings, folder, store.world.glance if is_shared else None)
@@ -146,8 +157,10 @@ async def compose(
         await store.close()
         raise
     authority = Authority(settings.trust_domain, keyring)
+    reloader = Reloader(folder, settings, governor)
+    governor.on_reload = reloader.reload
     installation = Installation(
-        folder, settings, configuration, store, keyring, authority, authenticator, governor, clock, elsewhere
+        folder, settings, store, keyring, authority, authenticator, governor, clock, elsewhere, reloader
     )
     installation.refresh_keys()
     return installation

@@ -17,6 +17,7 @@ from remit.app.lineage import Forgetter
 from remit.app.publishing import Publisher, open_publisher
 from remit.app.readiness import Readiness
 from remit.app.refreshing import Refresher
+from remit.app.rereading import keep_reloading
 from remit.app.soundness import Watch
 from remit.core.errors import InvalidInput
 from remit.server.app import build_app
@@ -76,7 +77,7 @@ async def run_service(
             not_ready=Readiness(installation.store, wrong=lambda: watch.wrong if watch else ""),
             claims=claims,
             key_sources=lambda: gauges(installation.sources, installation.clock()),
-            log_gauges=publisher.gauges if publisher else dict,
+            log_gauges=lambda: {**(publisher.gauges() if publisher else {}), **installation.reloader.gauges()},
             log_folder=folder.root / settings.ledger.folder if settings.ledger.serve else None,
         )
         forwarders += forwarders_of(folder, settings)
@@ -85,6 +86,7 @@ async def run_service(
 
         def listening(listener: Listener) -> None:
             tasks.append(asyncio.create_task(_keep_keys(installation, certificates)))
+            tasks.append(asyncio.create_task(keep_reloading(installation)))
             refresher.start()
             indexer.start()
             forgetter.start()

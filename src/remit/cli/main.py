@@ -18,6 +18,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("remit.cli.check", "check"),
     "test": ("remit.cli.cases", "test"),
     "up": ("remit.cli.up", "up"),
+    "reload": ("remit.cli.reload", "reload"),
     "run": ("remit.cli.run", "run"),
     "exec": ("remit.cli.execute", "execute"),
     "gateway": ("remit.cli.gateway", "gateway"),
@@ -50,6 +51,7 @@ SECTIONS: Final = {
     "Govern": ("run", "exec", "gateway", "task"),
     "Look": ("decide", "replay", "ask", "log", "lineage", "verify", "evidence", "prove", "witness"),
     "Administer": (
+        "reload",
         "catalogue",
         "workload",
         "starter",

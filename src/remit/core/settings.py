@@ -80,6 +80,14 @@ class Destinations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     internal: Annotated[tuple[str, ...], Meta(description="host suffixes (.corp.example), networks (10.0.0.0/8)")] = ()
 
 
+class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[policy]`: how policies are evaluated, and how changes of the folder are taken."""
+
+    watch: Annotated[
+        bool, Meta(description="read the folder again when a file in it has changed; else on `remit reload` and SIGHUP")
+    ] = False
+
+
 class AuthZenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[authzen]`: questions about the project's own entities."""
 
@@ -188,6 +196,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     operator: Annotated[str, Meta(description="the person at this keyboard: a name of `[[people]]`")] = ""
     workload: Annotated[str, Meta(description="the workload that `remit run` starts by default")] = ""
     authzen: AuthZenSettings = AuthZenSettings()
+    policy: PolicySettings = PolicySettings()
     service: Service = Service()
     mode: ModeSettings = ModeSettings()
     limits: LimitSettings = LimitSettings()

@@ -23,6 +23,7 @@ from remit.core.tasks import TaskEnd, TaskRequest, TaskView
 from remit.decide import entries
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
+from remit.decide.configuration_operations import ConfigurationOperations
 from remit.decide.erasure_operations import ErasureOperations
 from remit.decide.exchange_operations import ExchangeOperations
 from remit.decide.identity_operations import IdentityOperations
@@ -31,10 +32,10 @@ from remit.decide.pipeline import Pipeline, needs_of
 from remit.decide.practice import Practice
 from remit.decide.questions import Answered, Questions, Until, is_permit
 from remit.decide.rates import Rates
-from remit.decide.sequence import Entry, Needs, Sequencer, Step
+from remit.decide.sequence import Needs, Sequencer, Step
 from remit.decide.sweep import BATCH, Sweep
 from remit.decide.task_operations import TaskOperations
-from remit.decide.world import ADMINISTRATION, EVERYBODY, World, identity_stream
+from remit.decide.world import EVERYBODY, World, identity_stream
 from remit.identity.arrival import Arrival
 from remit.policy.evaluation import Evaluation
 from remit.policy.general import Found, Question, What
@@ -55,7 +56,14 @@ _ASKS_PER_SEARCH: Final = 5.0
 _LAST_SWEEPS: Final = 400  # at a stop: 100,000 records
 
 
-class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOperations, ErasureOperations):
+class Governor(
+    TaskOperations,
+    OutcomeOperations,
+    IdentityOperations,
+    ExchangeOperations,
+    ErasureOperations,
+    ConfigurationOperations,
+):
     """Decides, records and administers; one for each open installation."""
 
     def __init__(self, configuration: Configuration, sequencer: Sequencer, world: World) -> None:
@@ -174,20 +182,11 @@ class Governor(TaskOperations, OutcomeOperations, IdentityOperations, ExchangeOp
         streams = tuple(identity_stream(each.id) for each in registrations)
         return await self._run(work, Needs(reads=(EVERYBODY,), appends=streams))
 
-    async def announce(self) -> None:
-        """Records which configuration decides from now on, and a switch of the mode; once at the start."""
-        configuration = self.configuration
-        for digest, text in configuration.texts.items():
-            self._sequencer.keep_text(digest, text)
-        body = {"config": configuration.digest, **configuration.parts}
-        mode = {"by": "remit.toml", "mode": configuration.mode, "until": configuration.observe_until}
-
-        def work(world: World, now: int) -> Step[None]:
-            new = () if world.configuration == body else (Entry("administration", "configuration", body),)
-            switched = () if world.modes == mode else (Entry("administration", "mode", mode),)
-            return Step(None, (*new, *switched))
-
-        await self._run(work, Needs(appends=(ADMINISTRATION,)))
+    def _take(self, configuration: Configuration) -> None:
+        super()._take(configuration)
+        self._pipeline.configuration = configuration
+        self._questions.configuration = configuration
+        self._rates.change(configuration.limits.rate_per_second, configuration.limits.rate_burst)
 
     def start(self) -> None:
         """Begins to sweep: permits whose deadline has passed, tasks whose time is over, denials that were counted."""

@@ -22,7 +22,7 @@ from remit.core.errors import Forbidden, InvalidInput, Unavailable
 from remit.core.identities import Identity, Possession, Registration
 from remit.decide.configuration import Configuration
 from remit.policy.evaluation import Evaluation
-from remit.policy.general import Found, Question, What
+from remit.policy.general import Found, General, Question, What
 
 log = logging.getLogger("remit.decide")
 
@@ -54,9 +54,9 @@ class Questions:
     """Answers general questions by one configuration; `registration` says what is known of a caller now."""
 
     def __init__(self, configuration: Configuration, registration: Callable[[str], Registration | None]) -> None:
-        self._configuration = configuration
+        self.configuration = configuration  # may be replaced at any time: what takes several turns keeps its own
         self._registration = registration
-        self._allowed: dict[_Asked, tuple[Registration, Reason | None]] = {}
+        self._allowed: dict[_Asked, tuple[Configuration, Registration, Reason | None]] = {}
         self._searching = asyncio.Semaphore(SEARCHES)
         self._waiting = 0
 
@@ -71,10 +71,12 @@ class Questions:
         self._check(caller, now, is_search=False)
         found: list[Answered] = []
         step = 1 if until else IN_ONE_GO
+        # SECURITY: the answers to one request come from one configuration.
+        general = self.configuration.policies.general
         for start in range(0, len(questions), step):
             if start:
                 await asyncio.sleep(0)
-            found += self._answered(questions[start : start + step])
+            found += _answered(general, questions[start : start + step])
             if until and is_permit(found[-1]) is (until == "permit"):
                 break
         return found
@@ -89,32 +91,13 @@ class Questions:
         self._check(caller, now, is_search=True)
         if self._waiting >= SEARCHES_WAITING:
             raise Unavailable("busy", f"{SEARCHES_WAITING} searches are waiting already", "retry in a second")
-        general = self._configuration.policies.general
+        general = self.configuration.policies.general
         self._waiting += 1
         try:
             async with self._searching:
                 return await asyncio.to_thread(general.search, what, question, after=after, limit=limit)
         finally:
             self._waiting -= 1
-
-    def _answered(self, questions: Sequence[Question]) -> list[Answered]:
-        if len(questions) == 1:
-            return [self._answer(questions[0])]
-        try:
-            found = self._configuration.policies.general.evaluate_many(questions)
-        except InvalidInput:
-            return [self._answer(question) for question in questions]
-        for evaluation in found:
-            alarm(evaluation)
-        return [*found]
-
-    def _answer(self, question: Question) -> Answered:
-        try:
-            evaluation = self._configuration.policies.general.evaluate(question)
-        except InvalidInput as error:
-            return error
-        alarm(evaluation)
-        return evaluation
 
     def may_ask(self, id: str, possession: Possession, *, is_search: bool) -> Reason | None:
         """1 and 2: None when the identity is registered and active, and a policy lets it ask; else why not."""
@@ -124,13 +107,14 @@ class Questions:
         if registration.state != "active":
             return Reason(code=f"identity_{registration.state}", message=f"`{id}` is {registration.state}")
         asked = (id, possession, is_search)
-        known = self._allowed.get(asked)
-        # SECURITY: what was allowed to another registration of the same name says nothing of this one.
-        if known is None or known[0] is not registration:
+        known, configuration = self._allowed.get(asked), self.configuration
+        # SECURITY: what was allowed to another registration of the same name, or by other policies, says nothing.
+        if known is None or known[0] is not configuration or known[1] is not registration:
             if len(self._allowed) >= REMEMBERED:
                 self._allowed = {}
-            known = self._allowed[asked] = (registration, self._refusal(registration, possession, is_search))
-        return known[1]
+            refusal = _refusal(configuration, registration, possession, is_search)
+            known = self._allowed[asked] = (configuration, registration, refusal)
+        return known[2]
 
     def _check(self, caller: Identity, now: int, *, is_search: bool) -> None:
         if caller.expires <= now:
@@ -138,24 +122,47 @@ class Questions:
         if refusal := self.may_ask(caller.id, caller.possession, is_search=is_search):
             raise Forbidden(refusal.code, refusal.message, refusal.next_step)
 
-    def _refusal(self, registration: Registration, possession: Possession, is_search: bool) -> Reason | None:
-        configuration = self._configuration
-        evaluation = configuration.policies.evaluate(
-            registration,
-            "question.ask",
-            ("Remit::Installation", configuration.trust_domain),
-            {"possession": possession, "isSearch": is_search},
-        )
+
+def _answered(general: General, questions: Sequence[Question]) -> list[Answered]:
+    if len(questions) == 1:
+        return [_answer(general, questions[0])]
+    try:
+        found = general.evaluate_many(questions)
+    except InvalidInput:
+        return [_answer(general, question) for question in questions]
+    for evaluation in found:
         alarm(evaluation)
-        if evaluation.permitted:
-            return None
-        reason = evaluation.reason
-        if reason.policies:
-            return reason
-        what = "search" if is_search else "ask general questions"
-        how = " with a bearer key" if possession == "none" else ""
-        return Reason(
-            code=reason.code,
-            message=f"no policy lets `{registration.id}` {what}{how}",
-            next_step='one that does permits `Remit::Action::"question.ask"`: docs/guides/pdp.md shows it',
-        )
+    return [*found]
+
+
+def _answer(general: General, question: Question) -> Answered:
+    try:
+        evaluation = general.evaluate(question)
+    except InvalidInput as error:
+        return error
+    alarm(evaluation)
+    return evaluation
+
+
+def _refusal(
+    configuration: Configuration, registration: Registration, possession: Possession, is_search: bool
+) -> Reason | None:
+    evaluation = configuration.policies.evaluate(
+        registration,
+        "question.ask",
+        ("Remit::Installation", configuration.trust_domain),
+        {"possession": possession, "isSearch": is_search},
+    )
+    alarm(evaluation)
+    if evaluation.permitted:
+        return None
+    reason = evaluation.reason
+    if reason.policies:
+        return reason
+    what = "search" if is_search else "ask general questions"
+    how = " with a bearer key" if possession == "none" else ""
+    return Reason(
+        code=reason.code,
+        message=f"no policy lets `{registration.id}` {what}{how}",
+        next_step='one that does permits `Remit::Action::"question.ask"`: docs/guides/pdp.md shows it',
+    )

@@ -19,6 +19,10 @@ class Rates:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    def change(self, per_second: float, burst: int) -> None:
+        """Other rates from now on; what each has used up stays used up."""
+        self._per_second, self._burst = per_second, float(burst)
+
     def admit(self, name: str, cost: float = 1.0) -> bool:
         """Whether one more may pass now; takes it if so. What costs more than a burst costs all of it."""
         cost = min(cost, self._burst)

@@ -23,7 +23,7 @@ from remit.core.obligations import REDACT, REPORT_FIRST, SELECT
 # The signals that count where the settings do not say so (`[risk] signals`).
 SIGNALS: Final = ("novelty", "denials", "manual")
 # Administrative actions whose facts are all in the record of their denial: they have none.
-WITHOUT_FACTS: Final = frozenset({"record.read", "permit.resolve"})
+WITHOUT_FACTS: Final = frozenset({"record.read", "permit.resolve", "configuration.reload"})
 START: Final = "task.start"  # its facts are those of the task that it opens
 _ADMINISTRATION: Final = "administration"
 

@@ -79,6 +79,7 @@ CONTEXTS: Final[Mapping[str, tuple[str, Shape]]] = {  # administrative action: (
     "record.read": ("Installation", shapes.EMPTY),
     "record.erase": ("Installation", shapes.EMPTY),
     "permit.resolve": ("Installation", shapes.EMPTY),
+    "configuration.reload": ("Installation", shapes.EMPTY),
     "risk.set": ("Installation", shapes.record(target=STRING)),
     "habits.forget": ("Installation", shapes.record(target=STRING)),
     "question.ask": (

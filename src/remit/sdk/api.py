@@ -9,6 +9,7 @@ from remit.core.decisions import Decision, Outcome, OutcomeReceipt, OutcomeResul
 from remit.core.erasing import Erasing, Erasure
 from remit.core.identities import Lifecycle, Registration
 from remit.core.obligations import KNOWN
+from remit.core.reloading import Reloaded
 from remit.core.tasks import Forgetting, RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.sdk.grant import TaskGrant
 from remit.sdk.permit import Permit
@@ -109,6 +110,9 @@ class Remit(Protocol):
 
     async def erase(self, wanted: Erasing) -> Erasure:
         """Erases personal values: one step, which says whether there is more."""
+
+    async def reload(self) -> Reloaded:
+        """Has the folder read again. A mistake in it is an `InvalidInput` that names its place, and changes nothing."""
 
     async def close(self) -> None:
         """Gives back what it holds; afterwards every method raises `Unavailable`."""

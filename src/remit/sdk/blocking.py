@@ -14,6 +14,7 @@ from remit.core.erasing import Erasing, Erasure
 from remit.core.errors import Unavailable
 from remit.core.identities import Lifecycle, Registration
 from remit.core.obligations import KNOWN
+from remit.core.reloading import Reloaded
 from remit.core.tasks import Forgetting, RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.identity.holder import Holder
 from remit.sdk.api import Enforcement, Remit
@@ -165,6 +166,10 @@ class Blocking:
     def erase(self, wanted: Erasing) -> Erasure:
         """See `Remit.erase`."""
         return self._wait(self._remit.erase(wanted))
+
+    def reload(self) -> Reloaded:
+        """See `Remit.reload`."""
+        return self._wait(self._remit.reload())
 
     def close(self) -> None:
         """Closes the client and ends the thread; afterwards every method raises `Unavailable`."""

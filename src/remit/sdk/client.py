@@ -21,6 +21,7 @@ from remit.core.erasing import Erasing, Erasure
 from remit.core.errors import RemitError, TooLarge, Unauthenticated, Unavailable
 from remit.core.identities import Lifecycle, Registration
 from remit.core.obligations import KNOWN
+from remit.core.reloading import Reloaded
 from remit.core.tasks import Forgetting, RiskSignal, StartedTask, TaskEnd, TaskRequest, TaskView
 from remit.core.trace import current
 from remit.identity.holder import Holder
@@ -56,6 +57,7 @@ _registration = msgspec.json.Decoder(Registration)
 _identities = msgspec.json.Decoder(wire.IdentityList)
 _done = msgspec.json.Decoder(wire.Done)
 _erasure = msgspec.json.Decoder(Erasure)
+_reloaded = msgspec.json.Decoder(Reloaded)
 _forgotten = msgspec.json.Decoder(wire.Forgotten)
 
 
@@ -240,6 +242,10 @@ class Client:
     async def erase(self, wanted: Erasing) -> Erasure:
         """Erases personal values: one step, which says whether there is more."""
         return await self._call("POST", "/v1/erasures", wanted, _erasure)
+
+    async def reload(self) -> Reloaded:
+        """Has the service read its folder again."""
+        return await self._call("POST", "/v1/reload", None, _reloaded)
 
     async def svid(self, bind: str = "") -> wire.Svid:
         """A JWT-SVID of the caller, bound to the key with thumbprint `bind` (only its registered key may bind one)."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from remit.core.decisions import Ask, Decision, Outcome, OutcomeReceipt, OutcomeResult, Reason, TaskHandle
 from remit.core.erasing import Erasing, Erasure
 from remit.core.identities import Identity, Lifecycle, Registration
+from remit.core.reloading import Reloaded
 from remit.core.tasks import Forgetting, RiskSignal, TaskEnd, TaskRequest, TaskView
 from remit.decide.questions import Answered, Until
 from remit.identity.arrival import Arrival
@@ -76,6 +77,9 @@ class ServicePort(Protocol):
 
     async def erase(self, caller: Identity, wanted: Erasing, /) -> Erasure:
         """Erases personal values: one step."""
+
+    async def reload(self, caller: Identity, /) -> Reloaded:
+        """Reads the folder again; what decides afterwards."""
 
     def registration(self, id: str, /) -> Registration | None:
         """What is known of one identity now."""

@@ -8,6 +8,7 @@ from remit.core import bounds
 from remit.core.decisions import Outcome, OutcomeReceipt
 from remit.core.erasing import Erasing, Erasure
 from remit.core.identities import Registration
+from remit.core.reloading import Reloaded
 from remit.core.tasks import Forgetting, RiskSignal
 from remit.sdk import authzen, wire
 from remit.server import (
@@ -19,6 +20,7 @@ from remit.server import (
     metadata,
     metrics,
     outcomes,
+    reloading,
     resolutions,
     risk,
     search,
@@ -220,6 +222,15 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         takes=Erasing,
         gives=Erasure,
         refusals=(403, 404, 413),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/reload",
+        id="reload",
+        summary="Read the folder again: policies, intents, catalogue, windows, entities, settings",
+        handler=reloading.reload,
+        gives=Reloaded,
+        refusals=(403, 409),
     ),
     Operation(
         method="GET",
