@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bench.result import Result
 
-NAMES = ("decide", "gateway", "record", "http", "replicas", "ledger", "filters")
+NAMES = ("decide", "gateway", "record", "http", "replicas", "ledger", "filters", "temporal")
 
 
 def main() -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from remit.policy.dogwood.monitor.forms import NONE, Group
 from remit.policy.dogwood.monitor.moment import Moment
-from remit.policy.dogwood.monitor.steps import About, Compiler, Find
-from remit.policy.dogwood.monitor.stores import Last, Latest, Row, Rows, Runs, Store
+from remit.policy.dogwood.monitor.steps import About, Step
+from remit.policy.dogwood.monitor.stores import NO_ROWS, Last, Latest, Row, Rows, Runs, Store
 from remit.policy.dogwood.timepoints import Signature
 
 
@@ -24,18 +23,24 @@ class StoredBody:
     key: str  # the same for the same body, whatever its variables and parameters are called
     identity: Signature | None
     is_wide: bool
-    find: Find
+    reads: frozenset[int]  # the stores that it looks into, and those that they do
+    find: Step
     slots: int
     wanted: tuple[int, ...]  # the slots of the columns
 
     def rows(self, moment: Moment) -> Rows:
         """Its rows at a timepoint."""
         slots: list[Any] = [None] * self.slots
+        check, find = self.find
+        if check is not None:
+            return {self._row(slots): None} if check(slots, moment) else NO_ROWS
         found: Rows = {}
-        for _ in self.find(slots, moment):
-            row: Row = tuple([slots[slot] for slot in self.wanted])
-            found[row] = None
+        for _ in find(slots, moment) if find else ():
+            found[self._row(slots)] = None
         return found
+
+    def _row(self, slots: list[Any]) -> Row:
+        return tuple([slots[slot] for slot in self.wanted])
 
     def store(self) -> Store:
         """An empty store for it."""
@@ -44,19 +49,3 @@ class StoredBody:
         if self.about.kind == "last":
             return Last(self.about.indexing.wanted)
         return Runs()
-
-
-def compiled(
-    about: About,
-    stores: list[About],
-    key: str,
-    identity: Signature | None,
-    is_wide: bool,
-    form: Group,
-    columns: list[str],
-) -> StoredBody:
-    """The body of a store, whose members are in an order in which nothing needs to be bound before."""
-    compiler = Compiler(stores)
-    find = compiler.rows(form, NONE)
-    wanted = tuple(compiler.slot(name) for name in columns)
-    return StoredBody(about, key, identity, is_wide, find, len(compiler.slots), wanted)

@@ -136,6 +136,23 @@ def _of_break(each: Break) -> Columns:
     return (columns(each.filters) | set(held)) - set(each.local)
 
 
+def stores(form: Form | Group) -> frozenset[int]:
+    """The stores that a form looks into itself."""
+    match form:
+        case Group(members):
+            return frozenset().union(*map(stores, members))
+        case Compared(_, left, right):
+            return frozenset().union(*(stores(side.body) for side in (left, right) if isinstance(side, Tally)))
+        case Absent(body) | Some(_, body):
+            return stores(body)
+        case Held(number):
+            return frozenset({number})
+        case Lasting(anchor, breaks):
+            held = {each.held.store for each in breaks if each.held is not None}
+            return frozenset({anchor.store}).union(held, *(stores(each.filters) for each in breaks))
+    return frozenset()
+
+
 def flat(forms: Iterable[Form]) -> list[Form]:
     """The members with those of every `exists`, whose variables have names of their own anyway."""
     found: list[Form] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from remit.policy.dogwood.ast import (
     And,
@@ -29,7 +30,7 @@ from remit.policy.dogwood.ast import (
     Window,
 )
 from remit.policy.dogwood.extent import conditions
-from remit.policy.dogwood.monitor.bodies import StoredBody, compiled
+from remit.policy.dogwood.monitor.bodies import StoredBody
 from remit.policy.dogwood.monitor.forms import (
     NONE,
     Absent,
@@ -46,6 +47,7 @@ from remit.policy.dogwood.monitor.forms import (
     columns,
     flat,
     is_parameter,
+    stores,
 )
 from remit.policy.dogwood.monitor.parameters import Parameters, uses
 from remit.policy.dogwood.monitor.renaming import canonical
@@ -72,14 +74,14 @@ class Layout:
         condition = self.parameters.named(leaf.condition, {})
         try:
             group = Group(tuple(_Lowering(self, uses(condition)).members(condition)))
-            return self._compiled(leaf, group)
+            return self._compiled(group)
         except Replayed:
             self.bodies, self._abouts, self._numbers = bodies, abouts, numbers
             for about, before in zip(abouts, wanted, strict=True):
                 about.indexing.wanted[:] = before
             raise
 
-    def _compiled(self, leaf: Leaf, group: Group) -> LeafForm:
+    def _compiled(self, group: Group) -> LeafForm:
         read = sorted(name for name in _parameters(group))
         bound = frozenset(read)
         if arranged(group.members, bound)[1]:
@@ -87,8 +89,8 @@ class Layout:
         compiler = Compiler(self._abouts)
         holds = compiler.holds(group, bound)
         terms = {name: term for term, name in self.parameters.terms.items()}
-        parameters = [(compiler.slot(name), terms[name]) for name in read]
-        return LeafForm(leaf, group, holds, len(compiler.slots), tuple(parameters))
+        parameters = [(compiler.slot(name), int(name[1:]), terms[name]) for name in read]
+        return LeafForm(holds, len(compiler.slots), tuple(parameters), self.reached(stores(group)))
 
     def store(self, kind: str, window: int, body: Sequence[Form], names: Sequence[str], *, is_wide: bool) -> Held:
         """The rows of a body, kept in a store of this kind."""
@@ -96,29 +98,36 @@ class Layout:
         key = repr((kind, window, form, ordered))
         number = self._numbers.get(key)
         if number is None:
+            compiler = Compiler(self._abouts)
+            find = compiler.either(Group(form), NONE)
+            wanted = tuple(map(compiler.slot, ordered))
             about = About(kind, window)
-            made = compiled(about, self._abouts, key, _identity(form), is_wide, Group(form), ordered)
+            reads = self.reached(stores(Group(form)))
             number = self._numbers[key] = len(self.bodies)
             self._abouts.append(about)
-            self.bodies.append(made)
+            self.bodies.append(
+                StoredBody(about, key, _identity(form), is_wide, reads, find, len(compiler.slots), wanted)
+            )
         return Held(number, tuple(names))
+
+    def reached(self, numbers: Iterable[int]) -> frozenset[int]:
+        """These stores and those that they look into."""
+        found = frozenset(numbers)
+        return found.union(*(self.bodies[number].reads for number in found))
 
     def about(self, held: Held) -> StoredBody:
         """What a store is about."""
         return self.bodies[held.store]
 
 
+@dataclass(frozen=True)
 class LeafForm:
     """A leaf as it is asked."""
 
-    def __init__(
-        self, leaf: Leaf, group: Group, holds: Check, slots: int, parameters: Sequence[tuple[int, Term]]
-    ) -> None:
-        self.leaf = leaf
-        self.group = group
-        self.holds = holds
-        self.slots = slots
-        self.parameters = parameters
+    holds: Check
+    slots: int
+    parameters: tuple[tuple[int, int, Term], ...]  # the slot of each, its number, what it reads of the request
+    stores: frozenset[int]
 
 
 class _Lowering:

@@ -28,23 +28,27 @@ class Body(Protocol):
 class Moment:
     """The event is the last timepoint; the stores do not have it yet, and are not changed."""
 
-    __slots__ = ("_bodies", "_event", "_keys", "_left", "_pending", "_work", "at", "identity", "number", "stores")
+    __slots__ = ("_bodies", "_keys", "_left", "_pending", "_work", "at", "event", "identity", "number", "stores")
 
     def __init__(self, event: Event, number: int, stores: Sequence[Store], bodies: Sequence[Body], work: int) -> None:
         self.at = event.at
         self.number = number
         self.identity: Signature = (event.type, event.action, event.kind)
         self.stores = stores
-        self._event = event
+        self.event = event
         self._bodies = bodies
         self._keys: dict[Path, Hashable] = {}
         self._pending: dict[int, Rows] = {}
         self._left = self._work = work
 
+    def begin(self) -> None:
+        """Begins to count rows anew."""
+        self._left = self._work
+
     def field(self, path: Path) -> Hashable:
         """What the value of a field compares by; `None` where it is absent."""
         if path not in self._keys:
-            value = field_of(self._event.fields, path)
+            value = field_of(self.event.fields, path)
             self._keys[path] = None if value is ABSENT else key(value)
         return self._keys[path]
 

@@ -41,13 +41,14 @@ class Plan:
         for leaf in sorted(leaves, key=lambda each: (repr(each.condition), each.name)):
             _check(leaf)
             reach, why = reach_of(leaf.condition), ""
-            before = len(layout.bodies)
+            is_wide = False
             try:
-                self._forms[leaf.name] = layout.leaf(leaf)
+                form = self._forms[leaf.name] = layout.leaf(leaf)
+                is_wide = any(layout.bodies[number].is_wide for number in form.stores)
             except Replayed as error:
                 why = str(error)
                 replayed.append(leaf)
-            self._bounds[leaf.name] = Bounds(reach, why, any(each.is_wide for each in layout.bodies[before:]))
+            self._bounds[leaf.name] = Bounds(reach, why, is_wide)
         self._bodies = tuple(layout.bodies)
         self._replayed = tuple(replayed)
         self.digest = self._digest()

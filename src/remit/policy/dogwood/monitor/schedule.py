@@ -7,6 +7,8 @@ what the author wrote first may come later.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
 
 from remit.policy.dogwood.ast import ArrayTerm, Predicate, Tp, Var
 from remit.policy.dogwood.monitor.forms import (
@@ -25,6 +27,7 @@ from remit.policy.dogwood.monitor.forms import (
 )
 
 _LOOKED_UP, _ENUMERATED = 3, 6
+_KNOWN: Final = 1 << 14  # answers that are kept, because members within members are asked again and again
 
 
 def arranged(members: Iterable[Form], bound: Columns) -> tuple[list[Form], list[Form], Columns]:
@@ -40,6 +43,7 @@ def arranged(members: Iterable[Form], bound: Columns) -> tuple[list[Form], list[
     return order, waiting, bound
 
 
+@lru_cache(maxsize=_KNOWN)
 def produced(form: Form, bound: Columns) -> Columns | None:
     """The columns that a form has bound after it; `None` where it needs more than is bound."""
     match form:

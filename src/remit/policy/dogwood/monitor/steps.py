@@ -99,6 +99,13 @@ class Compiler:
         """The rows of the group, perhaps some of them twice."""
         return _chain(self._steps(group, bound))
 
+    def either(self, group: Group, bound: Columns) -> Step:
+        """A check where the group can have one row at most, else its rows."""
+        steps = self._steps(group, bound)
+        if all(check for check, _ in steps):
+            return _all([check for check, _ in steps if check]), None
+        return None, _chain(steps)
+
     def _steps(self, group: Group, bound: Columns) -> list[Step]:
         order, stuck, _ = arranged(group.members, bound)
         if stuck:

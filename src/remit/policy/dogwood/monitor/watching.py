@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Hashable, Mapping, Sequence
+from heapq import heappop, heappush, heapreplace
+from typing import Any, Final
 
 from remit.policy.compiled.values import key
 from remit.policy.dogwood.history import Event, Exceeded, Request
@@ -14,7 +15,7 @@ from remit.policy.dogwood.monitor.layout import LeafForm
 from remit.policy.dogwood.monitor.moment import Moment
 from remit.policy.dogwood.monitor.stores import Latest, Rows
 from remit.policy.dogwood.terms import value_of
-from remit.policy.dogwood.timepoints import ABSENT
+from remit.policy.dogwood.timepoints import ABSENT, Signature
 
 WORK_BOUND: Final = 200_000  # rows that one question or one event looks at
 
@@ -42,35 +43,39 @@ class Watch:
         self._number = 0
         self._at: int | None = None
         self._stores = [body.store() for body in bodies]
-        self._due: int | None = None  # until then nothing leaves a window
-        self._watching: dict[tuple[str, str, str], list[int]] = {}
-        for number, body in enumerate(bodies):
-            if body.identity is not None:
-                self._watching.setdefault(body.identity, []).append(number)
-        # Those that any event changes, if only by not being one of theirs.
+        self._held = 0
+        self._looked_at: Moment | None = None  # a decision's own event is asked about, and then observed
+        self._due: list[tuple[int, int]] = []  # a heap: until when nothing leaves the window of which store
+        # Those that any event changes, if only by not being one of theirs; and by event, all that it changes.
         self._always = [n for n, body in enumerate(bodies) if body.identity is None or body.about.kind != "latest"]
+        self._watching: dict[Signature, list[int]] = {}
+        for number, body in enumerate(bodies):
+            if body.identity is not None and body.about.kind == "latest":
+                self._watching.setdefault(body.identity, list(self._always)).append(number)
 
     @property
     def size(self) -> int:
         """How many rows the stores hold."""
-        return sum(store.size for store in self._stores)
+        return self._held
 
     def observe(self, event: Event) -> None:
         """Takes an event that happened. Raises `Exceeded` and changes nothing where the bound is reached."""
         moment = self._moment(event)
-        touched = {*self._always, *self._watching.get(moment.identity, ())}
-        rows = {number: moment.pending(number) for number in sorted(touched)}
+        rows = {number: moment.pending(number) for number in self._watching.get(moment.identity, self._always)}
         self.steps = moment.worked
-        self._check_bound(rows, event.at)
+        if self._held + sum(map(len, rows.values())) > self._bound:
+            self._check_bound(rows, event.at)
         if self._replayed is not None:
             self._replayed.observe(event)
         self._expire(event.at)
+        stamp = (self._number, event.at)
         for number, found in rows.items():
             store = self._stores[number]
-            store.commit(found, (self._number, event.at))
-            if isinstance(store, Latest) and found:
-                due = event.at + store.window
-                self._due = due if self._due is None else min(self._due, due)
+            before = store.size
+            store.commit(found, stamp)
+            self._held += store.size - before
+            if not before and found and isinstance(store, Latest):
+                heappush(self._due, (event.at + store.window, number))
         self._number += 1
         self._at = event.at
 
@@ -80,7 +85,8 @@ class Watch:
         Raises `Exceeded` where a bound is reached.
         """
         moment = self._moment(event)
-        found = {name: self._ask(self._leaves[name], request, moment) for name in names if name in self._leaves}
+        known: dict[int, Hashable] = {}
+        found = {name: self._ask(self._leaves[name], request, moment, known) for name in names if name in self._leaves}
         self.steps = moment.worked
         if others := names - found.keys():
             if self._replayed is None:
@@ -104,18 +110,26 @@ class Watch:
         if self._replayed is not None:
             self._replayed.load(replayed)
         self._number, self._at = number, at if number else None
-        self._set_due()
+        self._held = sum(store.size for store in self._stores)
+        latest = ((store.due(), n) for n, store in enumerate(self._stores) if isinstance(store, Latest) and store.rows)
+        self._due = sorted((due, number) for due, number in latest if due is not None)
 
     def _moment(self, event: Event) -> Moment:
         if self._at is not None and event.at < self._at:
             raise ValueError("an event of a history is earlier than the one before it")
-        return Moment(event, self._number, self._stores, self._bodies, WORK_BOUND)
+        looked_at = self._looked_at
+        if looked_at is None or looked_at.event is not event or looked_at.number != self._number:
+            looked_at = self._looked_at = Moment(event, self._number, self._stores, self._bodies, WORK_BOUND)
+        looked_at.begin()
+        return looked_at
 
-    def _ask(self, leaf: LeafForm, request: Request, moment: Moment) -> bool:
-        slots: list[object] = [None] * leaf.slots
-        for slot, term in leaf.parameters:
-            value = value_of(term, request, {})
-            slots[slot] = None if value is ABSENT else key(value)
+    def _ask(self, leaf: LeafForm, request: Request, moment: Moment, known: dict[int, Hashable]) -> bool:
+        slots: list[Any] = [None] * leaf.slots
+        for slot, number, term in leaf.parameters:
+            if number not in known:
+                value = value_of(term, request, {})
+                known[number] = None if value is ABSENT else key(value)
+            slots[slot] = known[number]
         return leaf.holds(slots, moment)
 
     def _check_bound(self, rows: Mapping[int, Rows], now: int) -> None:
@@ -131,13 +145,12 @@ class Watch:
             raise Exceeded(f"the state of a history's temporal conditions is more than {self._bound} rows")
 
     def _expire(self, now: int) -> None:
-        if self._due is None or now <= self._due:
-            return
-        for store in self._stores:
-            if isinstance(store, Latest):
-                store.expire(now)
-        self._set_due()
-
-    def _set_due(self) -> None:
-        due = [each for store in self._stores if isinstance(store, Latest) and (each := store.due()) is not None]
-        self._due = min(due, default=None)
+        while self._due and self._due[0][0] < now:
+            number = self._due[0][1]
+            store = self._stores[number]
+            self._held -= store.expire(now)  # type: ignore[union-attr]  # it is a `Latest`
+            due = store.due()  # type: ignore[union-attr]
+            if due is None:
+                heappop(self._due)
+            else:
+                heapreplace(self._due, (due, number))
