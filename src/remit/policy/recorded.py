@@ -1,9 +1,10 @@
 """Policies from recorded texts alone, evaluated as they were written: for whoever checks decisions afterwards.
 
 Nothing here is shared with what made the decisions but the engine, the reading of annotations, and finding out what a
-policy names: no slices, no rewriting, no schema. Of the policies of a request only those are left out whose head names
-other actions, which Cedar itself never evaluates further (https://docs.cedarpolicy.com/policies/syntax-policy.html); of
-its context only attributes, as wholes, that none of them names.
+policy names: no slices, no schema, no rewriting but of Dogwood as Cedar. Of the policies of a request only those are
+left out whose head names other actions, which Cedar itself never evaluates further
+(https://docs.cedarpolicy.com/policies/syntax-policy.html); of its context only attributes, as wholes, that none of them
+names.
 
 1. SECURITY: texts are bounded before the engine sees them; they may come from anybody.
 2. A policy that reads what is concealed is left out, and said to be unknown.
@@ -23,6 +24,10 @@ from cedarpy import _internal as cedar
 from remit.core.errors import InvalidInput
 from remit.core.evaluations import Asked, Path, RecordedPolicy, Said
 from remit.policy import text as cedar_text
+from remit.policy.dogwood import rules
+from remit.policy.dogwood.lowering import lower
+from remit.policy.dogwood.macros import Macros
+from remit.policy.dogwood.mistakes import Mistake as DogwoodMistake
 from remit.policy.obligations import Mistake
 from remit.policy.obligations import read as read_obligations
 from remit.policy.reads import Reads, reads_of
@@ -79,7 +84,11 @@ class RecordedPolicies:
         intents: Mapping[str, Mapping[str, bool]],
     ) -> None:
         """Raises `InvalidInput("policies_unreadable")` where a text is not policies within their bounds."""
-        self._policies = [policy for path, text in sources for policy in _read(path, text)]
+        try:
+            macros = rules.library(sources)
+        except DogwoodMistake as mistake:
+            raise _unreadable(f"{mistake.path}: {mistake}") from None
+        self._policies = [policy for path, text in sources for policy in _read(path, text, macros)]
         if len(self._policies) > cedar_text.MAX_POLICIES:
             raise _unreadable(f"there are more than {cedar_text.MAX_POLICIES} policies")
         self._by_id = {policy.told.id: policy.told for policy in self._policies}
@@ -156,29 +165,44 @@ class RecordedPolicies:
         return found
 
 
-def _read(path: str, text: str) -> Iterator[_Policy]:
-    stem = PurePosixPath(path).stem
-    for number, piece in enumerate(cedar_text.pieces(text)):
-        start, end = piece[0].start, piece[-1].end
-        line = cedar_text.position(text, start)[0]
-        over = cedar_text.excess(piece)
-        if over is not None:
-            raise _unreadable(f"{path}:{line}: {over[1]}")
-        try:
-            parsed = json.loads(cedar.policies_to_json_str(text[start:end]))
-            (est,) = parsed["staticPolicies"].values()
-            annotations = {name: value or "" for name, value in est.get("annotations", {}).items()}
-            told = RecordedPolicy(
-                id=annotations.get("id") or f"{stem}#{number}",
-                effect=est["effect"],
-                path=path,
-                line=line,
-                reason=annotations.get("reason") or _FORBIDS,
-                obligations=read_obligations(est["effect"], annotations),
-            )
-            yield _Policy(told, text[start:end], est["action"], reads_of(est))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Mistake) as error:
-            raise _unreadable(f"{path}:{line}: {str(error)[:200]}") from None
+def _read(path: str, text: str, macros: Macros) -> Iterator[_Policy]:
+    for number, (start, written) in enumerate(_written(path, text, macros)):
+        yield _policy(path, cedar_text.position(text, start)[0], number, written)
+
+
+def _written(path: str, text: str, macros: Macros) -> Iterator[tuple[int, str]]:
+    """Where each policy begins, and its Cedar text: for Dogwood, lowered again."""
+    if not path.endswith(rules.ENDING):
+        for piece in cedar_text.pieces(text):
+            yield piece[0].start, text[piece[0].start : piece[-1].end]
+        return
+    try:
+        file = rules.read(path, text, macros)
+        for rule in file.rules:
+            yield rule.start, lower(rule, file.macros).text
+    except DogwoodMistake as mistake:
+        raise _unreadable(f"{path}:{cedar_text.position(text, mistake.at)[0]}: {mistake}") from None
+
+
+def _policy(path: str, line: int, number: int, written: str) -> _Policy:
+    over = cedar_text.excess(list(cedar_text.tokens(written)))
+    if over is not None:
+        raise _unreadable(f"{path}:{line}: {over[1]}")
+    try:
+        parsed = json.loads(cedar.policies_to_json_str(written))
+        (est,) = parsed["staticPolicies"].values()
+        annotations = {name: value or "" for name, value in est.get("annotations", {}).items()}
+        told = RecordedPolicy(
+            id=annotations.get("id") or f"{PurePosixPath(path).stem}#{number}",
+            effect=est["effect"],
+            path=path,
+            line=line,
+            reason=annotations.get("reason") or _FORBIDS,
+            obligations=read_obligations(est["effect"], annotations),
+        )
+        return _Policy(told, written, est["action"], reads_of(est))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Mistake) as error:
+        raise _unreadable(f"{path}:{line}: {str(error)[:200]}") from None
 
 
 def _covers(head: Mapping[str, Any], action: str, groups: frozenset[str]) -> bool:

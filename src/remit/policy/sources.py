@@ -133,13 +133,9 @@ def shipped() -> list[Source]:
 
 def macros(sources: Iterable[Source]) -> Macros:
     """The macros that all files know: those that come with Remit, and those of the files `macros.dw`."""
-    several = [source for source in sources if source.is_dogwood and rules.is_library(source.path)]
-    shipped_ = [(source.path, source.text) for source in several if source.origin == "shipped"]
+    several = list(sources)
     try:
-        return {
-            **rules.library(shipped_),
-            **rules.library((source.path, source.text) for source in several if source.origin != "shipped"),
-        }
+        return rules.library((source.path, source.text) for source in several)
     except mistakes.Mistake as mistake:
         source = next(source for source in several if source.path == mistake.path)
         raise error_at(source, mistake.at, mistake.message, mistake.next_step) from None
@@ -147,7 +143,7 @@ def macros(sources: Iterable[Source]) -> Macros:
 
 def library() -> Source:
     """The macros that come with Remit; part of what decides wherever there is Dogwood."""
-    return Source(f"shipped/{rules.LIBRARY}", rules.shipped(), "shipped")
+    return Source(rules.SHIPPED, rules.shipped(), "shipped")
 
 
 def parse(source: Source, cache: Cache | None = None, known: Macros = _NO_MACROS) -> Iterator[Policy]:
@@ -226,17 +222,23 @@ def check_ids(policies: Iterable[Policy]) -> None:
         seen[policy.id] = policy
 
 
-def error_at(source: Source, offset: int, message: str, next_step: str = "") -> DocumentError:
-    """An error at `offset` of the source, with the line itself; for a generated policy, at its intent."""
+def error_at(source: Source, offset: int, message: str, next_step: str = "", width: int = 1) -> DocumentError:
+    """An error at `offset` of the source, about `width` characters, with the line itself.
+
+    For a generated policy it is at its intent.
+    """
     text = source.text
     if source.lowered is not None:
         offset, text = source.lowered.original(offset), source.lowered.written
     line, column = cedar_text.position(text, offset)
-    shown = cedar_text.line_at(text, line).strip()[:160]
+    shown = cedar_text.line_at(text, line)
     if source.at is not None:
         path, at_line = source.at
-        return DocumentError(f"{message} (in the generated `{shown}`)", path=path, line=at_line, next_step=next_step)
-    return DocumentError(f"{message}: `{shown}`", path=source.path, line=line, column=column, next_step=next_step)
+        message = f"{message} (in the generated `{shown.strip()[:160]}`)"
+        return DocumentError(message, path=path, line=at_line, next_step=next_step)
+    return DocumentError(
+        message, path=source.path, line=line, column=column, next_step=next_step, shown=shown, width=width
+    )
 
 
 def _read(path: Path) -> Source:

@@ -18,8 +18,9 @@ from remit.policy.dogwood.mistakes import Mistake
 from remit.policy.text import MAX_POLICY_TOKENS, Token
 
 ENDING: Final = ".dw"
-MAX_NESTING: Final = 64  # brackets of one policy
 LIBRARY: Final = "macros.dw"  # files of this name: their macros are known in all files
+SHIPPED: Final = f"shipped/{LIBRARY}"  # that comes with Remit
+MAX_NESTING: Final = 64  # brackets of one policy
 
 
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
@@ -63,24 +64,29 @@ def shipped() -> str:
 
 
 def library(files: Iterable[tuple[str, str]]) -> Macros:
-    """The macros of the library's files, each a path and its text; later files may not define one again.
+    """The macros that all files know, of texts with their paths, of which only the library's are read.
 
+    A project's macro comes before that of the same name which comes with Remit; no two of its files may define one.
     Raises `Mistake`, with the `path` of the file.
     """
+    shipped_: dict[str, Macro] = {}
     found: dict[str, Macro] = {}
     for path, text in files:
+        if not is_library(path):
+            continue
         try:
             for macro in _macros(_pieces(text), path).values():
-                first = found.get(macro.name)
+                known = shipped_ if path == SHIPPED else found
+                first = known.get(macro.name)
                 if first is not None:
                     raise Mistake(
                         macro.at, f"the macro `{macro.name}` is defined in `{first.path}` too", "give it another name"
                     )
-                found[macro.name] = macro
+                known[macro.name] = macro
         except Mistake as mistake:
             mistake.path = path
             raise
-    return found
+    return {**shipped_, **found}
 
 
 def read(path: str, text: str, known: Macros) -> File:
