@@ -76,10 +76,9 @@ class Reference:
 def _serve(pipe: Connection) -> None:
     while True:
         try:
-            question = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_answer(*question))
+            pipe.send(_answer(*pipe.recv()))
+        except (EOFError, OSError):
+            return  # nobody waits any more
 
 
 def _answer(policy: str, schema: str, trace: str, events: str | None) -> Answer:

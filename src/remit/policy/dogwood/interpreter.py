@@ -16,6 +16,7 @@ from remit.policy.dogwood.history import Event, Request
 from remit.policy.dogwood.relations import Preparation, Run
 from remit.policy.dogwood.stored import text
 from remit.policy.dogwood.timepoints import Timepoints
+from remit.policy.dogwood.witnesses import REQUEST_ID, Explanation, Part
 
 EVENTS_BOUND: Final = 10_000
 WORK_BOUND: Final = 200_000
@@ -31,12 +32,16 @@ class Interpreter:
 
     def __init__(self, leaves: Iterable[Leaf], events_bound: int = EVENTS_BOUND, work_bound: int = WORK_BOUND) -> None:
         conditions = {leaf.name: leaf.condition for leaf in leaves}
-        layout = layout_of(conditions.values())
+        named = layout_of(conditions.values())
+        # The id of the request says which decision a witness was.
+        layout = {signature: tuple(sorted({*paths, REQUEST_ID})) for signature, paths in named.items()}
         preparation = Preparation(layout)
         reach = max(map(reach_of, conditions.values()), default=0)
         self._nodes = {name: preparation.node(condition) for name, condition in conditions.items()}
         self._history = Timepoints(layout, reach, events_bound)
         self._work_bound = work_bound
+        self._signatures = tuple(sorted(layout))
+        self._id_places = tuple(layout[signature].index(REQUEST_ID) for signature in self._signatures)
         self.digest = _digest([reach, sorted([signature, paths] for signature, paths in layout.items())])
 
     def observe(self, event: Event) -> None:
@@ -52,6 +57,18 @@ class Interpreter:
         try:
             run = Run(self._history, request, self._work_bound)
             return {name: self._nodes[name].holds(run, at, {}) for name in sorted(names)}
+        finally:
+            self._history.pop()
+
+    def explain(self, request: Request, event: Event, name: str) -> Part:
+        """Why the leaf of this name holds at `event`, or does not: all its parts that were looked at; changes nothing.
+
+        Raises `Exceeded` where a bound is reached.
+        """
+        at = self._history.push(event)
+        try:
+            run = Run(self._history, request, self._work_bound)
+            return Explanation(run, self._signatures, self._id_places).part(self._nodes[name], at, {})
         finally:
             self._history.pop()
 

@@ -186,7 +186,7 @@ class ComparisonNode(Node):
     def holds(self, run: Run, at: int, bindings: Bindings) -> bool:
         if self._binds(bindings) is not None:
             return bool(self.found(run, at, bindings))
-        left, right = _operand(self.left, run, at, bindings), _operand(self.right, run, at, bindings)
+        left, right = operand_value(self.left, run, at, bindings), operand_value(self.right, run, at, bindings)
         if left is ABSENT or right is ABSENT:
             return False
         return _compare(self.op, left, right)
@@ -196,7 +196,7 @@ class ComparisonNode(Node):
         if binding is None:
             return _NOTHING_BOUND if self.holds(run, at, bindings) else _NONE
         name, other = binding
-        value = _operand(other, run, at, bindings)
+        value = operand_value(other, run, at, bindings)
         return _NONE if value is ABSENT else ({name: value},)
 
     def _binds(self, bindings: Bindings) -> tuple[str, Operand] | None:
@@ -210,7 +210,8 @@ class ComparisonNode(Node):
         return variable.name, other  # type: ignore[union-attr]  # one of them is a variable
 
 
-def _operand(operand: Operand, run: Run, at: int, bindings: Bindings) -> Any:
+def operand_value(operand: Operand, run: Run, at: int, bindings: Bindings) -> Any:
+    """The value of an operand of a comparison; `ABSENT` without."""
     run.work()
     if isinstance(operand, Aggregate):
         return operand.value(run, at, bindings)
@@ -316,11 +317,19 @@ class SinceNode(Node):
 
     def anchors(self, run: Run, at: int, bindings: Bindings) -> Iterator[tuple[int, Bindings]]:
         """Each timepoint and row from which the left side held ever since, the latest first."""
-        first = run.history.since(run.history.at(at) - self.window.ms, at + 1)
-        for then in _candidates(run, self.right, first, at):
+        first = self.first(run, at)
+        for then in self.timepoints(run, at):
             for row in self.right.rows(run, then, bindings):
                 if then >= self.broken(run, first, at, {**bindings, **row}):
                     yield then, row
+
+    def first(self, run: Run, at: int) -> int:
+        """The first timepoint of the window."""
+        return run.history.since(run.history.at(at) - self.window.ms, at + 1)
+
+    def timepoints(self, run: Run, at: int) -> Iterator[int]:
+        """Where the right side could hold, the latest first."""
+        return _candidates(run, self.right, self.first(run, at), at)
 
     def broken(self, run: Run, first: int, at: int, bindings: Bindings) -> int:
         """The last timepoint after `first` at which the left side does not hold; `first` if it holds at all."""
