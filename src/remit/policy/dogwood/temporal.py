@@ -88,6 +88,9 @@ class Temporal:
         self.names = (task.names if task else NO_NAMES) | (workload.names if workload else NO_NAMES)
 
 
+NO_CLAUSES: Final = Temporal()
+
+
 def nodes_of(condition: Condition) -> Iterator[Condition | Term]:
     """A condition with all that is in it."""
     left: list[Condition | Term] = [condition]

@@ -50,6 +50,7 @@ class Plan:
                 replayed.append(leaf)
             self._bounds[leaf.name] = Bounds(reach, why, is_wide)
         self._bodies = tuple(layout.bodies)
+        self._blank = tuple(body.store() for body in self._bodies)
         self._replayed = tuple(replayed)
         self.digest = self._digest()
 
@@ -76,7 +77,7 @@ class Plan:
 
     def _watch(self) -> Watch:
         replayed = Interpreter(self._replayed, self._bound) if self._replayed else None
-        return Watch(self.digest, self._bodies, self._forms, replayed, self._bound)
+        return Watch(self.digest, self._bodies, self._forms, replayed, self._blank, self._bound)
 
     def _digest(self) -> str:
         told = repr((VERSION, [body.key for body in self._bodies], [leaf.condition for leaf in self._replayed]))

@@ -72,9 +72,20 @@ def form_of(store: Store) -> Any:
     return [[number, at, _ordered(rows)] for (number, at), rows in sorted(stamps.items())]
 
 
+def in_order(forms: list[Any], stores: int) -> list[tuple[int, Any]]:
+    """The number of each store that holds something, with its form; else `ValueError`."""
+    found: list[tuple[int, Any]] = []
+    for each in forms:
+        _check(type(each) is list and len(each) == 2 and type(each[0]) is int)
+        _check((found[-1][0] if found else -1) < each[0] < stores)
+        found.append((each[0], each[1]))
+    return found
+
+
 def fill(store: Store, form: Any, columns: int, number: int, now: int) -> None:
     """Takes what `form_of` gave into an empty store, after `number` timepoints of which the last was at `now`."""
     try:
+        _check(bool(form))
         if isinstance(store, Last):
             at, rows = form
             _check(type(at) is int and at <= now)

@@ -13,7 +13,7 @@ from remit.policy.dogwood.monitor import snapshots
 from remit.policy.dogwood.monitor.bodies import StoredBody
 from remit.policy.dogwood.monitor.layout import LeafForm
 from remit.policy.dogwood.monitor.moment import Moment
-from remit.policy.dogwood.monitor.stores import Latest, Rows
+from remit.policy.dogwood.monitor.stores import Latest, Rows, Stamp, Store
 from remit.policy.dogwood.terms import value_of
 from remit.policy.dogwood.timepoints import ABSENT, Signature
 
@@ -32,6 +32,7 @@ class Watch:
         bodies: Sequence[StoredBody],
         leaves: Mapping[str, LeafForm],
         replayed: Interpreter | None,
+        blank: Sequence[Store],
         bound: int,
     ) -> None:
         self.steps = 0
@@ -42,7 +43,9 @@ class Watch:
         self._bound = bound
         self._number = 0
         self._at: int | None = None
-        self._stores = [body.store() for body in bodies]
+        # A store that holds nothing is the one that all histories share: most hold little of what policies watch.
+        self._blank = blank
+        self._stores = list(blank)
         self._held = 0
         self._looked_at: Moment | None = None  # a decision's own event is asked about, and then observed
         self._due: list[tuple[int, int]] = []  # a heap: until when nothing leaves the window of which store
@@ -70,12 +73,7 @@ class Watch:
         self._expire(event.at)
         stamp = (self._number, event.at)
         for number, found in rows.items():
-            store = self._stores[number]
-            before = store.size
-            store.commit(found, stamp)
-            self._held += store.size - before
-            if not before and found and isinstance(store, Latest):
-                heappush(self._due, (event.at + store.window, number))
+            self._commit(number, found, stamp)
         self._number += 1
         self._at = event.at
 
@@ -97,15 +95,17 @@ class Watch:
     def dump(self) -> bytes:
         """The whole state; the same state gives the same bytes."""
         replayed = b"" if self._replayed is None else self._replayed.dump()
-        stores = [snapshots.form_of(store) for store in self._stores]
+        stores = [(number, snapshots.form_of(store)) for number, store in enumerate(self._stores) if store.size]
         return snapshots.written(self._digest, self._number, self._at or 0, stores, replayed)
 
     def load(self, data: bytes) -> None:
         """Takes a state into a new monitor; `ValueError` for bytes that `dump` of this plan did not give."""
         number, at, forms, replayed = snapshots.read(data, self._digest)
-        if len(forms) != len(self._stores) or (self._replayed is None and replayed):
+        if replayed and self._replayed is None:
             raise ValueError("this is no stored state of a monitor")
-        for store, body, form in zip(self._stores, self._bodies, forms, strict=True):
+        for which, form in snapshots.in_order(forms, len(self._bodies)):
+            body = self._bodies[which]
+            store = self._stores[which] = body.store()
             snapshots.fill(store, form, len(body.wanted), number, at)
         if self._replayed is not None:
             self._replayed.load(replayed)
@@ -113,6 +113,20 @@ class Watch:
         self._held = sum(store.size for store in self._stores)
         latest = ((store.due(), n) for n, store in enumerate(self._stores) if isinstance(store, Latest) and store.rows)
         self._due = sorted((due, number) for due, number in latest if due is not None)
+
+    def _commit(self, number: int, rows: Rows, stamp: Stamp) -> None:
+        store = self._stores[number]
+        if not rows and not store.size:
+            return
+        before = store.size
+        if not before:
+            store = self._stores[number] = self._bodies[number].store()
+            if isinstance(store, Latest):
+                heappush(self._due, (stamp[1] + store.window, number))
+        store.commit(rows, stamp)
+        self._held += store.size - before
+        if not store.size:
+            self._stores[number] = self._blank[number]
 
     def _moment(self, event: Event) -> Moment:
         if self._at is not None and event.at < self._at:
@@ -152,5 +166,6 @@ class Watch:
             due = store.due()  # type: ignore[union-attr]
             if due is None:
                 heappop(self._due)
+                self._stores[number] = self._blank[number]
             else:
                 heapreplace(self._due, (due, number))
