@@ -1,4 +1,4 @@
-"""Slices, rewriting and projection change nothing: compared with the engine on all policies and the whole context."""
+"""Slices, bundles and projection change nothing: compared with the engine on all policies and the whole context."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remit.core.identities import Registration
-from remit.policy import Policies, entity_ref, typed_decimal, typed_time
-from remit.policy.slices import entity_of
+from remit.policy import Policies, entity_ref, slices, typed_decimal, typed_time
+from remit.policy.compiled import bundle
+from remit.policy.identities import entity_of
 from tests.policy.project import ANSWER, INTENTS, NOTE, PAY, PAY_INVOICE, READ, loaded, registration, write
 
 TOOLS = 'action in Remit::Action::"tools"'
@@ -174,6 +175,16 @@ def test_the_slice_decides_as_the_whole(texts: list[str], asks: list[tuple[dict[
     compare(texts, asks)
 
 
+@given(POLICIES, ASKS)
+@settings(PATIENT, max_examples=100)
+def test_what_is_looked_up_decides_as_the_whole(
+    texts: list[str], asks: list[tuple[dict[str, Any], st.DataObject]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        look_up_everything(patch)
+        compare(texts, asks)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @given(POLICIES, ASKS)
@@ -182,6 +193,13 @@ def test_the_slice_decides_as_the_whole_at_length(
     texts: list[str], asks: list[tuple[dict[str, Any], st.DataObject]]
 ) -> None:
     compare(texts, asks)
+
+
+def look_up_everything(patch: pytest.MonkeyPatch) -> None:
+    """Small sets of policies are looked up like large ones."""
+    patch.setattr(bundle, "_FEW", 0)
+    patch.setattr(bundle, "_SHARED", 1)
+    patch.setattr(slices, "_OWN", 0)
 
 
 def compare(texts: list[str], asks: list[tuple[dict[str, Any], st.DataObject]]) -> None:

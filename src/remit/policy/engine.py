@@ -12,17 +12,33 @@ from remit.core.decisions import PolicyRef
 from remit.core.errors import DocumentError, InvalidInput
 from remit.core.identities import Registration
 from remit.core.intents import Intent
-from remit.policy import generated, obligations, obliging, provided, reasons, requestable, schema, sources, validation
+from remit.policy import (
+    clauses,
+    generated,
+    obligations,
+    obliging,
+    provided,
+    reasons,
+    requestable,
+    schema,
+    sources,
+    validation,
+)
 from remit.policy.cache import Cache
+from remit.policy.compiled.engine import Engine
+from remit.policy.compiled.values import Entity
+from remit.policy.dogwood.invocations import Invocation
 from remit.policy.dogwood.providers import NO_PROVIDERS, Providers
+from remit.policy.dogwood.temporal import NO_CLAUSES, NO_NAMES, Temporal
 from remit.policy.entities import NO_ENTITIES, Entities, load_entities, parse_with_engine
 from remit.policy.evaluation import Evaluation
 from remit.policy.general import General
-from remit.policy.reads import applies
+from remit.policy.identities import Identities
 from remit.policy.schema import NAMESPACE, Known, Vocabulary
-from remit.policy.slices import EntityStore, Slice, Verdict, type_of
+from remit.policy.slices import Shelf, Slice
 from remit.policy.sources import Policy, Source
 from remit.policy.typed import Converter, value_converter
+from remit.policy.verdict import Verdict
 
 _SLICES: Final = 20_000  # kept, by action, resource and intent
 _REMEMBERED: Final = Cache()
@@ -46,6 +62,7 @@ class Policies:
         entities: Entities,
         handle: Any,
         namespace: str,
+        engine: Engine,
     ) -> None:
         self.vocabulary = vocabulary
         self.texts: Mapping[str, str] = {canonical.sha256(source.text.encode()): source.text for source in texts}
@@ -69,8 +86,14 @@ class Policies:
             name: sorted(intent.name for intent in intents.values() if schema.justifies(intent, action))
             for name, action in catalogue.actions.items()
         }
-        self.general = General(entities, handle, self._policies, namespace)
-        self._entities = EntityStore(_fixed_entities(vocabulary, catalogue, intents))
+        self.engine = engine
+        self.temporal: Temporal = NO_CLAUSES
+        self.providers: Providers = NO_PROVIDERS
+        self._invocations: dict[str, tuple[Invocation, ...]] = {}
+        self.general = General(entities, handle, self._policies, engine, namespace)
+        self._entities = Identities(_fixed_entities(vocabulary, catalogue, intents))
+        self._shelf = Shelf(self._policies, engine, by_intent=True)
+        self._shelf.prepare()
         self._slices: dict[tuple[str, str, str, frozenset[str] | None], Slice] = {}
         self._explained: dict[tuple[str, bool, tuple[str, ...]], Evaluation] = {}
 
@@ -99,21 +122,45 @@ class Policies:
             # SECURITY: the slice is cut by intent; under another intent it would lack that one's forbids.
             return _broken()
         chosen = self._slice(known, resource[1], intent if known.is_tool else "")
-        request = self._request(principal, known, resource[1])
-        return self._explain(chosen.decide(request, self._entities.with_(principal, related), context), action)
+        return self._explain(self._decide(chosen, principal, related, known, resource[1], context), action)
 
     def reads(self, action: str, server: str, intent: str, path: tuple[str, ...]) -> bool:
         """Whether a policy that could matter to this action of a tool reads `path` of the context, or what is in it."""
         known = self.vocabulary.actions.get(action)
         if known is None:
             return True
-        for policy in self._slice(known, server, intent).policies:
-            if any(read[: len(path)] == path[: len(read)] for read in policy.reads.values):
-                return True
-            # Whether something above it is there does not depend on it.
-            if any(read[: len(path)] == path for read in policy.reads.tests):
-                return True
-        return False
+        chosen = self._slice(known, server, intent)
+        if any(read[: len(path)] == path[: len(read)] for read in chosen.values):
+            return True
+        # Whether something above it is there does not depend on it.
+        return any(read[: len(path)] == path for read in chosen.tests)
+
+    def clauses(self, action: str, server: str, intent: str) -> frozenset[str]:
+        """The temporal clauses that policies which could matter to this action of a tool read, by name."""
+        known = self.vocabulary.actions.get(action)
+        if known is None or not self.temporal.names:
+            return NO_NAMES
+        cached = self._slice(known, server, intent).cached
+        found: frozenset[str] | None = cached.get("clauses")
+        if found is None:
+            policies = self._slice(known, server, intent).policies
+            found = cached["clauses"] = frozenset(leaf.name for policy in policies for leaf in policy.leaves)
+        return found
+
+    def invocations(self, action: str) -> tuple[Invocation, ...]:
+        """What policies that could cover this action ask information providers, under whatever intent."""
+        if not self.providers.declared:
+            return ()
+        found = self._invocations.get(action)
+        if found is None:
+            groups = {action: self._groups[action]} if action in self._groups else {}
+            found = self._invocations[action] = tuple(
+                invocation
+                for policy in self._policies
+                if policy.providers and groups and validation.covers(policy, action, groups)
+                for invocation in policy.providers
+            )
+        return found
 
     def preview(
         self,
@@ -141,13 +188,18 @@ class Policies:
         elif context["task"]["intent"] != intent:
             return _broken()
         chosen = self._slice(known, resource[1], intent, facts)
-        request = self._request(principal, known, resource[1])
-        verdict = chosen.decide(request, self._entities.with_(principal, related), context)
-        if verdict.permitted or verdict.matched or verdict.failed or verdict.is_broken:
+        verdict = self._decide(chosen, principal, related, known, resource[1], context)
+        if verdict != _NOTHING:
             return self._explain(verdict, action)
-        permits = [policy for policy in self._slice(known, resource[1], intent).policies if policy.effect == "permit"]
-        unknown = tuple(policy for policy in permits if policy not in chosen.policies)
-        return self._explain(Verdict(True, unknown, ()) if unknown else verdict, action)
+        possible = chosen.cached.get("possible")
+        if possible is None:
+            settled = {policy.id for policy in chosen.policies}
+            every = self._slice(known, resource[1], intent).policies
+            unknown = tuple(policy for policy in every if policy.effect == "permit" and policy.id not in settled)
+            possible = chosen.cached["possible"] = self._explain(
+                Verdict(True, unknown, ()) if unknown else verdict, action
+            )
+        return possible
 
     def could_permit(
         self,
@@ -191,6 +243,14 @@ class Policies:
         """The Cedar schema that the policies were validated against, for editors and other Cedar tools."""
         return validation.schema_text(self.vocabulary)
 
+    def warm(self, before: Policies) -> None:
+        """Makes what `before` was asked about ready, so that no question waits for it. For a thread of its own."""
+        for name, id_, intent, facts in list(before._slices):
+            known = self.vocabulary.actions.get(name)
+            if known is not None:
+                self._slice(known, id_, intent, facts)
+        self.general.warm(before.general)
+
     def notices(self) -> list[str]:
         """What works but deserves a look: tools whose schema can't be used, and policies that cover no action."""
         unusable = [
@@ -215,12 +275,17 @@ class Policies:
         names: Collection[str] = (known.server,) if known.is_tool else self._resources[type_]
         return known if id_ in names else None
 
-    def _request(self, principal: Registration, known: Known, id_: str) -> dict[str, Any]:
-        return {
-            "principal": {"type": type_of(principal), "id": principal.id},
-            "action": {"type": f"{NAMESPACE}::Action", "id": known.name},
-            "resource": {"type": f"{NAMESPACE}::{known.resource}", "id": id_},
-        }
+    def _decide(
+        self,
+        chosen: Slice,
+        principal: Registration,
+        related: tuple[Registration, ...],
+        known: Known,
+        id_: str,
+        context: Mapping[str, Any],
+    ) -> Verdict:
+        given, itself = self._entities.with_(principal, related)
+        return chosen.decide(itself, Entity((f"{NAMESPACE}::{known.resource}", id_)), given, context)
 
     def _slice(self, known: Known, id_: str, intent: str, facts: frozenset[str] | None = None) -> Slice:
         """The policies that could match or fail; with `facts`, of them those that read no other attributes."""
@@ -229,24 +294,21 @@ class Policies:
         key = (known.name, id_, intent, facts)
         chosen = self._slices.get(key)
         if chosen is None:
-            action, resource = (f"{NAMESPACE}::Action", known.name), (f"{NAMESPACE}::{known.resource}", id_)
-            groups = self._groups[known.name]
             if len(self._slices) >= _SLICES:
                 self._slices = {}
-            chosen = self._slices[key] = Slice(
-                [
-                    policy
-                    for policy in self._policies
-                    if applies(policy.scope, action, groups, resource, intent if known.is_tool else None)
-                    and (facts is None or policy.reads.is_known(facts))
-                ],
-                groups,
-                known.principals,
-                intent if known.is_tool else "",
+            chosen = self._slices[key] = self._shelf.cut(
+                (f"{NAMESPACE}::Action", known.name),
+                self._groups[known.name],
+                (f"{NAMESPACE}::{known.resource}", id_),
+                intent if known.is_tool else None,
+                None if facts is None else (facts, lambda policy: policy.reads.is_known(facts)),
             )
         return chosen
 
     def _explain(self, verdict: Verdict, action: str) -> Evaluation:
+        if verdict.is_disputed:
+            reason = reasons.disputed()
+            return Evaluation(permitted=False, reason=reason)
         if verdict.is_broken and not verdict.failed:
             return _broken()
         if verdict.failed:
@@ -290,6 +352,8 @@ def load(
     namespace: str = "",
     cache: Cache | None = None,
     providers: Providers = NO_PROVIDERS,
+    engine: Engine | None = None,
+    events: str = "",
 ) -> Policies:
     """Reads, generates, parses and strictly validates all policies, and the project's own entities with them.
 
@@ -297,7 +361,8 @@ def load(
     `folder_entities` has the project's schema and entities, and `namespace` is where names without one are meant. A
     `DocumentError` names file, line and fix at the first mistake, whether in a policy, in an entity or in the intent
     that a policy is generated from. `cache` knows what has not changed since; without it, this process's memory does.
-    `providers` are what lowered policies can call.
+    `providers` are what lowered policies can call, and `events` chooses the event schema where the project has none.
+    `engine` decides; without it, compiled policies do, and a sample of it is compared.
     """
     entities = load_entities(folder_entities) if folder_entities is not None else NO_ENTITIES
     if namespace and namespace not in entities.declared.namespaces:
@@ -316,6 +381,7 @@ def load(
     ]
     if any(source.is_dogwood for source in texts):
         texts.insert(0, sources.library())
+        texts = [*clauses.schemas(texts, events), *texts]
     macros = sources.macros(texts)
     cache = cache or _REMEMBERED
     with cache.loading():
@@ -324,9 +390,16 @@ def load(
         provided.check(policies, vocabulary, providers)
         vocabulary = provided.with_given(vocabulary, policies, providers)
         merged = validation.validate(policies, vocabulary, cache)
+    temporal = clauses.temporal(clauses.clauses(policies, clauses.events_of(texts, vocabulary, catalogue)))
     obliging.check(policies, vocabulary, catalogue, notifiers)
     handle = parse_with_engine(entities, merged)
-    return Policies(texts, policies, vocabulary, converters, catalogue, intents, entities, handle, namespace)
+    engine = engine or Engine()
+    loaded = Policies(texts, policies, vocabulary, converters, catalogue, intents, entities, handle, namespace, engine)
+    loaded.temporal, loaded.providers = temporal, providers
+    return loaded
+
+
+_NOTHING: Final = Verdict(False, (), ())
 
 
 def _broken() -> Evaluation:

@@ -15,6 +15,7 @@ PERMITTED: Final = "permitted"
 POLICY_FORBIDS: Final = "policy_forbids"
 NO_POLICY_PERMITS: Final = "no_policy_permits"
 POLICY_ERROR: Final = "policy_error"
+ENGINES_DISAGREE: Final = "engines_disagree"
 NOT_JUSTIFIED: Final = "not_justified"
 
 _NAMED_INTENTS: Final = 3
@@ -86,6 +87,15 @@ def undecidable(failed: Sequence[Policy]) -> Reason:
         message=f"{named} could not be evaluated, and a policy that fails refuses",
         next_step="an operator finds the cause in the service's log; correct the policy",
         policies=_refs(failed),
+    )
+
+
+def disputed() -> Reason:
+    """The reason of a deny because the policy engines disagree."""
+    return Reason(
+        code=ENGINES_DISAGREE,
+        message="the policy engines disagree on this request, so it is refused",
+        next_step="an operator finds the case in the service's log",
     )
 
 

@@ -1,249 +1,256 @@
-"""The evaluation of one request: the one place that calls the Cedar engine, and that another engine replaces.
+"""The evaluation of one request: the one place where an engine decides, and where the two are compared.
 
-A slice holds every policy that could match or fail for one action, resource and intent; the context is cut to
-the paths that the slice reads. Both change neither decision nor reasons nor errors, and a test compares them with
-the engine on the whole.
+1. A slice holds every policy whose scope and leading intent allow one action, resource and intent: bundles that all
+   slices share, and one of its own for the small ones.
+2. The context is converted to values, as far as the slice reads it.
+3. Compiled policies decide (`compiled.bundle`). What can't be compiled goes to the reference engine, the whole slice.
+4. A sample of it the reference engine decides too; where it disagrees, the answer is a deny.
+5. A policy that fails denies.
+
+None of this changes decision, reasons or errors, and tests compare it with the reference engine on all policies.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-from cedarpy import _internal as cedar
-
-from remit.core.errors import Unavailable
-from remit.core.identities import Registration
-from remit.policy.reads import Path, Uid, reads_of
-from remit.policy.schema import NAMESPACE
+from remit.policy.compiled.bundle import Bundle, Entry, Outcome
+from remit.policy.compiled.contexts import MALFORMED, reading
+from remit.policy.compiled.engine import Engine
+from remit.policy.compiled.facts import Request
+from remit.policy.compiled.index import Index
+from remit.policy.compiled.sampling import case_of
+from remit.policy.compiled.values import Entity, Unsupported
+from remit.policy.identities import Given
+from remit.policy.reads import Path, Uid, applies
+from remit.policy.reference import Reference
 from remit.policy.sources import Policy
-from remit.policy.specialised import Unknown, as_integers, specialise
+from remit.policy.verdict import BROKEN, Verdict
 
 _log = logging.getLogger("remit.policy")
 
-Project = Callable[[Mapping[str, Any]], dict[str, Any]]
-
-_FAILED = re.compile(r"error while evaluating policy `policy(\d+)`")
-_PREFIX: Final = len("policy")
-_encode = msgspec.json.Encoder().encode
-
-
-class _Diagnostics(msgspec.Struct):
-    reason: list[str] = []
-    errors: list[str] = []
-
-
-class _Answer(msgspec.Struct):
-    decision: str
-    diagnostics: _Diagnostics
-
-
-_decode = msgspec.json.Decoder(_Answer).decode
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """What the engine says: the policies that matched for the decision and those that failed, in rank order."""
-
-    permitted: bool
-    matched: tuple[Policy, ...]
-    failed: tuple[tuple[Policy, str], ...]  # with the engine's message, for the log
-    is_broken: bool = False  # the request itself could not be evaluated
+_OWN: Final = 64  # policies that a slice takes for itself; larger bundles are shared
+_CUT: Final = 1_000  # parts of large bundles that are kept
+_NOWHERE: Final = ("", "")
 
 
 class Slice:
-    """The policies that can matter to one kind of request, rewritten for it and parsed once."""
+    """The policies that can matter to one kind of request."""
 
     def __init__(
-        self,
-        policies: Sequence[Policy],
-        groups: frozenset[Uid],
-        principals: tuple[str, ...],
-        intent: str,
-        *,
-        as_written: bool = False,
+        self, bundles: Sequence[Bundle], shelf: Shelf, action: Entity, above_action: frozenset[Entity]
     ) -> None:
-        """With `as_written`, nothing is rewritten: for entities whose attributes are not Remit's own."""
-        self.policies = tuple(policies)
-        rewritten = None if as_written else _rewritten(policies, groups, principals, intent)
-        if rewritten is None:
-            reads = [policy.reads for policy in policies]
-            # The engine numbers policies by their place in the text.
-            self._set = cedar.PolicySet.from_str("\n".join(policy.text for policy in policies))
-        else:
-            reads = [reads_of(policy) for policy in rewritten[0]]
-            self._set = rewritten[1]
-        self.project = projection(
-            {path for read in reads for path in read.values},
-            {path for read in reads for path in read.tests},
-            as_integers if rewritten is not None else None,
+        self._bundles = tuple(bundles)
+        self._shelf = shelf
+        self._engine = shelf.engine
+        self._action = action
+        self._above_action = above_action
+        self._policies: tuple[Policy, ...] | None = None
+        several = [shelf.reads(bundle) for bundle in self._bundles]
+        self.values: frozenset[Path] = frozenset().union(*(each[0] for each in several))
+        self.tests: frozenset[Path] = frozenset().union(*(each[1] for each in several))
+        self._read = reading(self.values, self.tests)
+        self._reference = Reference(lambda: self.policies)
+        self._is_compiled = not shelf.engine.is_reference
+        self.cached: dict[str, Any] = {}  # what others work out once for a slice
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """All of its policies, in rank order."""
+        if self._policies is None:
+            places = {entry.place for bundle in self._bundles for entry in bundle.entries}
+            self._policies = tuple(self._shelf.policies[place] for place in sorted(places))
+        return self._policies
+
+    def decide(self, principal: Entity, resource: Entity, given: Given, context: Mapping[str, Any]) -> Verdict:
+        """Evaluates one request; `context` is in Cedar's JSON form, and is not changed."""
+        if not self._is_compiled:
+            return self._refer([(principal, resource, context)], given)[0]
+        verdict = self._evaluate(principal, resource, given, context)
+        if verdict is None:
+            self._engine.fell_back()
+            return self._refer([(principal, resource, context)], given)[0]
+        if self._engine.sampling.is_due():
+            return self._compare(verdict, principal, resource, given, context)
+        return verdict
+
+    def decide_many(self, asked: Sequence[tuple[Entity, Entity, Mapping[str, Any]]], given: Given) -> list[Verdict]:
+        """Evaluates requests (principal, resource, context) over the same entities."""
+        if not self._is_compiled:
+            return self._refer(asked, given)
+        return [self.decide(principal, resource, given, context) for principal, resource, context in asked]
+
+    def _evaluate(
+        self, principal: Entity, resource: Entity, given: Given, context: Mapping[str, Any]
+    ) -> Verdict | None:
+        """What the compiled policies say; None where one of them can't be compiled."""
+        try:
+            values = self._read(context)
+        except MALFORMED as error:
+            _log.error("the context of a request has a malformed value: %s", error)
+            return BROKEN
+        entities = given.values
+        request = Request(
+            principal,
+            self._action,
+            resource,
+            values,
+            entities,
+            entities.above(principal),
+            self._above_action,
+            entities.above(resource),
+        )
+        outcome = Outcome()
+        try:
+            for bundle in self._bundles:
+                bundle.ask(request, outcome)
+        except Unsupported as error:
+            self._is_compiled = False
+            self._shelf.note_uncompiled(self._bundles, str(error))
+            return None
+        matched = self._ranked(outcome.forbids or outcome.permits)
+        if outcome.failed:
+            # SECURITY: Cedar skips a policy that fails, so a forbid that fails would let the action through: deny.
+            messages = {entry.place: message for entry, message in outcome.failed}
+            failed = tuple((self._shelf.policies[place], messages[place]) for place in sorted(messages))
+            return Verdict(False, matched, failed)
+        return Verdict(bool(outcome.permits) and not outcome.forbids, matched, ())
+
+    def _ranked(self, entries: Sequence[Entry]) -> tuple[Policy, ...]:
+        policies = self._shelf.policies
+        if len(entries) == 1:
+            return (policies[entries[0].place],)
+        return tuple([policies[place] for place in sorted({entry.place for entry in entries})])
+
+    def _refer(self, asked: Sequence[tuple[Entity, Entity, Mapping[str, Any]]], given: Given) -> list[Verdict]:
+        """What the reference engine says."""
+        requests = [(self._request(principal, resource), context) for principal, resource, context in asked]
+        return self._reference.decide_many(requests, given.handle())
+
+    def _request(self, principal: Entity, resource: Entity) -> dict[str, Any]:
+        named = (("principal", principal), ("action", self._action), ("resource", resource))
+        return {name: {"type": entity[0], "id": entity[1]} for name, entity in named}
+
+    def _compare(
+        self, verdict: Verdict, principal: Entity, resource: Entity, given: Given, context: Mapping[str, Any]
+    ) -> Verdict:
+        try:
+            reference = self._refer([(principal, resource, context)], given)[0]
+        except (ValueError, RuntimeError) as error:
+            _log.error("the reference engine refused a request: %s", error)
+            reference = BROKEN
+        return self._engine.compare(
+            verdict,
+            reference,
+            lambda: case_of(
+                self.policies,
+                given.forms(),
+                {**self._request(principal, resource), "context": context},
+                verdict,
+                reference,
+            ),
         )
 
-    def decide(self, request: dict[str, Any], entities: Any, context: Mapping[str, Any]) -> Verdict:
-        """Evaluates one request; `request` has principal, action and resource, and is not changed."""
-        try:
-            asked = {**request, "context": self.encoded(context)}
-        except ValueError as error:
-            _log.error("the context of a request has a malformed value: %s", error)
-            return Verdict(False, (), (), True)
-        return self.decide_many([asked], entities)[0]
 
-    def encoded(self, context: Mapping[str, Any]) -> str:
-        """What the slice reads of a context, as text."""
-        return _encode(self.project(context)).decode()
+class Shelf:
+    """All policies of a project, as the bundles that slices consist of. Immutable but for caches."""
 
-    def decide_many(self, asked: list[dict[str, Any]], entities: Any) -> list[Verdict]:
-        """Evaluates requests over the same entities; each has principal, action, resource and `encoded` context."""
-        answers = cedar.is_authorized_batch(asked, self._set, entities, None, False)
-        return [self._verdict(_decode(answer)) for answer in answers]
+    def __init__(
+        self, policies: Sequence[Policy], engine: Engine, *, by_intent: bool = False, any_resource: bool = False
+    ) -> None:
+        """`policies` stand in rank order. Slices are cut by the intent of the task, or not, and by resource, or not."""
+        self.policies = tuple(policies)
+        self.engine = engine
+        self._any_resource = any_resource
+        self._index = Index(
+            (
+                Entry(policy.id, place, policy.json, guard=policy.scope.intent if by_intent else None)
+                for place, policy in enumerate(self.policies)
+            ),
+            any_resource=any_resource,
+        )
+        self._reads: dict[Bundle, tuple[frozenset[Path], frozenset[Path]]] = {}
+        self._cut: dict[tuple[Bundle, Hashable], Bundle] = {}
 
-    def _verdict(self, answer: _Answer) -> Verdict:
-        diagnostics = answer.diagnostics
-        if not diagnostics.errors and answer.decision in ("Allow", "Deny"):
-            return Verdict(answer.decision == "Allow", self._named(diagnostics.reason), ())
-        return self._broken(answer)
+    def cut(
+        self,
+        action: Uid,
+        groups: frozenset[Uid],
+        resource: Uid | None,
+        intent: str | None,
+        keep: tuple[Hashable, Callable[[Policy], bool]] | None = None,
+    ) -> Slice:
+        """The slice of an action (`groups` are it and all that it is a member of), a resource, and an intent.
 
-    def _broken(self, answer: _Answer) -> Verdict:
-        """SECURITY: Cedar skips a policy that fails, so a forbid that fails would let the action through: deny."""
-        messages: dict[int, str] = {}
-        is_broken = answer.decision not in ("Allow", "Deny")
-        for error in answer.diagnostics.errors:
-            match = _FAILED.match(error)
-            if match is None or int(match[1]) >= len(self.policies):
-                is_broken = True
-                _log.error("the policy engine refused a request: %s", error)
-            else:
-                messages.setdefault(int(match[1]), error[match.end() :].lstrip(": "))
-        failed = tuple((self.policies[place], messages[place]) for place in sorted(messages))
-        return Verdict(False, self._named(answer.diagnostics.reason), failed, is_broken or not failed)
+        `keep` says which policies it has of all that could match or fail, and a key for that.
+        """
+        named = Entity(resource or _NOWHERE)
+        above = frozenset(map(Entity, groups))
+        found = list(self._index.bundles(Entity(action), above, named, (named,), intent))
+        large = [bundle for bundle in found if len(bundle.entries) > _OWN]
+        own = {
+            entry.place: entry
+            for bundle in found
+            if len(bundle.entries) <= _OWN
+            for entry in bundle.entries
+            if applies(self.policies[entry.place].scope, action, groups, resource, intent)
+            and (keep is None or keep[1](self.policies[entry.place]))
+        }
+        if keep is not None:
+            large = [self._kept(bundle, *keep) for bundle in large]
+        if own:
+            large.append(Bundle([own[place] for place in sorted(own)], any_resource=self._any_resource))
+        return Slice(large, self, Entity(action), above)
 
-    def _named(self, names: list[str]) -> tuple[Policy, ...]:
-        if len(names) == 1:
-            return (self.policies[int(names[0][_PREFIX:])],)
-        return tuple(self.policies[place] for place in sorted(int(name[_PREFIX:]) for name in names))
+    def reads(self, bundle: Bundle) -> tuple[frozenset[Path], frozenset[Path]]:
+        """The paths of the context that its policies read, and those that they only test."""
+        found = self._reads.get(bundle)
+        if found is None:
+            several = [self.policies[entry.place].reads for entry in bundle.entries]
+            values: frozenset[Path] = frozenset().union(*(reads.values for reads in several))
+            tests: frozenset[Path] = frozenset().union(*(reads.tests for reads in several))
+            found = values, tests
+            if len(bundle.entries) > _OWN:
+                self._reads[bundle] = found
+        return found
 
+    def prepare(self) -> None:
+        """Works out what the first requests would else wait for."""
+        for bundle in self._index.all():
+            if len(bundle.entries) > _OWN:
+                bundle.prepare()
+                self.reads(bundle)
 
-def parsed(entities: bytes) -> Any:
-    """The engine's handle of entities in Cedar's JSON form, for `decide`; they must fit their schema."""
-    return cedar.Entities.from_json_str(entities.decode())
+    def note_uncompiled(self, bundles: Sequence[Bundle], why: str) -> None:
+        """Notes which policies can't be compiled."""
+        for bundle in bundles:
+            for entry in bundle.entries:
+                try:
+                    entry.compiled()
+                except Unsupported as error:
+                    self.engine.cant_compile(entry.id, str(error))
 
+    def uncompiled(self) -> list[tuple[Policy, str]]:
+        """The policies that the reference engine evaluates, with the reason; compiles all of them."""
+        found = []
+        for bundle in self._index.all():
+            for entry in bundle.entries:
+                try:
+                    entry.compiled()
+                except Unsupported as error:
+                    found.append((self.policies[entry.place], str(error)))
+        return found
 
-def projection(values: Iterable[Path], tests: Iterable[Path], convert: Callable[[Any], Any] | None = None) -> Project:
-    """A function that copies from a context what is read, with the records on the way.
-
-    `values` are read, through `convert`; of `tests` only the presence matters, so a value that is never read
-    becomes `true`.
-    """
-    tree: dict[str, Any] = {}
-    for path in sorted(values):
-        if not path:
-            return convert or dict
-        _grow(tree, path, _WHOLE)
-    for path in sorted(tests, key=len, reverse=True):
-        _grow(tree, path, _PRESENT)
-    return _projector(tree, convert)
-
-
-_WHOLE: Final = "whole"
-_PRESENT: Final = "present"
-_ABSENT: Final = object()
-
-
-def _grow(tree: dict[str, Any], path: Path, leaf: str) -> None:
-    for name in path[:-1]:
-        below = tree.setdefault(name, {})
-        if below is _WHOLE:
-            return
-        if below is _PRESENT:
-            below = tree[name] = {}
-        tree = below
-    if leaf is _WHOLE or path[-1] not in tree:
-        tree[path[-1]] = leaf
-
-
-def _projector(tree: Mapping[str, Any], convert: Callable[[Any], Any] | None) -> Project:
-    steps = [(name, how if isinstance(how, str) else _projector(how, convert)) for name, how in tree.items()]
-
-    def project(record: Mapping[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for name, how in steps:
-            item = record.get(name, _ABSENT)
-            if item is _ABSENT:
-                continue
-            kind = type(item)
-            if how is _PRESENT:
-                result[name] = True
-            elif kind is not dict and kind is not list:
-                result[name] = item
-            elif how is _WHOLE or kind is list or "__entity" in item:
-                result[name] = item if convert is None else convert(item)
-            else:
-                result[name] = how(item)  # type: ignore[operator]  # a leaf was handled above
-        return result
-
-    return project
-
-
-def _rewritten(
-    policies: Sequence[Policy], groups: frozenset[Uid], principals: tuple[str, ...], intent: str
-) -> tuple[list[dict[str, Any]], Any] | None:
-    """The policies for this kind of request and their set; None when one of them must stay as it was written."""
-    try:
-        rewritten = [specialise(policy.json, groups, principals, intent) for policy in policies]
-        named = {f"policy{place}": policy for place, policy in enumerate(rewritten)}
-        text = msgspec.json.encode({"staticPolicies": named, "templates": {}, "templateLinks": []}).decode()
-        return rewritten, cedar.PolicySet.from_json_str(text)
-    except (Unknown, ValueError) as error:
-        _log.debug("policies are evaluated as they were written: %s", error)
-        return None
-
-
-class EntityStore:
-    """Entities in the engine's form: actions and intents once, each registration on its first request.
-
-    Handles are immutable and shared between threads; at most `KEPT` principals are kept.
-    """
-
-    KEPT: Final = 10_000
-
-    def __init__(self, fixed: Sequence[dict[str, Any]]) -> None:
-        self._fixed = parsed(msgspec.json.encode(fixed))
-        self._kept: dict[str, tuple[Registration, tuple[Registration, ...], Any]] = {}
-
-    def with_(self, principal: Registration, related: tuple[Registration, ...]) -> Any:
-        """The entities for requests of `principal` whose context names `related`."""
-        kept = self._kept.get(principal.id)
-        if kept is not None and (kept[0] is principal or kept[0] == principal) and kept[1] == related:
-            return kept[2]
-        named = {registration.id: registration for registration in (*related, principal)}
-        added = msgspec.json.encode([entity_of(registration) for registration in named.values()]).decode()
-        try:
-            handle = self._fixed.with_added_json_str(added)
-        except ValueError as error:
-            _log.error("the policy engine refused the registration %s: %s", principal.id, error)
-            raise Unavailable("policy_unavailable", "the registration can't be evaluated") from None
-        if len(self._kept) >= self.KEPT:
-            self._kept = {}
-        self._kept[principal.id] = (principal, related, handle)
-        return handle
-
-
-def type_of(registration: Registration) -> str:
-    """The entity type of an identity, with its namespace."""
-    return f"{NAMESPACE}::Person" if registration.kind == "person" else f"{NAMESPACE}::Workload"
-
-
-def entity_of(registration: Registration) -> dict[str, Any]:
-    """An identity as an entity in Cedar's JSON form."""
-    return {
-        "uid": {"type": type_of(registration), "id": registration.id},
-        "attrs": {
-            "kind": registration.kind,
-            "owner": registration.owner,
-            "environment": registration.environment,
-            "roles": list(registration.roles),
-        },
-        "parents": [{"type": f"{NAMESPACE}::Group", "id": group} for group in registration.groups],
-    }
+    def _kept(self, bundle: Bundle, key: Hashable, keep: Callable[[Policy], bool]) -> Bundle:
+        """Of a large bundle the policies that are kept; the same for all slices of one key."""
+        found = self._cut.get((bundle, key))
+        if found is None:
+            entries = [entry for entry in bundle.entries if keep(self.policies[entry.place])]
+            is_whole = len(entries) == len(bundle.entries)
+            found = bundle if is_whole else Bundle(entries, any_resource=self._any_resource)
+            if len(self._cut) >= _CUT:
+                self._cut = {}
+            self._cut[bundle, key] = found
+        return found

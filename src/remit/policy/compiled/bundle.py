@@ -66,8 +66,10 @@ class Outcome:
 class Bundle:
     """Some policies, as bits by their place here. Immutable but for what it works out when it is first asked."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], *, any_resource: bool = False) -> None:
+        """Of requests of an action that all their scopes allow; and of a resource likewise, unless `any_resource`."""
         self.entries = tuple(entries)
+        self._any_resource = any_resource
         self._open = 0
         self._exact: dict[Entity, int] = {}
         self._within: dict[Entity, int] = {}
@@ -126,7 +128,10 @@ class Bundle:
 
     def prepare(self) -> tuple[Family, ...]:
         """Finds the families, which the first question would else do."""
-        conditions = [list(conditions_of(entry.json)) if entry.slots is None else None for entry in self.entries]
+        conditions = [
+            list(conditions_of(entry.json, any_resource=self._any_resource)) if entry.slots is None else None
+            for entry in self.entries
+        ]
         worth = _worth([each for each in conditions if each is not None])
         members: dict[tuple[Fact, int], list[tuple[int, Condition]]] = {}
         whole = 0

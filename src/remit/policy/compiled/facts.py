@@ -68,11 +68,14 @@ class Condition(NamedTuple):
     literals: tuple[Any, ...]
 
 
-def conditions_of(policy: Mapping[str, Any]) -> Iterator[Condition]:
+def conditions_of(policy: Mapping[str, Any], *, any_resource: bool = False) -> Iterator[Condition]:
     """All that must hold for a policy in Cedar's JSON form, in Cedar's order, without what its scope names.
 
-    Of the scope, only types are among them: entities are looked up by their names.
+    Of the scope, only types are among them, since entities are looked up by their names; with `any_resource`, also
+    which resources it names.
     """
+    if any_resource:
+        yield from _resources(policy["resource"])
     for name in ("principal", "resource"):
         if policy[name]["op"] == "is":
             fact = Fact("type", name, (), frozenset(), True)
@@ -86,6 +89,14 @@ def conditions_of(policy: Mapping[str, Any]) -> Iterator[Condition]:
                 names = found.fact.names
                 for length in range(len(names) - found.literals[0], len(names)):
                     tested.setdefault((found.fact.variable, names[: length + 1]), form)
+
+
+def _resources(form: Mapping[str, Any]) -> Iterator[Condition]:
+    if form["op"] == "==":
+        yield Condition(Fact("equal", "resource", (), frozenset(), True), (key(entity_of(form["entity"])),))
+    inner = form if form["op"] == "in" else form.get("in")
+    if inner is not None:
+        yield Condition(Fact("within", "resource", (), frozenset(), True), (entity_of(inner["entity"]),))
 
 
 def _flat(form: Mapping[str, Any], wanted: bool) -> Iterator[tuple[Mapping[str, Any], bool]]:

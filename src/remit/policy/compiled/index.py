@@ -8,7 +8,7 @@ policies that are about something else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from remit.policy.compiled.bundle import Bundle, Entry, Outcome, named
 from remit.policy.compiled.facts import Request
@@ -17,6 +17,7 @@ from remit.policy.compiled.values import Entity, entity_of
 
 T = TypeVar("T")
 Where = tuple[str | None, Entity | None]  # `==` or `in` with an entity, or neither
+_ANYWHERE: Final[tuple[Where, ...]] = ((None, None),)
 
 
 class Answer(NamedTuple):
@@ -30,18 +31,21 @@ class Answer(NamedTuple):
 class Index:
     """Bundles of policies by action, resource and pivot of their scope. Immutable; safe to use from several threads."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[Entry], *, any_resource: bool = False) -> None:
+        """With `any_resource`, bundles are for any resource: `bundles` looks at the action alone."""
         found: dict[Where, dict[Where, dict[str | None, list[Entry]]]] = {}
         for entry in entries:
             for action in _wheres(entry, "action"):
                 by_resource = found.setdefault(action, {})
-                for resource in _wheres(entry, "resource"):
+                for resource in _wheres(entry, "resource") if not any_resource else _ANYWHERE:
                     by_resource.setdefault(resource, {}).setdefault(entry.guard, []).append(entry)
         self._actions: _Places[_Places[dict[str | None, Bundle]]] = _Places(
             {
                 action: _Places(
                     {
-                        resource: {guard: Bundle(entries) for guard, entries in by_guard.items()}
+                        resource: {
+                            guard: Bundle(entries, any_resource=any_resource) for guard, entries in by_guard.items()
+                        }
                         for resource, by_guard in by_resource.items()
                     }
                 )
@@ -53,27 +57,33 @@ class Index:
         self,
         action: Entity,
         above_action: Iterable[Entity],
-        resource: Entity | None,
+        resource: Entity,
         above_resource: Iterable[Entity],
         pivot: str | None = None,
     ) -> Iterator[Bundle]:
-        """All bundles with policies whose scope allows this; a `resource` of None stands for any.
+        """All bundles with policies whose scope allows this.
 
-        Of bundles with a pivot, only that with this one.
+        Of bundles with a pivot, only those with this one; all, where it is None.
         """
         for by_resource in self._actions.at(action, above_action):
             for by_guard in by_resource.at(resource, above_resource):
-                if (open_ := by_guard.get(None)) is not None:
-                    yield open_
-                if pivot is not None and (guarded := by_guard.get(pivot)) is not None:
-                    yield guarded
+                if pivot is None:
+                    yield from by_guard.values()
+                    continue
+                for guard in (None, pivot):
+                    if (found := by_guard.get(guard)) is not None:
+                        yield found
+
+    def all(self) -> Iterator[Bundle]:
+        """All bundles."""
+        for by_resource in self._actions.all():
+            for by_guard in by_resource.all():
+                yield from by_guard.values()
 
     def prepare(self) -> None:
         """Works out what the first requests would else wait for."""
-        for by_resource in self._actions.all():
-            for by_guard in by_resource.all():
-                for bundle in by_guard.values():
-                    bundle.prepare()
+        for bundle in self.all():
+            bundle.prepare()
 
     def decide(
         self, principal: Entity, action: Entity, resource: Entity, context: Mapping[str, Any], entities: Entities
@@ -104,11 +114,8 @@ class _Places(Generic[T]):
         self._exact = {entity: each for (how, entity), each in found.items() if how == "==" and entity is not None}
         self._within = {entity: each for (how, entity), each in found.items() if how == "in" and entity is not None}
 
-    def at(self, entity: Entity | None, above: Iterable[Entity]) -> Iterator[T]:
-        """What could be about the entity, of which `above` are it and its ancestors; all, where it is None."""
-        if entity is None:
-            yield from self.all()
-            return
+    def at(self, entity: Entity, above: Iterable[Entity]) -> Iterator[T]:
+        """What could be about the entity, of which `above` are it and its ancestors."""
         if self._open is not None:
             yield self._open
         exact = self._exact.get(entity)

@@ -30,7 +30,7 @@ class Asked(NamedTuple):
     """A question ready for the engine."""
 
     kind: Kind
-    request: dict[str, Any]  # with the context as text
+    request: dict[str, Any]  # principal, action and resource
     context: dict[str, Any]
     said: dict[Uid, dict[str, Any]]  # attributes from the caller, by entity; none where the files say all
     references: References  # entities that the caller's values name
@@ -52,6 +52,12 @@ class Asking:
         self.names = names
         self._kinds = kinds
         self._types = entities.declared.types
+
+    def warm(self, before: Asking) -> None:
+        """Works out the kinds of questions that `before` was asked."""
+        for subject, action, resource in before._kinds.asked():
+            if action in self.entities.declared.actions:
+                self._kinds.get(subject, action, resource)
 
     def ask(self, question: Question, sought: What | None = None) -> Asked | Evaluation:
         """The question typed by the schema, or the deny that needs no engine.
@@ -93,7 +99,6 @@ class Asking:
                 message=f"`{lacking[:200]}` is missing, which the schema requires",
                 next_step="supply it, or make it optional in the schema and test it with `has` in policies",
             )
-        request["context"] = kind.slice.encoded(asked.context)
         return asked
 
     def type_of(self, named: Named) -> str:

@@ -5,7 +5,7 @@ The slice of policies, the conversion of the context, and what of the entities t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +19,7 @@ from remit.policy.entities.forms import Convert
 from remit.policy.evaluation import Evaluation
 from remit.policy.general.naming import Names
 from remit.policy.reads import Uid, applies
-from remit.policy.slices import Slice
+from remit.policy.slices import Shelf, Slice
 from remit.policy.sources import Policy
 
 _KINDS: Final = 2_000  # kept
@@ -45,19 +45,19 @@ class EntityReads(msgspec.Struct, frozen=True):
 class Kind:
     """One kind of questions."""
 
-    def __init__(self, entities: Entities, policies: Sequence[Policy], action: DeclaredAction, names: Names) -> None:
+    def __init__(self, entities: Entities, slice_: Slice, action: DeclaredAction, names: Names) -> None:
         self._entities = entities
         self.action = action.uid
         self.declared = action
-        self.slice = Slice(policies, action.groups, (), "", as_written=True)
+        self.slice = slice_
         self.context = {
             name: (field.required, forms.converter(field.shape, names.type))
             for name, field in action.context.fields.items()
         }
         field = action.context.fields.get("action")
         self.has_action_properties = field is not None and field.shape.kind == "record"
-        self.reads = read_by(policies)
-        self._literals = frozenset(uid for policy in policies for uid in policy.reads.entities)
+        self.reads = read_by(slice_.policies)
+        self._literals = frozenset(uid for policy in slice_.policies for uid in policy.reads.entities)
         self.action_piece = _encode(
             {"uid": _uid(action.uid), "attrs": {}, "parents": [_uid(uid) for uid in action.groups - {action.uid}]}
         )
@@ -117,10 +117,10 @@ class Kind:
 class Kinds:
     """All kinds of one project, each made when it is first asked for."""
 
-    def __init__(self, entities: Entities, policies: Sequence[Policy], names: Names) -> None:
+    def __init__(self, entities: Entities, shelf: Shelf, names: Names) -> None:
         self._entities = entities
         self._declared: Declared = entities.declared
-        self._policies = policies
+        self._shelf = shelf
         self._names = names
         self._kinds: dict[tuple[str, Uid, str], Kind | None] = {}
         # SECURITY: a closed attribute has no conversion, so a caller can't give it.
@@ -134,6 +134,10 @@ class Kinds:
         }
         self._required = {type_.name: type_.required for type_ in self._declared.types.values()}
 
+    def asked(self) -> list[tuple[str, Uid, str]]:
+        """The kinds of which there were questions."""
+        return list(self._kinds)
+
     def get(self, subject: str, action: Uid, resource: str) -> Kind | None:
         """The kind; None where the action does not apply to these types."""
         key = (subject, action, resource)
@@ -142,13 +146,7 @@ class Kinds:
         declared = self._declared.actions[action]
         kind = None
         if subject in declared.principals and resource in declared.resources:
-            chosen = [
-                policy
-                for policy in self._policies
-                if applies(policy.scope, action, declared.groups, None, None)
-                and self._fits(policy.json["principal"], subject)
-                and self._fits(policy.json["resource"], resource)
-            ]
+            chosen = self._shelf.cut(action, declared.groups, None, None, (key, self._fitting(declared, key)))
             kind = Kind(self._entities, chosen, declared, self._names)
         if len(self._kinds) >= _KINDS:
             self._kinds = {}
@@ -162,6 +160,14 @@ class Kinds:
     def required(self, type_: str) -> frozenset[str]:
         """The attributes that every entity of a type must have."""
         return self._required.get(type_, frozenset())
+
+    def _fitting(self, declared: DeclaredAction, key: tuple[str, Uid, str]) -> Callable[[Policy], bool]:
+        subject, action, resource = key
+        return lambda policy: (
+            applies(policy.scope, action, declared.groups, None, None)
+            and self._fits(policy.json["principal"], subject)
+            and self._fits(policy.json["resource"], resource)
+        )
 
     def _fits(self, constraint: Mapping[str, Any], type_: str) -> bool:
         """Whether an entity of this type could meet the constraint of a scope."""

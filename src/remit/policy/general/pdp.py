@@ -15,18 +15,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from remit.policy import obligations, reasons
+from remit.policy.compiled.engine import Engine
+from remit.policy.compiled.values import Entity as CedarEntity
 from remit.policy.entities import Entities
 from remit.policy.evaluation import Evaluation
 from remit.policy.general.asking import Asked, Asking
+from remit.policy.general.filed import OfFiles
 from remit.policy.general.kinds import Kind, Kinds
 from remit.policy.general.named import check_named, notices
 from remit.policy.general.naming import Names
 from remit.policy.general.search import Search
+from remit.policy.identities import Given
 from remit.policy.questions import Found, Question, What
-from remit.policy.reads import Uid
-from remit.policy.slices import Verdict, parsed
+from remit.policy.reference import parsed
+from remit.policy.slices import Shelf
 from remit.policy.sources import Policy
+from remit.policy.verdict import Verdict
 
 PAGE: Final = 1_000  # results of a search by default
 _KEPT_HANDLES: Final = 1_000  # of entities with what callers say of them
@@ -37,7 +44,9 @@ _EXPLAINED: Final = 10_000  # distinct outcomes whose explanation is kept
 class General:
     """The general PDP over one project's entities and policies. Immutable but for caches; safe in several threads."""
 
-    def __init__(self, entities: Entities, handle: Any, policies: Sequence[Policy], namespace: str = "") -> None:
+    def __init__(
+        self, entities: Entities, handle: Any, policies: Sequence[Policy], engine: Engine, namespace: str = ""
+    ) -> None:
         """`policies` are all of the project, those that would be named first standing first.
 
         A `DocumentError` where one reads what no file has.
@@ -47,8 +56,10 @@ class General:
         self.entities = entities
         self.declared = entities.declared
         names = Names(entities.declared, namespace)
-        self._asking = Asking(entities, Kinds(entities, policies, names), names)
-        self._handle = handle
+        shelf = Shelf(policies, engine, any_resource=True)
+        self._asking = Asking(entities, Kinds(entities, shelf, names), names)
+        self._files = OfFiles(entities)
+        self._all = Given(self._files, lambda: handle, self._files.forms)
         self._search = Search(self._asking, self._decide, policies)
         self._handles: dict[bytes, Any] = {}
         self._explained: dict[tuple[str, bool, tuple[str, ...]], Evaluation] = {}
@@ -65,7 +76,7 @@ class General:
         return asked if isinstance(asked, Evaluation) else self._explain(self._decide([asked])[0], asked.kind)
 
     def evaluate_many(self, questions: Sequence[Question]) -> list[Evaluation]:
-        """`evaluate` of each, in their order, with as few calls of the engine as possible."""
+        """`evaluate` of each, in their order, those of one kind together."""
         answers = [self._asking.ask(question) for question in questions]
         by_kind: dict[int, list[int]] = {}
         for place, asked in enumerate(answers):
@@ -87,6 +98,10 @@ class General:
         """
         return self._search.find(what, question, after, limit)
 
+    def warm(self, before: General) -> None:
+        """Makes the kinds of questions ready that `before` was asked."""
+        self._asking.warm(before._asking)
+
     def notices(self) -> list[str]:
         """What works but deserves a look before it is relied on, one sentence each."""
         return notices(self._policies, self.entities)
@@ -95,35 +110,28 @@ class General:
         """The engine's verdicts on questions of one kind."""
         if not asked:
             return []
+        plain = [each for each in asked if not each.said]
         decide = asked[0].kind.slice.decide_many
-        plain = [each.request for each in asked if not each.said]
-        verdicts = iter(decide(plain, self._handle) if plain else ())
-        special = iter(self._decide_said([each for each in asked if each.said]) if len(plain) < len(asked) else ())
-        return [next(special) if each.said else next(verdicts) for each in asked]
+        verdicts = iter(decide([_put(each) for each in plain], self._all) if plain else ())
+        # SECURITY: of two questions that say two things of one entity, neither may see what the other says.
+        return [decide([_put(each)], self._given(each))[0] if each.said else next(verdicts) for each in asked]
 
-    def _decide_said(self, asked: Sequence[Asked]) -> list[Verdict]:
-        """Verdicts on questions whose callers say something of entities, over entities cut to what policies can reach.
+    def _given(self, asked: Asked) -> Given:
+        """The entities of one question, with what its caller says of them."""
+        kind, files = asked.kind, self._files
 
-        Several share one set of entities as long as they say the same of each.
-        """
-        kind = asked[0].kind
-        verdicts: list[Verdict] = []
-        pieces: dict[Uid, bytes] = {}
-        together: list[dict[str, Any]] = []
-        for each in asked:
-            cut = kind.cut(each.request, each.said, each.relied)
-            # SECURITY: of two questions that say two things of one entity, neither may see what the other says.
-            if any(pieces.get(uid, piece) != piece for uid, piece in cut.items()):
-                verdicts.extend(kind.slice.decide_many(together, self._parsed(kind, pieces)))
-                pieces, together = {}, []
-            pieces.update(cut)
-            together.append(each.request)
-        verdicts.extend(kind.slice.decide_many(together, self._parsed(kind, pieces)))
-        return verdicts
+        def pieces() -> list[bytes]:
+            return [kind.action_piece, *kind.cut(asked.request, asked.said, asked.relied).values()]
 
-    def _parsed(self, kind: Kind, pieces: Mapping[Uid, bytes]) -> Any:
-        """The engine's handle of these entities; the latest are kept, by their whole text."""
-        text = b"[" + b",".join([kind.action_piece, *pieces.values()]) + b"]"
+        return Given(
+            files.with_said(asked.said),
+            lambda: self._parsed(pieces()),
+            lambda: [msgspec.json.decode(each) for each in pieces()],
+        )
+
+    def _parsed(self, pieces: Sequence[bytes]) -> Any:
+        """The reference engine's handle of these entities; the latest are kept, by their whole text."""
+        text = b"[" + b",".join(pieces) + b"]"
         handle = self._handles.get(text)
         if handle is None:
             handle = parsed(text)
@@ -134,6 +142,8 @@ class General:
         return handle
 
     def _explain(self, verdict: Verdict, kind: Kind) -> Evaluation:
+        if verdict.is_disputed:
+            return Evaluation(permitted=False, reason=reasons.disputed())
         if verdict.failed or verdict.is_broken:
             reason = reasons.undecidable([policy for policy, _ in verdict.failed])
             errors = tuple((policy.id, message) for policy, message in verdict.failed)
@@ -158,3 +168,12 @@ class General:
                 self._explained = {}
             self._explained[key] = explained
         return explained
+
+
+def _put(asked: Asked) -> tuple[CedarEntity, CedarEntity, Mapping[str, Any]]:
+    principal, resource = asked.request["principal"], asked.request["resource"]
+    return (
+        CedarEntity((principal["type"], principal["id"])),
+        CedarEntity((resource["type"], resource["id"])),
+        asked.context,
+    )

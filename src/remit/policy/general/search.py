@@ -27,8 +27,8 @@ from remit.policy.general.narrowing import Narrowing
 from remit.policy.obligations import of_policies
 from remit.policy.questions import Found, Named, Question, What
 from remit.policy.reads import Uid
-from remit.policy.slices import Verdict
 from remit.policy.sources import Policy
+from remit.policy.verdict import Verdict
 
 Decide = Callable[[Sequence[Asked]], list[Verdict]]
 
