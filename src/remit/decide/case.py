@@ -26,6 +26,8 @@ class Case:
     tasks: tuple[Task, ...] = ()  # the task and those above it
     action: Action | None = None
     arguments: dict[str, Any] = field(default_factory=dict)  # typed
+    provided: dict[str, Any] = field(default_factory=dict)  # what information providers gave, by call
+    unprovided: Reason | None = None  # why one gave nothing
     contexts: list[dict[str, Any]] = field(default_factory=list)  # one for each of `tasks`
     mattered: tuple[str, ...] = ()  # the paths of the facts that the deciding policies read
     usage: dict[str, str] = field(default_factory=dict)

@@ -18,10 +18,12 @@ from remit.core.tasks import Forgetting, RiskSignal, TaskState
 from remit.decide import folding, requests
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
+from remit.decide.histories import Told, event_body
 from remit.decide.sequence import Entry, Opening
 from remit.decide.session import Task
-from remit.decide.world import identity_stream, session_stream
+from remit.decide.world import identity_stream, session_stream, workload_stream
 from remit.ledger.commitments import conceal, reveal
+from remit.policy.dogwood.temporal import Scope
 
 # The path under which the request digest of a decision with personal arguments is kept.
 DIGEST: Final = "/digest"
@@ -186,6 +188,14 @@ def task_change(task: str, root: str, state: TaskState, by: str, reason: str, de
 def outcome(stream: str, body: dict[str, Any], recorded_digest: str, personal: tuple[str, ...], subject: str) -> Entry:
     """The entry of an outcome; it quotes the digest as the permit's record has it."""
     return _concealed(stream, "outcome", body | {"digest": recorded_digest}, "", personal, subject)
+
+
+def event(configuration: Configuration, kind: str, told: Told, scope: Scope, tasks: Sequence[Task]) -> Entry:
+    """The entry of what a workload did, in its own stream: for policies over all its tasks."""
+    action = configuration.catalogue.actions.get(told.action)
+    personal = action.personal if action is not None else ()
+    body = event_body(kind, told, scope)
+    return _concealed(workload_stream(told.subject), "event", body, "", personal, behind(tasks))
 
 
 def registration(changed: Registration, by: str, reason: str, signal: str = "") -> Entry:

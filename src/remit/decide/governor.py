@@ -68,7 +68,8 @@ class Governor(
 
     def __init__(self, configuration: Configuration, sequencer: Sequencer, world: World) -> None:
         super().__init__(configuration, sequencer)
-        self._pipeline = Pipeline(configuration, sequencer)
+        sequencer.renew(world.watch(configuration.policies.temporal))
+        self._pipeline = Pipeline(configuration, sequencer, world.glance)
         self._world = world
         self._rates = Rates(configuration.limits.rate_per_second, configuration.limits.rate_burst)
         self._exchanges = Rates(bounds.EXCHANGES_PER_MINUTE / 60, bounds.EXCHANGES_AT_ONCE)
@@ -185,6 +186,8 @@ class Governor(
     def _take(self, configuration: Configuration) -> None:
         super()._take(configuration)
         self._pipeline.configuration = configuration
+        # SECURITY: clauses and the histories that they are about change together.
+        self._sequencer.renew(self._world.watch(configuration.policies.temporal))
         self._questions.configuration = configuration
         self._rates.change(configuration.limits.rate_per_second, configuration.limits.rate_burst)
 
@@ -253,6 +256,7 @@ class Governor(
             ],
             "open_permits": len(self._world.open_permits),
             "unknown_outcomes": len(self._world.unknown_permits),
+            **self.configuration.policies.engine.metrics(),
             **self._sequencer.gauges(),
         }
 

@@ -12,6 +12,7 @@ from remit.core.decisions import Outcome, OutcomeReceipt, OutcomeResult, Reason,
 from remit.core.errors import Conflict, InvalidInput, NotFound
 from remit.core.identities import Identity
 from remit.decide import entries
+from remit.decide.histories import OUTCOMES, Told
 from remit.decide.lessons import Lesson
 from remit.decide.operations import Operations, check_length
 from remit.decide.sequence import Entry, Needs, Step
@@ -112,7 +113,17 @@ class OutcomeOperations(Operations):
             world.lessons.note(permit.subject, permit.decision, Lesson(stream, now, items))
         root = entries.behind((session.tasks[session.root],))
         entry = entries.outcome(stream, body, permit.recorded_digest, personal, root)
-        return Step(receipt, (entry,), durable)
+        events = self._events(session, permit, outcome.result, body["selected"]) if believed else ()
+        return Step(receipt, (entry, *events), durable)
+
+    def _events(self, session: Session, permit: Permit, result: str, selected: dict[str, Any]) -> tuple[Entry, ...]:
+        """The outcome among what its workload did, where policies are about that over all its tasks."""
+        scope = self.configuration.policies.temporal.workload
+        if scope is None or result not in OUTCOMES or not scope.watches(permit.action, result):
+            return ()
+        told = Told(permit.action, permit.subject, permit.decision, permit.task, permit.input, selected)
+        chain = session.chain(session.tasks[permit.task])
+        return (entries.event(self.configuration, result, told, scope, chain),)
 
     def _permit(self, world: World, decision_id: str) -> tuple[Session, Permit]:
         root = world.locate(decision_id[: bounds.NAME_BYTES])

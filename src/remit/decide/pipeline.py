@@ -8,7 +8,8 @@
 3. task: the handle was proved with its key; the task exists, is the subject's, is open, as are all tasks above it.
 4. action: it stands in the catalogue, reviewed, with the definition that was pinned, and its arguments fit.
 5. bounds: the session is within its bounds.
-6. facts: the context is computed from records, configuration and time.
+6. facts: the context is computed from records, configuration and time; so are the clauses of temporal policies, from
+   what happened before. Information providers were asked before the question's turn.
 7. policy: Cedar decides, for the task and for every task above it. A policy that errs denies.
 8. mode: in `observe` a policy's deny of a tool action becomes a permit that says so; nothing else does.
 9. obligations: what the enforcement point must do beside the decision; a permit that it did not say it can fulfil is
@@ -23,8 +24,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -39,11 +42,16 @@ from remit.decide.case import Case
 from remit.decide.configuration import Configuration
 from remit.decide.destination import destination_of
 from remit.decide.folding import BOUND, is_coarse
+from remit.decide.histories import WORKLOAD, Told, Unknowable
 from remit.decide.novelty import novelty_facts
 from remit.decide.requests import access_request, selecting
 from remit.decide.sequence import Entry, Needs, Sequencer, Step, Unreadable
 from remit.decide.session import Task
-from remit.decide.world import World, identity_stream, session_stream
+from remit.decide.world import World, identity_stream, session_stream, workload_stream
+from remit.policy.compiled.values import Entity
+from remit.policy.dogwood.providers import ProviderFailed
+from remit.policy.dogwood.temporal import NO_CLAUSES, Temporal
+from remit.policy.identities import entity_of
 
 log = logging.getLogger("remit.decide")
 
@@ -53,9 +61,16 @@ T = TypeVar("T")
 class Pipeline:
     """Answers questions against one configuration, through one sequencer."""
 
-    def __init__(self, configuration: Configuration, sequencer: Sequencer) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        sequencer: Sequencer,
+        glance: Callable[[str], Registration | None] = lambda _: None,
+    ) -> None:
+        """`glance` says what was last heard of an identity; what providers are told of it."""
         self.configuration = configuration
         self._sequencer = sequencer
+        self._glance = glance
 
     async def authorize(self, ask: Ask) -> Decision:
         """Decides and records; a permit is returned after its record is durable, and consumes.
@@ -75,12 +90,15 @@ class Pipeline:
         except (TypeError, ValueError, OverflowError, RecursionError):
             return _refusal(ask, "", Reason(code="arguments_invalid", message="the arguments can't be read as JSON"))
         asked = time.perf_counter()
-        needs = needs_of(ask, consume=consume)
+        needs = needs_of(ask, consume=consume, temporal=self.configuration.policies.temporal)
         try:
             try:
-                return await self._sequencer.run(
-                    lambda world, now: self._step(ask, digest, consume, asked, world, now), needs
-                )
+                while True:
+                    given = await self._provide(ask)
+                    try:
+                        return await self._sequencer.run(partial(self._step, ask, digest, consume, asked, given), needs)
+                    except _Reloaded:
+                        needs = needs_of(ask, consume=consume, temporal=self.configuration.policies.temporal)
             except (TooLarge, InvalidInput) as error:
                 message = "the record of this decision would be over its bounds"
                 reason = Reason(code=error.code, message=message, next_step="send smaller arguments")
@@ -93,8 +111,30 @@ class Pipeline:
             log.critical("ALARM the decision of %a failed; it is denied", ask.action[:256], exc_info=True)
             return _refusal(ask, digest, _FAULT)
 
-    def _step(self, ask: Ask, digest: str, consume: bool, asked: float, world: World, now: int) -> Step[Decision]:
-        case = Case(ask, now, digest, asked=asked)
+    async def _provide(self, ask: Ask) -> _Given:
+        """What the information providers say that policies of this action ask; before its turn, as they take time."""
+        configuration = self.configuration
+        policies, subject = configuration.policies, self._glance(ask.subject)
+        invocations = policies.invocations(ask.action)
+        if not invocations or subject is None:
+            return _Given(configuration)
+        try:
+            arguments = policies.typed_input(ask.action, ask.input)
+            resource = ("Remit::Server", ask.action.partition("/")[0])
+            values = await policies.providers.ask(invocations, subject, resource, {"input": arguments})
+        except InvalidInput:
+            return _Given(configuration)  # it is refused in its turn
+        except ProviderFailed as error:
+            log.critical("ALARM an information provider failed: %s", error)
+            return _Given(configuration, failed=_provider_failed(str(error)))
+        return _Given(configuration, values)
+
+    def _step(
+        self, ask: Ask, digest: str, consume: bool, asked: float, given: _Given, world: World, now: int
+    ) -> Step[Decision]:
+        if given.configuration is not self.configuration:
+            raise _Reloaded
+        case = Case(ask, now, digest, asked=asked, provided=given.values, unprovided=given.failed)
         try:
             reason = self.judge(case, world, resume=consume)
             if isinstance(reason, Decision):
@@ -157,7 +197,9 @@ class Pipeline:
         refusal = self._known(case) or self._arguments(case) or _bounds(case) or self._erased(case)
         if refusal:
             return refusal
-        self._facts(case, world)
+        refusal = self._facts(case, world)
+        if refusal:
+            return refusal
         reason = self._policy(case, world)
         reason = self._mode(case, reason)
         return self._obligations(case, reason)
@@ -316,8 +358,8 @@ class Pipeline:
                     )
         return None
 
-    def _facts(self, case: Case, world: World) -> None:
-        """6. Facts: one context for the task and one for each task above it."""
+    def _facts(self, case: Case, world: World) -> Reason | None:
+        """6. Facts: one context for the task and one for each task above it; why they can't be had."""
         configuration, action, session = self.configuration, _established(case.action), _established(case.session)
         caller = {
             "id": case.ask.caller.id,
@@ -336,6 +378,40 @@ class Pipeline:
             for task in case.tasks
         ]
         case.usage = facts.spending(configuration.intents, case.tasks, action, case.arguments)
+        if case.unprovided is not None:
+            return case.unprovided
+        if case.provided:
+            for context in case.contexts:
+                context["providers"] = case.provided
+        return self._happened(case, world)
+
+    def _happened(self, case: Case, world: World) -> Reason | None:
+        """6. Facts about what happened: what clauses of temporal policies say, for the task and each task above it."""
+        policies, action, session = self.configuration.policies, _established(case.action), _established(case.session)
+        subject = _established(case.subject)
+        for task, context in zip(case.tasks, case.contexts, strict=True):
+            names = policies.clauses(action.name, action.server, task.intent)
+            if not names:
+                continue
+            told = Told(action.name, subject.id, "", case.tasks[0].id, case.arguments)
+            principal = Entity((WORKLOAD, subject.id))
+            attributes = {principal: entity_of(subject)["attrs"]}
+            found: dict[str, bool] = {}
+            try:
+                for scope, history in (
+                    (policies.temporal.task, session.history),
+                    (policies.temporal.workload, world.workload_history(subject.id)),
+                ):
+                    wanted = names & scope.names if scope is not None else frozenset()
+                    if wanted:
+                        # SECURITY: a history that is not there is not one in which nothing happened.
+                        if history is None or history.scope is not scope:
+                            raise LookupError("the history that policies ask about is not at hand")
+                        found |= history.evaluate(wanted, told, principal, context, attributes, case.now)
+            except Unknowable as error:
+                return Reason(code=error.code, message=error.message, next_step=_START)
+            context["temporal"] = found
+        return None
 
     def _policy(self, case: Case, world: World) -> Reason:
         """7. Policy: permitted only if permitted for the task and for every task above it."""
@@ -432,17 +508,24 @@ class Pipeline:
         decision = _decision(case, reason, probe=False)
         if decision.effect == "permit":
             entry = entries.decision(self.configuration, case, decision, self._deadline(case))
-            return Step(decision, (entry, *risk.recorded(self.configuration, case, rising, decision.id)))
+            events = self._events(case, decision, "request", "permitted")
+            return Step(decision, (entry, *events, *risk.recorded(self.configuration, case, rising, decision.id)))
         if case.session is not None and case.session.denials >= bounds.SESSION_DENIALS:
             # SECURITY: from here on whatever is denied is one record and a count.
             decision = _decision(case, _bounds(case) or reason, probe=False)
         coarse = is_coarse(decision.task, case.ask.action, decision.reason.code)
-        earlier = world.denials.repeat(
-            case.stream,
-            entries.denial_key(case, decision),
-            case.now,
-            self.configuration.limits.denial_fold_ms,
-            entries.idempotency(case.ask) if case.ask.idempotency_key and not coarse else "",
+        # SECURITY: a denial that temporal policies can see is an event of its own, however often it comes.
+        counts = not coarse and bool(case.contexts) and self._is_watched(case, "request")
+        earlier = (
+            None
+            if counts
+            else world.denials.repeat(
+                case.stream,
+                entries.denial_key(case, decision),
+                case.now,
+                self.configuration.limits.denial_fold_ms,
+                entries.idempotency(case.ask) if case.ask.idempotency_key and not coarse else "",
+            )
         )
         if earlier is not None:
             refs = self.configuration.policies.refs
@@ -451,7 +534,26 @@ class Pipeline:
             answer = msgspec.structs.replace(folded, action=case.ask.action, digest=case.digest, obligations=())
             return Step(answer, self._follows(case, rising, folded.id))
         entry = entries.decision(self.configuration, case, decision, 0)
-        return Step(decision, (entry, *self._follows(case, rising, decision.id)))
+        events = self._events(case, decision, "request")
+        return Step(decision, (entry, *events, *self._follows(case, rising, decision.id)))
+
+    def _is_watched(self, case: Case, kind: str) -> bool:
+        """Whether a clause of a temporal policy can tell that such an event happened."""
+        temporal = self.configuration.policies.temporal
+        scopes = [scope for scope in (temporal.task, temporal.workload) if scope is not None]
+        return any(scope.watches(case.ask.action, kind) for scope in scopes)
+
+    def _events(self, case: Case, decision: Decision, *kinds: str) -> tuple[Entry, ...]:
+        """The decision among what its workload did, where policies are about that over all its tasks."""
+        scope, action = self.configuration.policies.temporal.workload, case.action
+        if scope is None or action is None or not case.contexts:
+            return ()
+        told = Told(action.name, case.ask.subject, decision.id, decision.task, case.arguments)
+        return tuple(
+            entries.event(self.configuration, kind, told, scope, case.tasks)
+            for kind in kinds
+            if scope.watches(action.name, kind)
+        )
 
     def _unless_quarantined(self, case: Case, reason: Reason, rising: tuple[risk.Rise, ...]) -> Reason:
         refusal = risk.refusal(self.configuration, rising)
@@ -474,7 +576,9 @@ class Pipeline:
         return case.now + self.configuration.limits.outcome_deadline_ms
 
 
-NEVER_OBSERVED: Final = frozenset({"policy_error", "enforcement_point_not_registered", "self_enforced"})
+NEVER_OBSERVED: Final = frozenset(
+    {"policy_error", "engines_disagree", "enforcement_point_not_registered", "self_enforced"}
+)
 _START: Final = "start a task with `remit run --intent …`"
 _FAULT: Final = Reason(
     code="internal_fault",
@@ -483,10 +587,30 @@ _FAULT: Final = Reason(
 )
 
 
-def needs_of(ask: Ask, *, consume: bool) -> Needs:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What information providers said, for one configuration."""
+
+    configuration: Configuration
+    values: dict[str, Any] = field(default_factory=dict)
+    failed: Reason | None = None
+
+
+class _Reloaded(Exception):
+    """Another configuration decides than the one that providers were asked for: they are asked again."""
+
+
+def _provider_failed(message: str) -> Reason:
+    return Reason(code="provider_failed", message=message, next_step="see what the provider's code logs, and try again")
+
+
+def needs_of(ask: Ask, *, consume: bool, temporal: Temporal = NO_CLAUSES) -> Needs:
     """The streams of those who ask and act, and of the session; a task that is only named is looked up too."""
-    who = (identity_stream(ask.subject[: bounds.NAME_BYTES]), identity_stream(ask.caller.id))
-    session = (session_stream(ask.task.task),) if ask.task is not None else ()
+    subject = ask.subject[: bounds.NAME_BYTES]
+    who = (identity_stream(subject), identity_stream(ask.caller.id))
+    session: tuple[str, ...] = (session_stream(ask.task.task),) if ask.task is not None else ()
+    if temporal.workload is not None and session:
+        session = (*session, workload_stream(subject))
     return Needs(reads=who, appends=session) if consume else Needs(reads=(*who, *session), records=False)
 
 

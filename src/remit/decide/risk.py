@@ -31,6 +31,7 @@ NOT_ITS_DOING: Final = frozenset(
     {
         "internal_fault",
         "policy_error",
+        "engines_disagree",
         "identity_expired",
         "identity_quarantined",
         "identity_retired",

@@ -6,7 +6,7 @@ are taken into the world at once, so that the next work sees them; the answer is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -120,6 +120,10 @@ class Sequencer(Protocol):
 
     def keep_text(self, digest: str, text: str) -> None:
         """Stores the text of a policy, an intent or a catalogue under its digest; durable with the next commit."""
+        ...
+
+    def renew(self, streams: Iterable[str]) -> None:
+        """What the world says must be read again (`World.watch`) is, before it is used."""
         ...
 
     def gauges(self) -> Mapping[str, float]:

@@ -141,7 +141,7 @@ class Session:
     open_permits: int = 0
     last: dict[str, str] = field(default_factory=dict)  # by workload: the action that it completed last
     practised: set[Item] = field(default_factory=set)
-    records: int = 0  # of its stream
+    records: int = field(default=0, compare=False)  # of its stream
     history: History | None = None  # what temporal policies see of it; None where there are none
     erased: bool = False  # whether values that decisions may need were erased, when the records were read
 

@@ -263,31 +263,31 @@ class World:
         """The clauses that histories are kept for."""
         return self._temporal
 
-    def watch(self, temporal: Temporal, ready: Mapping[str, History] | None = None) -> None:
-        """Keeps histories for these clauses from now on.
+    def watch(self, temporal: Temporal, ready: Mapping[str, History] | None = None) -> list[str]:
+        """Keeps histories for these clauses from now on; returns the streams that must be read again for it.
 
-        `ready` are histories of them, by stream, up to some record; the others are made from the records. What is not
-        at hand here (another process's) is read when it is used.
+        `ready` are histories of them, by stream, up to some record; the others are made from the records, where these
+        are at hand here and not in a database that others write too.
         """
         before, self._temporal = self._temporal, temporal
+        lacking: list[str] = []
         if _digest(before.workload) != _digest(temporal.workload):
+            lacking += self._workloads
             self._workloads.clear()
+        if temporal.workload is not None:
+            for history in self._workloads.values():
+                history.scope = temporal.workload
         if _digest(before.task) == _digest(temporal.task):
-            return
+            for session in self._sessions.values():
+                if session.history is not None and temporal.task is not None:
+                    session.history.scope = temporal.task
+            return lacking
         for root, session in self._sessions.items():
             stream = session_stream(root)
             session.history = self._history(stream, temporal.task, session.records, (ready or {}).get(stream))
-
-    def missing(self) -> list[str]:
-        """The sessions in memory whose history is not at hand; they must be forgotten, to be read again."""
-        scope = self._temporal.task
-        if scope is None:
-            return []
-        return [
-            session_stream(root)
-            for root, session in self._sessions.items()
-            if session.history is None or session.history.n != session.records
-        ]
+            if session.history is None and temporal.task is not None:
+                lacking.append(stream)
+        return lacking
 
     def histories(self) -> dict[str, int]:
         """The sessions in memory, each with the number of its records."""

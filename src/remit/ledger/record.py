@@ -19,6 +19,7 @@ KINDS: Final = frozenset(
         *("task", "decision", "denials", "outcome", "resolution"),
         *("identity", "exchange", "risk", "practice", "forgotten"),
         *("configuration", "mode", "erasure"),
+        *("event", "events"),
     }
 )
 ADMINISTRATION: Final = "administration"
@@ -27,7 +28,7 @@ RECORD_DEPTH: Final = 2 * bounds.JSON_DEPTH  # arguments of `JSON_DEPTH` levels 
 
 _STREAM = re.compile(
     r"administration|session/[A-Za-z0-9_-]{1,128}"
-    r"|identity/spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,255}){1,16}"
+    r"|(?:identity|workload)/spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,255}){1,16}"
 )
 
 _Hash = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$", max_length=64)]
@@ -64,7 +65,7 @@ _decoder = msgspec.json.Decoder(Record, float_hook=_refuse_float)
 
 @lru_cache(maxsize=4096)
 def check_stream(name: str) -> str:
-    """The name as it is; `InvalidInput` unless `session/<root>`, `identity/<SPIFFE ID>` or `administration`."""
+    """The name as it is; `InvalidInput` unless `session/<root>`, `administration`, or an identity's or a workload's."""
     if not _STREAM.fullmatch(name):
         raise InvalidInput("stream_invalid", f"`{name[:80]}` is not a stream's name")
     return name

@@ -18,6 +18,8 @@ from remit.policy.dogwood import acceptance, checking, events
 from remit.policy.dogwood.ast import Leaf
 from remit.policy.dogwood.events import Events
 from remit.policy.dogwood.mistakes import Mistake
+from remit.policy.dogwood.monitor import plan
+from remit.policy.dogwood.temporal import Scope, Temporal
 from remit.policy.schema import Vocabulary
 from remit.policy.sources import Policy, ScopeKind, Source, error_at
 
@@ -76,6 +78,16 @@ def clauses(policies: Sequence[Policy], known: Mapping[ScopeKind, Events]) -> Cl
         for leaf in policy.leaves:
             found[policy.scope_kind].append(_ready(policy, leaf, about, known[policy.scope_kind]))
     return Clauses(known, {scope: tuple(leaves) for scope, leaves in found.items()})
+
+
+def temporal(found: Clauses) -> Temporal:
+    """The clauses with how they are watched. `DocumentError` where one can't be."""
+    scopes = {
+        scope: Scope(leaves, plan(leaves), found.events[scope].kinds)
+        for scope, leaves in found.leaves.items()
+        if leaves
+    }
+    return Temporal(scopes.get("task"), scopes.get("workload"))
 
 
 def notices(policies: Sequence[Policy], known: Mapping[ScopeKind, Events]) -> Iterator[DocumentError]:

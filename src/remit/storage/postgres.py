@@ -186,6 +186,10 @@ class PostgresStore:
         if digest not in self._kept:
             self._texts[digest] = text
 
+    def renew(self, streams: Iterable[str]) -> None:
+        """As `Sequencer.renew`."""
+        self._state.forget(streams)
+
     async def close(self) -> None:
         """Finishes what is waiting, and ends the connections."""
         if self._closed:

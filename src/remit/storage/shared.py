@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self, TypeVar
@@ -69,6 +69,10 @@ class SharedStore:
     async def kept(self, wanted: Wanted) -> Kept:
         """As `Sequencer.kept`."""
         return await self._store.kept(wanted)
+
+    def renew(self, streams: Iterable[str]) -> None:
+        """As `Sequencer.renew`."""
+        self._store.renew(streams)
 
     def keep_text(self, digest: str, text: str) -> None:
         """As `Sequencer.keep_text`."""

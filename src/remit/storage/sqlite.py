@@ -169,6 +169,9 @@ class SqliteStore:
             if digest not in self._kept:
                 self._texts[digest] = text
 
+    def renew(self, streams: Iterable[str]) -> None:
+        """As `Sequencer.renew`: the world reads for itself here."""
+
     async def close(self) -> None:
         """Finishes what is waiting, commits, and releases the lock."""
         with self._guard:
