@@ -88,6 +88,7 @@ class Policies:
         }
         self.engine = engine
         self.temporal: Temporal = NO_CLAUSES
+        self.limits: list[str] = []  # that denied calls use up
         self.providers: Providers = NO_PROVIDERS
         self._invocations: dict[str, tuple[Invocation, ...]] = {}
         self.general = General(entities, handle, self._policies, engine, namespace)
@@ -263,7 +264,7 @@ class Policies:
             for policy in self._policies
             if policy.origin == "user" and validation.is_idle(policy, self.vocabulary, self._groups)
         ]
-        return unusable + idle + self.general.notices()
+        return unusable + idle + self.limits + self.general.notices()
 
     def _known(self, principal: Registration, action: str, type_: str, id_: str) -> Known | None:
         """The action, when its schema allows this principal and this resource; nothing else is ever permitted."""
@@ -390,12 +391,14 @@ def load(
         provided.check(policies, vocabulary, providers)
         vocabulary = provided.with_given(vocabulary, policies, providers)
         merged = validation.validate(policies, vocabulary, cache)
-    temporal = clauses.temporal(clauses.clauses(policies, clauses.events_of(texts, vocabulary, catalogue)))
+    asked = clauses.clauses(policies, clauses.events_of(texts, vocabulary, catalogue))
+    temporal = clauses.temporal(asked)
     obliging.check(policies, vocabulary, catalogue, notifiers)
     handle = parse_with_engine(entities, merged)
     engine = engine or Engine()
     loaded = Policies(texts, policies, vocabulary, converters, catalogue, intents, entities, handle, namespace, engine)
     loaded.temporal, loaded.providers = temporal, providers
+    loaded.limits = [str(each) for each in clauses.notices(policies, asked.events)]
     return loaded
 
 

@@ -35,6 +35,7 @@ from remit.policy.reads import Reads, reads_of
 _NAMESPACE: Final = "Remit"
 _ACTION: Final = f"{_NAMESPACE}::Action"
 _FORBIDS: Final = "policy_forbids"
+_EVENT_SCHEMA: Final = ".dwschema"
 _SETS: Final = 4_096  # parsed policy sets that are kept, by action and what is concealed
 _HANDLES: Final = 4_096  # entities that are kept, by identity
 _encode: Final = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
@@ -171,7 +172,9 @@ def _read(path: str, text: str, macros: Macros) -> Iterator[_Policy]:
 
 
 def _written(path: str, text: str, macros: Macros) -> Iterator[tuple[int, str]]:
-    """Where each policy begins, and its Cedar text: for Dogwood, lowered again."""
+    """Where each policy begins, and its Cedar text: for Dogwood, lowered again. An event schema has none."""
+    if path.endswith(_EVENT_SCHEMA):
+        return
     if not path.endswith(rules.ENDING):
         for piece in cedar_text.pieces(text):
             yield piece[0].start, text[piece[0].start : piece[-1].end]
