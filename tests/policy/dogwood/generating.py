@@ -8,9 +8,10 @@ A case comes from a seed, so a failing one is named by its number. What to use, 
             agreement = assert_agrees(make_plan, case, reference)
 
 - `make_plan(leaves) -> Plan` (`remit.policy.dogwood.temporal.Plan`) may raise `Mistake` for leaves that it refuses.
-- `assert_agrees` puts each condition of the case that the reference accepts through three monitors for each key: one
+- `assert_agrees` puts each condition of the case that the reference accepts through four monitors for each key: one
   that runs through, one that is dumped and restored before every event, one that is rebuilt from the events in the
-  middle of the trace, with other leaves before. All verdicts must be those of the reference, the dumps equal.
+  middle of the trace, with other leaves before, and one that is only given what `Scope` says that it watches. All
+  verdicts must be those of the reference, the dumps equal.
 - The `Agreement` says how many conditions were compared, refused by the reference, by the plan, or lost by the
   reference. A plan that refuses everything compares nothing: assert on it.
 - `case.text()` prints a case as the reference reads it. `smaller(make_plan, case, reference)` shortens a failing one.
@@ -54,7 +55,7 @@ from remit.policy.dogwood.ast import (
 )
 from remit.policy.dogwood.history import Event, Monitor
 from remit.policy.dogwood.mistakes import Mistake
-from remit.policy.dogwood.temporal import Plan
+from remit.policy.dogwood.temporal import Plan, Scope
 from remit.policy.dogwood.terms import free
 from remit.policy.dogwood.timepoints import field_of
 from remit.policy.dogwood.traces import Known, Point, write
@@ -323,7 +324,7 @@ def _record(leaves: Mapping[Path, Any]) -> dict[str, Any]:
 
 # --- conditions -----------------------------------------------------------------------------------------------
 
-Scope = Mapping[str, str]  # variables that are bound, and their types
+Bound = Mapping[str, str]  # variables that are bound, and their types
 
 
 class _Maker:
@@ -351,11 +352,11 @@ class _Maker:
         """A closed condition."""
         return self._condition(self._rng.choice((1, 2, 2, 3, 3, 4)), {})
 
-    def _condition(self, depth: int, scope: Scope) -> Condition:
+    def _condition(self, depth: int, scope: Bound) -> Condition:
         """One that varies with the timepoint, and binds nothing that is not bound."""
         rng = self._rng
         if depth <= 0:
-            return self._predicate(scope)
+            return self._correlated(scope) if scope and rng.random() < 0.6 else self._predicate(scope)
         match rng.choice(
             ("formerly", "formerly", "previous", "since", "since", "exists", "exists", "not", "and", "and", "aggregate")
         ):
@@ -376,13 +377,20 @@ class _Maker:
                 return And(left, self._condition(depth - 1, scope))
         return self._about_aggregate(depth, scope)
 
-    def _since(self, depth: int, scope: Scope, right: Condition, bound: Scope) -> Condition:
+    def _correlated(self, scope: Bound) -> Condition:
+        """About a variable that is bound."""
+        name = self._rng.choice(sorted(scope))
+        return self._binding(Binder(name, scope[name]), scope)
+
+    def _since(self, depth: int, scope: Bound, right: Condition, bound: Bound) -> Condition:
         left = self._condition(depth - 2, bound)
+        if len(bound) > len(scope) and self._rng.random() < 0.6:
+            left = self._correlated({name: of for name, of in bound.items() if name not in scope})
         if self._rng.random() < 0.5:
             left = Not(left)
         return Since(left, self._window(), right)
 
-    def _exists(self, depth: int, scope: Scope) -> Condition:
+    def _exists(self, depth: int, scope: Bound) -> Condition:
         binder = self._binder()
         inner = {**{name: of for name, of in scope.items() if name != binder.name}, binder.name: binder.type}
         body = self._restrict(binder, depth - 1, {name: of for name, of in inner.items() if name != binder.name})
@@ -391,7 +399,7 @@ class _Maker:
             body = And(body, more)
         return Exists(binder, body)
 
-    def _restrict(self, binder: Binder, depth: int, scope: Scope) -> Condition:
+    def _restrict(self, binder: Binder, depth: int, scope: Bound) -> Condition:
         """Binds the variable; varies with the timepoint."""
         rng = self._rng
         bound = {**scope, binder.name: binder.type}
@@ -423,7 +431,7 @@ class _Maker:
                 return And(self._predicate(scope), Comparison("==", Var(binder.name), value))
         return self._binding(binder, scope)
 
-    def _binding(self, binder: Binder, scope: Scope) -> Condition:
+    def _binding(self, binder: Binder, scope: Bound) -> Condition:
         if binder.type == "Timepoint":
             at = Tp(binder.name)
             if self._rng.random() < 0.1:
@@ -444,7 +452,7 @@ class _Maker:
         arguments.insert(self._rng.randint(0, len(arguments)), Argument(path, Var(binder.name)))
         return replace(made, arguments=tuple(arguments))
 
-    def _predicate(self, scope: Scope, signature: tuple[str, str] | None = None) -> Predicate:
+    def _predicate(self, scope: Bound, signature: tuple[str, str] | None = None) -> Predicate:
         rng = self._rng
         action, kind = signature or rng.choice([*self._signatures, *[s for s in self._signatures if s[0] == "A"]])
         fields = self._signatures[action, kind]
@@ -454,7 +462,7 @@ class _Maker:
             arguments.append(Argument(path, term))
         return Predicate("R::Action", action, kind, tuple(arguments))
 
-    def _term(self, of: str, scope: Scope) -> Term:
+    def _term(self, of: str, scope: Bound) -> Term:
         rng = self._rng
         variables = [Var(name) for name, type_of in scope.items() if type_of == of]
         if variables and rng.random() < 0.6:
@@ -475,7 +483,7 @@ class _Maker:
         # The reference does not read escapes in literals (test_interpreter_differences.py).
         return Constant("a" if isinstance(value, str) and "\\" in value else value)
 
-    def _filter(self, scope: Scope) -> Condition:
+    def _filter(self, scope: Bound) -> Condition:
         """One that binds nothing, about variables if there are some."""
         rng = self._rng
         variables = [name for name, of in scope.items() if of != "Timepoint"]
@@ -489,7 +497,7 @@ class _Maker:
         made: Condition = Comparison(op, *sides)  # type: ignore[arg-type]
         return Not(made) if rng.random() < 0.2 else made
 
-    def _about_aggregate(self, depth: int, scope: Scope) -> Condition:
+    def _about_aggregate(self, depth: int, scope: Bound) -> Condition:
         rng = self._rng
         aggregate = self._aggregate(depth, scope)
         other: Term = self._aggregate(depth - 1, scope) if rng.random() < 0.2 else self._term("Long", scope)
@@ -497,7 +505,7 @@ class _Maker:
         sides = (aggregate, other) if rng.random() < 0.7 else (other, aggregate)
         return Comparison(op, *sides)  # type: ignore[arg-type]
 
-    def _aggregate(self, depth: int, scope: Scope) -> Count | Sum:
+    def _aggregate(self, depth: int, scope: Bound) -> Count | Sum:
         rng = self._rng
         binders = [self._binder("Long")] if rng.random() < 0.4 else [self._binder()]
         if rng.random() < 0.5:
@@ -565,7 +573,7 @@ def assert_agrees(make_plan: MakePlan, case: Case, reference: Reference) -> Agre
         agreement.compared += 1
     if not leaves:
         return agreement
-    for how in (_straight, _stored, _rebuilt):
+    for how in (_straight, _stored, _rebuilt, _watched):
         found = how(make_plan, leaves, case)
         for name, verdicts in wanted.items():
             expected = {number: verdict for number, verdict in verdicts if case.decides(case.points[number])}
@@ -634,6 +642,19 @@ def _rebuilt(make_plan: MakePlan, leaves: Sequence[Leaf], case: Case) -> Found:
     return found
 
 
+def _watched(make_plan: MakePlan, leaves: Sequence[Leaf], case: Case) -> Found:
+    """As histories are kept: without events and fields that the conditions can't tell apart."""
+    scope = Scope(leaves, make_plan(leaves), case.kinds.kinds)
+
+    def seen(point: Point) -> Point:
+        event = point.event
+        fields = {path: field_of(event.fields, path) for path in scope.paths(event.action, event.kind)}
+        found = {path: value for path, value in fields.items() if value is not None}
+        return replace(point, event=replace(event, fields=found))
+
+    return _run(case, leaves, scope.plan.start, lambda monitor, _key, _number: monitor, seen, scope.watches)
+
+
 def _fed(monitor: Monitor, events: Sequence[Event]) -> Monitor:
     for event in events:
         monitor.observe(event)
@@ -645,6 +666,8 @@ def _run(
     leaves: Sequence[Leaf],
     start: Callable[[], Monitor],
     before: Callable[[Monitor, Any, int], Monitor],
+    seen: Callable[[Point], Point] = lambda point: point,
+    watches: Callable[[str, str], bool] = lambda _action, _kind: True,
 ) -> Found:
     names = frozenset(leaf.name for leaf in leaves)
     monitors: dict[Any, Monitor] = {}
@@ -653,6 +676,7 @@ def _run(
         key = case.key_of(point.event)
         if key is None:
             continue
+        point = seen(point)
         monitor = monitors[key] = before(monitors.get(key) or start(), key, number)
         if case.decides(point):
             assert point.request is not None
@@ -660,7 +684,8 @@ def _run(
             for name, value in monitor.evaluate(point.request, point.event, names).items():
                 found[name][number] = value
             assert monitor.dump() == state, "evaluating changed the state"
-        monitor.observe(point.event)
+        if watches(point.event.action, point.event.kind):
+            monitor.observe(point.event)
     return found
 
 
