@@ -17,13 +17,13 @@ from cedarpy import _internal as cedar
 
 from remit.core.errors import DocumentError
 from remit.policy import slices, sources
-from remit.policy.compiled import bundle
+from remit.policy.compiled.bundle import LOOKED_UP, SIZES
 from remit.policy.compiled.engine import Engine
 from remit.policy.compiled.entities import EntityStore
 from remit.policy.compiled.values import entity_of
 from remit.policy.identities import Given
 from remit.policy.reads import Uid
-from remit.policy.sources import Policy, Source
+from remit.policy.sources import Source
 
 VECTORS = Path(os.environ.get("REMIT_VECTORS", Path(__file__).parents[2].parent / "shared" / "vectors"))
 CORPUS = VECTORS / "cedar" / "corpus-tests.tar.gz"
@@ -63,7 +63,7 @@ def uid(entity: Mapping[str, str]) -> Uid:
     return entity["type"], entity["id"]
 
 
-def compare(corpus: Files, case: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> int:
+def compare(corpus: Files, case: Mapping[str, Any]) -> int:
     """Compares every request of one case; the number of requests compared."""
     try:
         policies = list(sources.parse(Source("corpus.cedar", corpus[case["policies"]].decode(), "user")))
@@ -79,26 +79,15 @@ def compare(corpus: Files, case: Mapping[str, Any], monkeypatch: pytest.MonkeyPa
     names = {policy.id: f"policy{place}" for place, policy in enumerate(policies)}
     given = Given(EntityStore(msgspec.json.decode(str(entities))), lambda: entities, list)
     for request in case["requests"]:
-        for engine in (Engine("cedarpy"), Engine(sample=0)):
-            compare_one(request, policies, names, given, engine, groups(entities, uid(request["action"])))
-        with monkeypatch.context() as patch:
-            patch.setattr(bundle, "_FEW", 0)
-            patch.setattr(bundle, "_SHARED", 1)
-            patch.setattr(slices, "_OWN", 0)
-            compare_one(request, policies, names, given, Engine(sample=0), groups(entities, uid(request["action"])))
+        around = groups(entities, uid(request["action"]))
+        for engine, sizes in ((Engine("cedarpy"), SIZES), (Engine(sample=0), SIZES), (Engine(sample=0), LOOKED_UP)):
+            # Resources of Remit's own actions are in nothing; these are, so they are looked at like a project's.
+            shelf = slices.Shelf(policies, engine, any_resource=True, sizes=sizes)
+            compare_one(request, names, given, shelf.cut(uid(request["action"]), around, None, None))
     return len(case["requests"])
 
 
-def compare_one(
-    request: Mapping[str, Any],
-    policies: list[Policy],
-    names: dict[str, str],
-    given: Given,
-    engine: Engine,
-    around: frozenset[Uid],
-) -> None:
-    # Resources of Remit's own actions are in nothing; these are, so they are looked at as those of a project are.
-    chosen = slices.Shelf(policies, engine, any_resource=True).cut(uid(request["action"]), around, None, None)
+def compare_one(request: Mapping[str, Any], names: dict[str, str], given: Given, chosen: slices.Slice) -> None:
     verdict = chosen.decide(entity_of(request["principal"]), entity_of(request["resource"]), given, request["context"])
     failed = {names[policy.id] for policy, _ in verdict.failed}
     matched = {names[policy.id] for policy in verdict.matched}
@@ -108,11 +97,11 @@ def compare_one(
     assert verdict.permitted is (request["decision"] == "allow" and not failed)
 
 
-def test_a_sample_of_the_corpus(corpus: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sum(compare(corpus, case, monkeypatch) for case in cases(corpus, 12)) > 2_000
+def test_a_sample_of_the_corpus(corpus: Files) -> None:
+    assert sum(compare(corpus, case) for case in cases(corpus, 12)) > 2_000
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_the_whole_corpus(corpus: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sum(compare(corpus, case, monkeypatch) for case in cases(corpus, 1)) > 40_000
+def test_the_whole_corpus(corpus: Files) -> None:
+    assert sum(compare(corpus, case) for case in cases(corpus, 1)) > 40_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remit.core.identities import Registration
-from remit.policy import Policies, entity_ref, slices, typed_decimal, typed_time
-from remit.policy.compiled import bundle
+from remit.policy import Policies, engine, entity_ref, typed_decimal, typed_time
+from remit.policy.compiled.bundle import LOOKED_UP
 from remit.policy.identities import entity_of
+from remit.policy.slices import Shelf
 from tests.policy.project import ANSWER, INTENTS, NOTE, PAY, PAY_INVOICE, READ, loaded, registration, write
 
 TOOLS = 'action in Remit::Action::"tools"'
@@ -197,9 +199,7 @@ def test_the_slice_decides_as_the_whole_at_length(
 
 def look_up_everything(patch: pytest.MonkeyPatch) -> None:
     """Small sets of policies are looked up like large ones."""
-    patch.setattr(bundle, "_FEW", 0)
-    patch.setattr(bundle, "_SHARED", 1)
-    patch.setattr(slices, "_OWN", 0)
+    patch.setattr(engine, "Shelf", partial(Shelf, sizes=LOOKED_UP))
 
 
 def compare(texts: list[str], asks: list[tuple[dict[str, Any], st.DataObject]]) -> None:

@@ -49,6 +49,11 @@ class Folder:
         return self.state / "keys"
 
     @property
+    def disagreements(self) -> Path:
+        """Requests on which the two policy engines disagreed."""
+        return self.state / "disagreements"
+
+    @property
     def run(self) -> Path:
         """Handles of running tasks."""
         return self.state / "run"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from remit.app.disagreements import Disagreements
 from remit.app.elsewhere import elsewhere_of
 from remit.app.folder import Folder
 from remit.app.policy_cache import policy_cache
@@ -16,6 +17,7 @@ from remit.decide.configuration import Configuration, Limits, RiskTerms
 from remit.decide.destination import InternalHosts
 from remit.decide.habits import Terms
 from remit.decide.windows import Windows
+from remit.policy.compiled.engine import Engine
 from remit.policy.dogwood.providers import load as load_providers
 from remit.policy.engine import load as load_policies
 from remit.tasks.against import check_against
@@ -45,7 +47,9 @@ def load_project(folder: Folder, others: Mapping[str, Path] | None = None) -> tu
         folder_entities=folder.root / "entities",
         namespace=settings.authzen.namespace,
         cache=policy_cache(folder),
+        engine=Engine(settings.policy.engine, settings.policy.sample, Disagreements(folder.disagreements).keep),
         providers=providers,
+        events=settings.policy.events,
     )
     # The list behind the digest of the policies: each path, and the digest of its text.
     listed = [[path, canonical.sha256(text.encode())] for path, text in policies.sources()]

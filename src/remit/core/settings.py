@@ -83,6 +83,28 @@ class Destinations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[policy]`: how policies are evaluated, and how changes of the folder are taken."""
 
+    engine: Annotated[
+        Literal["compiled", "cedarpy"],
+        Meta(description="what evaluates policies: compiled here, or for all of them the reference engine, `cedarpy`"),
+    ] = "compiled"
+    sample: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="one decision of so many is evaluated by the reference engine too, and denied where that "
+            "disagrees; 0: none",
+        ),
+    ] = 1_000
+    events: Annotated[
+        Literal["", "agentcore"],
+        Meta(
+            description=(
+                "the kinds of events of temporal policies where the project has no `events.dwschema`: Remit's own, or "
+                "those that policies from Amazon Bedrock AgentCore know"
+            )
+        ),
+    ] = ""
     watch: Annotated[
         bool, Meta(description="read the folder again when a file in it has changed; else on `remit reload` and SIGHUP")
     ] = False

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final
 
-from remit.policy.compiled.bundle import Bundle, Entry, Outcome
+from remit.policy.compiled.bundle import SIZES, Bundle, Entry, Outcome, Sizes
 from remit.policy.compiled.contexts import MALFORMED, reading
 from remit.policy.compiled.engine import Engine
 from remit.policy.compiled.facts import Request
@@ -31,7 +31,6 @@ from remit.policy.verdict import BROKEN, Verdict
 
 _log = logging.getLogger("remit.policy")
 
-_OWN: Final = 64  # policies that a slice takes for itself; larger bundles are shared
 _CUT: Final = 1_000  # parts of large bundles that are kept
 _NOWHERE: Final = ("", "")
 
@@ -158,18 +157,26 @@ class Shelf:
     """All policies of a project, as the bundles that slices consist of. Immutable but for caches."""
 
     def __init__(
-        self, policies: Sequence[Policy], engine: Engine, *, by_intent: bool = False, any_resource: bool = False
+        self,
+        policies: Sequence[Policy],
+        engine: Engine,
+        *,
+        by_intent: bool = False,
+        any_resource: bool = False,
+        sizes: Sizes = SIZES,
     ) -> None:
         """`policies` stand in rank order. Slices are cut by the intent of the task, or not, and by resource, or not."""
         self.policies = tuple(policies)
         self.engine = engine
         self._any_resource = any_resource
+        self._sizes = sizes
         self._index = Index(
             (
                 Entry(policy.id, place, policy.json, guard=policy.scope.intent if by_intent else None)
                 for place, policy in enumerate(self.policies)
             ),
             any_resource=any_resource,
+            sizes=sizes,
         )
         self._reads: dict[Bundle, tuple[frozenset[Path], frozenset[Path]]] = {}
         self._cut: dict[tuple[Bundle, Hashable], Bundle] = {}
@@ -189,11 +196,11 @@ class Shelf:
         named = Entity(resource or _NOWHERE)
         above = frozenset(map(Entity, groups))
         found = list(self._index.bundles(Entity(action), above, named, (named,), intent))
-        large = [bundle for bundle in found if len(bundle.entries) > _OWN]
+        large = [bundle for bundle in found if len(bundle.entries) > self._sizes.own]
         own = {
             entry.place: entry
             for bundle in found
-            if len(bundle.entries) <= _OWN
+            if len(bundle.entries) <= self._sizes.own
             for entry in bundle.entries
             if applies(self.policies[entry.place].scope, action, groups, resource, intent)
             and (keep is None or keep[1](self.policies[entry.place]))
@@ -201,7 +208,7 @@ class Shelf:
         if keep is not None:
             large = [self._kept(bundle, *keep) for bundle in large]
         if own:
-            large.append(Bundle([own[place] for place in sorted(own)], any_resource=self._any_resource))
+            large.append(self._bundle([own[place] for place in sorted(own)]))
         return Slice(large, self, Entity(action), above)
 
     def reads(self, bundle: Bundle) -> tuple[frozenset[Path], frozenset[Path]]:
@@ -212,14 +219,14 @@ class Shelf:
             values: frozenset[Path] = frozenset().union(*(reads.values for reads in several))
             tests: frozenset[Path] = frozenset().union(*(reads.tests for reads in several))
             found = values, tests
-            if len(bundle.entries) > _OWN:
+            if len(bundle.entries) > self._sizes.own:
                 self._reads[bundle] = found
         return found
 
     def prepare(self) -> None:
         """Works out what the first requests would else wait for."""
         for bundle in self._index.all():
-            if len(bundle.entries) > _OWN:
+            if len(bundle.entries) > self._sizes.own:
                 bundle.prepare()
                 self.reads(bundle)
 
@@ -243,13 +250,16 @@ class Shelf:
                     found.append((self.policies[entry.place], str(error)))
         return found
 
+    def _bundle(self, entries: Sequence[Entry]) -> Bundle:
+        return Bundle(entries, any_resource=self._any_resource, sizes=self._sizes)
+
     def _kept(self, bundle: Bundle, key: Hashable, keep: Callable[[Policy], bool]) -> Bundle:
         """Of a large bundle the policies that are kept; the same for all slices of one key."""
         found = self._cut.get((bundle, key))
         if found is None:
             entries = [entry for entry in bundle.entries if keep(self.policies[entry.place])]
             is_whole = len(entries) == len(bundle.entries)
-            found = bundle if is_whole else Bundle(entries, any_resource=self._any_resource)
+            found = bundle if is_whole else self._bundle(entries)
             if len(self._cut) >= _CUT:
                 self._cut = {}
             self._cut[bundle, key] = found

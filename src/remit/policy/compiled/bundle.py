@@ -11,16 +11,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from remit.policy.compiled.compiler import Matches, compile_policy
 from remit.policy.compiled.facts import UNCERTAIN, Condition, Fact, Family, Request, conditions_of
 from remit.policy.compiled.values import Entity, Failed, Unsupported, entity_of
 
-_FEW: Final = 4  # policies that are evaluated rather than looked up
-_SHARED: Final = 3  # policies that a family is worth
 _KEPT: Final = 1_024  # sets of policies whose members are kept, of one bundle
 _MANY: Final = 8  # members of a set that is worth keeping
+
+
+class Sizes(NamedTuple):
+    """From which size on something is looked up rather than evaluated."""
+
+    few: int = 4  # policies that are evaluated rather than looked up
+    shared: int = 3  # policies that a family is worth
+    own: int = 64  # policies that a slice takes for itself; larger bundles are shared
+
+
+SIZES: Final = Sizes()
+LOOKED_UP: Final = Sizes(few=0, shared=1, own=0)  # for comparing: everything is looked up, however little it is
 
 
 class Entry:
@@ -66,10 +76,11 @@ class Outcome:
 class Bundle:
     """Some policies, as bits by their place here. Immutable but for what it works out when it is first asked."""
 
-    def __init__(self, entries: Sequence[Entry], *, any_resource: bool = False) -> None:
+    def __init__(self, entries: Sequence[Entry], *, any_resource: bool = False, sizes: Sizes = SIZES) -> None:
         """Of requests of an action that all their scopes allow; and of a resource likewise, unless `any_resource`."""
         self.entries = tuple(entries)
         self._any_resource = any_resource
+        self._sizes = sizes
         self._open = 0
         self._exact: dict[Entity, int] = {}
         self._within: dict[Entity, int] = {}
@@ -97,7 +108,7 @@ class Bundle:
         if not start:
             return
         alive, matched, left = start, 0, start
-        if start.bit_count() > _FEW:
+        if start.bit_count() > self._sizes.few:
             families = self._families if self._families is not None else self.prepare()
             uncertain = 0
             for family in families:
@@ -132,7 +143,7 @@ class Bundle:
             list(conditions_of(entry.json, any_resource=self._any_resource)) if entry.slots is None else None
             for entry in self.entries
         ]
-        worth = _worth([each for each in conditions if each is not None])
+        worth = _worth([each for each in conditions if each is not None], self._sizes.shared)
         members: dict[tuple[Fact, int], list[tuple[int, Condition]]] = {}
         whole = 0
         for place, several in enumerate(conditions):
@@ -197,10 +208,10 @@ def _slots(conditions: Iterable[Condition]) -> Iterator[tuple[tuple[Fact, int], 
         seen[condition.fact] += 1
 
 
-def _worth(several: Sequence[Sequence[Condition]]) -> frozenset[tuple[Fact, int]]:
+def _worth(several: Sequence[Sequence[Condition]], least: int) -> frozenset[tuple[Fact, int]]:
     """The families that enough policies share."""
     counted = Counter(slot for conditions in several for slot, _ in _slots(conditions))
-    return frozenset(slot for slot, count in counted.items() if count >= _SHARED)
+    return frozenset(slot for slot, count in counted.items() if count >= least)
 
 
 def _leading(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from remit.policy.compiled.bundle import Bundle, Entry, Outcome, named
+from remit.policy.compiled.bundle import SIZES, Bundle, Entry, Outcome, Sizes, named
 from remit.policy.compiled.facts import Request
 from remit.policy.compiled.operators import Entities
 from remit.policy.compiled.values import Entity, entity_of
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 class Index:
     """Bundles of policies by action, resource and pivot of their scope. Immutable; safe to use from several threads."""
 
-    def __init__(self, entries: Iterable[Entry], *, any_resource: bool = False) -> None:
+    def __init__(self, entries: Iterable[Entry], *, any_resource: bool = False, sizes: Sizes = SIZES) -> None:
         """With `any_resource`, bundles are for any resource: `bundles` looks at the action alone."""
         found: dict[Where, dict[Where, dict[str | None, list[Entry]]]] = {}
         for entry in entries:
@@ -44,7 +44,8 @@ class Index:
                 action: _Places(
                     {
                         resource: {
-                            guard: Bundle(entries, any_resource=any_resource) for guard, entries in by_guard.items()
+                            guard: Bundle(entries, any_resource=any_resource, sizes=sizes)
+                            for guard, entries in by_guard.items()
                         }
                         for resource, by_guard in by_resource.items()
                     }
@@ -143,7 +144,7 @@ def _wheres(entry: Entry, part: str) -> Iterator[Where]:
         yield how, each
 
 
-def compiled(policy_set: Mapping[str, Any]) -> Index:
+def compiled(policy_set: Mapping[str, Any], sizes: Sizes = SIZES) -> Index:
     """The index of a policy set in Cedar's JSON form, templates and links with it; `Unsupported` where one can't be."""
     found: list[Entry] = []
     for id_, policy in policy_set["staticPolicies"].items():
@@ -151,4 +152,4 @@ def compiled(policy_set: Mapping[str, Any]) -> Index:
     for link in policy_set.get("templateLinks", ()):
         slots = {name: entity_of(value) for name, value in link["values"].items()}
         found.append(Entry(link["newId"], len(found), policy_set["templates"][link["templateId"]], slots))
-    return Index(found)
+    return Index(found, sizes=sizes)
