@@ -215,6 +215,8 @@ class _Reader:
             token = self._found[self._place]
             if token.text == "||":
                 self._refuse("temporal conditions have no `||`", "write two rules, or one condition for each side")
+            if token.text in _COMPARING:
+                self._refuse("a condition can't be compared", "compare values, or a `count` or `sum` in parentheses")
             if token.text == "since":
                 self._refuse("`since` follows one condition only", "put what stands before it in parentheses")
             self._refuse(f"{self._seen()} can't follow here", "join conditions with `&&`")
@@ -251,7 +253,8 @@ class _Reader:
         following = self._text(1)
         if token.text == "(":
             return self._parenthesized(bare=bare)
-        if token.text in ("formerly", "previous") and following not in _COMPARING and not self._stops(1):
+        is_name = following in _COMPARING or following in ("::", ".", "&&") or self._stops(1)
+        if token.text in ("formerly", "previous") and not is_name:
             self._take()
             self._enter(token)
             window = self._within(token.text)
@@ -291,17 +294,18 @@ class _Reader:
     def _parenthesized(self, *, bare: bool) -> Condition | Term:
         opening = self._take()
         self._enter(opening)
+        is_double = self._text() == "("
         inner = self.either()
         self._expect(")", "close the parenthesis")
         self._depth -= 1
-        if isinstance(inner, Count | Sum):
+        if isinstance(inner, Count | Sum) and not is_double:
             return self._compared(inner, bare=bare)
         if isinstance(inner, _TERMS):
             self._refuse(
-                "a value is not a condition", "of values, only `count` and `sum` take parentheses", at=opening.start
+                "a value is not a condition",
+                "of values, only `count` and `sum` take parentheses, once",
+                at=opening.start,
             )
-        if self._text() in _COMPARING:
-            self._refuse("a condition can't be compared", "compare values, or a `count` or `sum` in parentheses")
         return inner
 
     def _atom(self, after: str) -> Condition:
@@ -359,11 +363,12 @@ class _Reader:
         if token is not None and token.text == "(":
             self._take()
             self._enter(token)
+            is_double = self._text() == "("
             inner = self.term()
             self._expect(")", "close the parenthesis")
             self._depth -= 1
-            if not isinstance(inner, Count | Sum):
-                self._refuse("of values, only `count` and `sum` take parentheses", "remove them", at=token.start)
+            if is_double or not isinstance(inner, Count | Sum):
+                self._refuse("of values, only `count` and `sum` take parentheses, once", "remove them", at=token.start)
             return inner
         found = self._start()
         if not isinstance(found, _TERMS):
@@ -396,7 +401,7 @@ class _Reader:
             return self._entity()
         if token.text == "count" and following == "for":
             return self._aggregate(self._take(), None)
-        if token.text == "sum" and following != "(" and following not in _COMPARING and not self._stops(1):
+        if token.text == "sum" and "for" in (following, self._text(2)):
             self._take()
             return self._aggregate(token, self._slot("sum"))
         if following == "(":
