@@ -75,6 +75,7 @@ _KINDS: Final = {
     inspect.FloatType: "number",
     inspect.BoolType: "true or false",
     inspect.DateTimeType: "time with a zone",
+    inspect.AnyType: "any value",
 }
 
 
