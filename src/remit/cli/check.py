@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from remit.app.project import load_project, notices
 from remit.cli import options
 from remit.cli.failures import reported
+from remit.policy.clauses import InWords
 
 
 @click.command()
@@ -43,6 +45,7 @@ def check(context: click.Context, project: Path | None, show_generated: bool, sh
         "entities": len(configuration.policies.general.entities.by_uid),
         "digest": configuration.digest,
         "notices": notices(configuration),
+        "clauses": [_clause(each) for each in configuration.policies.in_words()],
     }
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
@@ -50,9 +53,24 @@ def check(context: click.Context, project: Path | None, show_generated: bool, sh
     for notice in notices(configuration):
         click.secho("notice: ", fg="yellow", nl=False)
         click.echo(notice)
+    for clause in configuration.policies.in_words():
+        click.secho(f"{clause.path}:{clause.line}: ", fg="cyan", nl=False)
+        click.echo(f"{clause.says}; {clause.keeps}")
     entities = f"{found['entities']} entities, " if found["entities"] else ""
     click.secho("in order: ", fg="green", nl=False)
     click.echo(
         f"{found['intents']} intents, {found['actions']} actions ({found['unreviewed']} not reviewed), "
         f"{found['policies']} policies, {entities}mode {found['mode']}, digest {str(found['digest'])[:12]}"
     )
+
+
+def _clause(clause: InWords) -> dict[str, Any]:
+    return {
+        "policy": clause.policy,
+        "path": clause.path,
+        "line": clause.line,
+        "says": clause.says,
+        "keeps": clause.keeps,
+        "reachMs": clause.reach_ms,
+        "looksThrough": clause.looks_through,
+    }

@@ -14,11 +14,12 @@ from typing import Final
 
 from remit.core.actions import Catalogue
 from remit.core.errors import DocumentError
-from remit.policy.dogwood import acceptance, checking, events
+from remit.policy import text as cedar_text
+from remit.policy.dogwood import acceptance, checking, english, events
 from remit.policy.dogwood.ast import Leaf
 from remit.policy.dogwood.events import Events
 from remit.policy.dogwood.mistakes import Mistake
-from remit.policy.dogwood.monitor import plan
+from remit.policy.dogwood.monitor import plan, refusing
 from remit.policy.dogwood.temporal import Scope, Temporal
 from remit.policy.schema import Vocabulary
 from remit.policy.sources import Policy, ScopeKind, Source, error_at
@@ -90,6 +91,31 @@ def temporal(found: Clauses) -> Temporal:
     return Temporal(scopes.get("task"), scopes.get("workload"))
 
 
+@dataclass(frozen=True, slots=True)
+class InWords:
+    """A clause as `remit check` tells it: where it stands, what it says, and what is kept for it."""
+
+    policy: str
+    path: str
+    line: int
+    says: str
+    keeps: str
+    reach_ms: int  # nothing that happened before that matters
+    looks_through: str  # why it has no state of its own and its events are looked through; empty if it has one
+
+
+def in_words(policies: Sequence[Policy], found: Clauses) -> Iterator[InWords]:
+    """Each clause in plain English, in the order of the policies."""
+    for policy in policies:
+        ready = {leaf.name: leaf for leaf in found.leaves.get(policy.scope_kind, ())}
+        for leaf in policy.leaves:
+            bounds = plan([ready[leaf.name]]).bounds(leaf.name)
+            told = english.told(ready[leaf.name], bounds, policy.scope_kind)
+            line, _ = cedar_text.position(policy.source.text, leaf.at)
+            place = policy.source.at or (policy.source.path, line)
+            yield InWords(policy.id, *place, told.says, told.keeps, bounds.reach, bounds.replayed)
+
+
 def notices(policies: Sequence[Policy], known: Mapping[ScopeKind, Events]) -> Iterator[DocumentError]:
     """What is allowed and probably not meant: limits that denied calls use up."""
     for policy in policies:
@@ -102,6 +128,7 @@ def notices(policies: Sequence[Policy], known: Mapping[ScopeKind, Events]) -> It
 def _ready(policy: Policy, leaf: Leaf, about: Sequence[checking.Covered], known: Events) -> Leaf:
     try:
         acceptance.check(leaf.condition)
+        refusing.check(leaf)
     except Mistake as mistake:
         raise _error(policy, mistake) from None
     pinned = Leaf(leaf.name, events.inject(leaf.condition, known), leaf.at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,6 +88,7 @@ class Policies:
         }
         self.engine = engine
         self.temporal: Temporal = NO_CLAUSES
+        self.in_words: Callable[[], Iterator[clauses.InWords]] = lambda: iter(())  # of each temporal clause
         self.limits: list[str] = []  # that denied calls use up
         self.providers: Providers = NO_PROVIDERS
         self._invocations: dict[str, tuple[Invocation, ...]] = {}
@@ -398,6 +399,7 @@ def load(
     engine = engine or Engine()
     loaded = Policies(texts, policies, vocabulary, converters, catalogue, intents, entities, handle, namespace, engine)
     loaded.temporal, loaded.providers = temporal, providers
+    loaded.in_words = lambda: clauses.in_words(policies, asked)
     loaded.limits = [str(each) for each in clauses.notices(policies, asked.events)]
     return loaded
 

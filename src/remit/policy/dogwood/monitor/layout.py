@@ -9,7 +9,7 @@ exact where it says the same at every timepoint; its columns are kept until then
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from remit.policy.dogwood.ast import (
@@ -27,6 +27,7 @@ from remit.policy.dogwood.ast import (
     Sum,
     Term,
     Tp,
+    Var,
     Window,
 )
 from remit.policy.dogwood.extent import conditions
@@ -73,15 +74,15 @@ class Layout:
         wanted = [list(about.indexing.wanted) for about in abouts]
         condition = self.parameters.named(leaf.condition, {})
         try:
-            group = Group(tuple(_Lowering(self, uses(condition)).members(condition)))
-            return self._compiled(group)
+            lowering = _Lowering(self, uses(condition))
+            return self._compiled(Group(tuple(lowering.members(condition))), lowering.kept)
         except Replayed:
             self.bodies, self._abouts, self._numbers = bodies, abouts, numbers
             for about, before in zip(abouts, wanted, strict=True):
                 about.indexing.wanted[:] = before
             raise
 
-    def _compiled(self, group: Group) -> LeafForm:
+    def _compiled(self, group: Group, kept: Sequence[tuple[str, Window, list[str]]]) -> LeafForm:
         read = sorted(name for name in _parameters(group))
         bound = frozenset(read)
         if arranged(group.members, bound)[1]:
@@ -90,7 +91,14 @@ class Layout:
         holds = compiler.holds(group, bound)
         terms = {name: term for term, name in self.parameters.terms.items()}
         parameters = [(compiler.slot(name), int(name[1:]), terms[name]) for name in read]
-        return LeafForm(holds, len(compiler.slots), tuple(parameters), self.reached(stores(group)))
+        told = tuple(self._told(terms, *each) for each in kept)
+        return LeafForm(holds, len(compiler.slots), tuple(parameters), self.reached(stores(group)), told)
+
+    def _told(self, terms: Mapping[str, Term], kind: str, window: Window, names: Sequence[str]) -> Kept:
+        values = [terms[name] if is_parameter(name) else Var(name.partition("%")[0]) for name in names]
+        timepoints = [name for name in names if name in self.parameters.timepoints]
+        others = [value for name, value in zip(names, values, strict=True) if name not in timepoints]
+        return Kept(kind, window, tuple(others), bool(timepoints))
 
     def store(self, kind: str, window: int, body: Sequence[Form], names: Sequence[str], *, is_wide: bool) -> Held:
         """The rows of a body, kept in a store of this kind."""
@@ -121,6 +129,16 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What a temporal operator of a leaf keeps: a row for each different value of these, in the author's terms."""
+
+    kind: str  # of the store: "latest", "last", "runs"
+    window: Window
+    values: tuple[Term, ...]  # what the request is asked for, and variables
+    is_each: bool  # each timepoint is a row of its own
+
+
+@dataclass(frozen=True)
 class LeafForm:
     """A leaf as it is asked."""
 
@@ -128,6 +146,7 @@ class LeafForm:
     slots: int
     parameters: tuple[tuple[int, int, Term], ...]  # the slot of each, its number, what it reads of the request
     stores: frozenset[int]
+    kept: tuple[Kept, ...]
 
 
 class _Lowering:
@@ -136,6 +155,7 @@ class _Lowering:
     def __init__(self, layout: Layout, total: Counter[str]) -> None:
         self._layout = layout
         self._total = total
+        self.kept: list[tuple[str, Window, list[str]]] = []
 
     def members(self, condition: Condition) -> list[Form]:
         match condition:
@@ -173,6 +193,7 @@ class _Lowering:
         outside = {name for name in bound if is_parameter(name) or self._total[name] > inside[name]}
         later = NONE.union(*map(columns, delayed))
         names = sorted(bound & (outside | later))
+        self.kept.append((kind, window, names))
         held = self._layout.store(kind, window.ms, order, names, is_wide=self._is_wide(order, names))
         # What the delayed members bind or compare is of this operator alone, unless something else reads it too.
         local = {name for name in later if not is_parameter(name) and self._total[name] <= inside[name]}

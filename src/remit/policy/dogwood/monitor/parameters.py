@@ -35,6 +35,7 @@ class Parameters:
 
     def __init__(self) -> None:
         self.terms: dict[Term, str] = {}
+        self.timepoints: set[str] = set()  # the variables that are numbers of timepoints
         self._variables = 0
 
     def named(self, condition: Condition, names: Names) -> Condition:
@@ -44,6 +45,7 @@ class Parameters:
                 given = tuple(replace(each, value=self._term(each.value, names)) for each in arguments)
                 return replace(condition, arguments=given)
             case Tp(name):
+                self.timepoints.add(names.get(name, name))
                 return Tp(names.get(name, name))
             case Comparison(op, left, right):
                 return Comparison(op, self._term(left, names), self._term(right, names))

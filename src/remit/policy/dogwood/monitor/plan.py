@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from remit.policy.dogwood.ast import Formerly, Leaf, Previous, Since
-from remit.policy.dogwood.extent import conditions, reach_of
+from remit.policy.dogwood.ast import Leaf
+from remit.policy.dogwood.extent import reach_of
 from remit.policy.dogwood.history import Monitor
 from remit.policy.dogwood.interpreter import Interpreter
-from remit.policy.dogwood.mistakes import Mistake
+from remit.policy.dogwood.monitor import refusing
 from remit.policy.dogwood.monitor.forms import Replayed
-from remit.policy.dogwood.monitor.layout import Layout, LeafForm
+from remit.policy.dogwood.monitor.layout import Kept, Layout, LeafForm
 from remit.policy.dogwood.monitor.snapshots import VERSION
 from remit.policy.dogwood.monitor.watching import Watch
 
@@ -27,6 +27,8 @@ class Bounds:
     reach: int  # in ms: no event before that changes its value
     replayed: str
     is_wide: bool  # an event can refresh each row of another operator's, not only its own
+    kept: tuple[Kept, ...]  # by each of its operators
+    most: int  # rows of a history, of all its leaves; of a replayed leaf, events
 
 
 class Plan:
@@ -39,16 +41,17 @@ class Plan:
         self._bounds: dict[str, Bounds] = {}
         replayed: list[Leaf] = []
         for leaf in sorted(leaves, key=lambda each: (repr(each.condition), each.name)):
-            _check(leaf)
+            refusing.check(leaf)
             reach, why = reach_of(leaf.condition), ""
-            is_wide = False
+            is_wide, kept = False, tuple[Kept, ...]()
             try:
                 form = self._forms[leaf.name] = layout.leaf(leaf)
                 is_wide = any(layout.bodies[number].is_wide for number in form.stores)
+                kept = form.kept
             except Replayed as error:
                 why = str(error)
                 replayed.append(leaf)
-            self._bounds[leaf.name] = Bounds(reach, why, is_wide)
+            self._bounds[leaf.name] = Bounds(reach, why, is_wide, kept, bound)
         self._bodies = tuple(layout.bodies)
         self._blank = tuple(body.store() for body in self._bodies)
         self._replayed = tuple(replayed)
@@ -68,13 +71,6 @@ class Plan:
         """What the state of the leaf of this name can hold."""
         return self._bounds[leaf]
 
-    @property
-    def every_event(self) -> bool:
-        """Whether events that no predicate names have to be observed too."""
-        return bool(self._replayed) or any(
-            body.identity is None or body.about.kind != "latest" for body in self._bodies
-        )
-
     def _watch(self) -> Watch:
         replayed = Interpreter(self._replayed, self._bound) if self._replayed else None
         return Watch(self.digest, self._bodies, self._forms, replayed, self._blank, self._bound)
@@ -87,11 +83,3 @@ class Plan:
 def plan(leaves: Iterable[Leaf], bound: int = BOUND) -> Plan:
     """The plan of these leaves, of which each history holds at most `bound` rows; `Mistake` for what is refused."""
     return Plan(leaves, bound)
-
-
-def _check(leaf: Leaf) -> None:
-    for each in conditions(leaf.condition):
-        if isinstance(each, Formerly | Previous | Since) and each.window.ms <= 0:
-            raise Mistake(
-                each.at, f"the window `{each.window}` holds no time", "write one of at least `1s`, such as `within 1h`"
-            )
