@@ -203,8 +203,12 @@ def generated(seed: int, conditions: int = 6) -> Case:
     rng = random.Random(seed)
     kinds = _kinds(rng)
     actions = {name: _inputs(rng) for name in ("A", "B")}
-    maker = _Maker(rng, kinds, actions)
-    points = tuple(_points(rng, kinds, actions, rng.choice((3, 8, 14, 24))))
+    values = _Values(rng)
+    # What policies are about happens often, or hardly a condition would hold.
+    usual = [(name, kind) for name in actions for kind in kinds.kinds]
+    usual = rng.sample(usual, rng.choice((1, 2, 2, 3)))
+    maker = _Maker(rng, kinds, actions, values, usual)
+    points = tuple(_points(rng, kinds, actions, values, usual, rng.choice((3, 8, 14, 24))))
     return Case(seed, kinds, actions, points, tuple(maker.leaf() for _ in range(conditions)))
 
 
@@ -259,35 +263,67 @@ def _with_pins(condition: Condition, pins: Mapping[str, tuple[Argument, ...]]) -
 # --- traces ---------------------------------------------------------------------------------------------------
 
 
-def _value(rng: random.Random, of: str) -> Any:
-    if of == "Long":
-        return rng.choice(HUGE) if rng.random() < 0.03 else rng.choice(LONGS)
-    if of == "String":
-        return rng.choice(STRINGS)
-    if of == "Bool":
-        return rng.random() < 0.5
-    if of == "decimal":
-        return call("decimal", rng.choice(DECIMALS))
-    if of == WORKLOAD:
-        return Entity((WORKLOAD, rng.choice(IDS)))
-    return Set(sorted(rng.sample(STRINGS, rng.randrange(3))))
+class _Values:
+    """Few values of each type, so that they meet."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        size = rng.choice((2, 3, 3, 9))
+        self._longs = rng.sample(LONGS, min(size, len(LONGS)))
+        self._strings = rng.sample(STRINGS, min(size, len(STRINGS)))
+        self._decimals = rng.sample(DECIMALS, min(size, len(DECIMALS)))
+
+    def one(self, of: str) -> Any:
+        rng = self._rng
+        if of == "Long":
+            return rng.choice(HUGE) if rng.random() < 0.03 else rng.choice(self._longs)
+        if of == "String":
+            return rng.choice(self._strings)
+        if of == "Bool":
+            return rng.random() < 0.5
+        if of == "decimal":
+            return call("decimal", rng.choice(self._decimals))
+        if of == WORKLOAD:
+            return Entity((WORKLOAD, rng.choice(IDS)))
+        return Set(sorted(rng.sample(self._strings, rng.randrange(3))))
+
+    def literal(self, of: str) -> Term:
+        rng = self._rng
+        if of == "decimal":
+            return DecimalTerm(rng.choice(self._decimals))
+        if of == WORKLOAD:
+            return EntityTerm(WORKLOAD, rng.choice(IDS))
+        value = self.one(of)
+        # The reference does not read escapes in literals (test_interpreter_differences.py).
+        return Constant("a" if isinstance(value, str) and "\\" in value else value)
 
 
-def _points(rng: random.Random, kinds: Kinds, actions: Mapping[str, Types], count: int) -> Iterator[Point]:
+def _points(
+    rng: random.Random,
+    kinds: Kinds,
+    actions: Mapping[str, Types],
+    values: _Values,
+    usual: Sequence[tuple[str, str]],
+    count: int,
+) -> Iterator[Point]:
     at = rng.choice((0, 0, 1_700_000_000))
     for number in range(count):
         at += rng.choice(STEPS)
         # Decisions are what is compared.
-        name = "A" if rng.random() < 0.7 else rng.choice(sorted(actions))
-        kind = rng.choice(kinds.decisions if rng.random() < 0.5 else kinds.kinds)
-        yield _point(rng, kinds, actions[name], Event("R::Action", name, kind, at * 1000, {}), number)
+        name, kind = "A", rng.choice(kinds.decisions)
+        chance = rng.random()
+        if chance < 0.55:
+            name, kind = rng.choice(usual)
+        elif chance < 0.65:
+            name, kind = rng.choice(sorted(actions)), rng.choice(kinds.kinds)
+        yield _point(rng, kinds, actions[name], values, Event("R::Action", name, kind, at * 1000, {}), number)
 
 
-def _point(rng: random.Random, kinds: Kinds, inputs: Types, event: Event, number: int) -> Point:
+def _point(rng: random.Random, kinds: Kinds, inputs: Types, values: _Values, event: Event, number: int) -> Point:
     principal = Entity((WORKLOAD, rng.choice(IDS)))
     resource = Entity(("R::Server", "s"))
     root, session = rng.choice(("r1", "r2")), rng.choice((1, 2))
-    given = {path: _value(rng, of) for path, of in inputs.items() if path not in OPTIONAL or rng.random() < 0.6}
+    given = {path: values.one(of) for path, of in inputs.items() if path not in OPTIONAL or rng.random() < 0.6}
     context = {
         "input": _record(given),
         "task": {"root": root, "id": root + ".1"},
@@ -295,7 +331,7 @@ def _point(rng: random.Random, kinds: Kinds, inputs: Types, event: Event, number
     }
     fields: dict[Path, Any] = {("input", *path): value for path, value in given.items()}
     if event.kind in kinds.with_outputs:
-        fields |= {("output", *path): _value(rng, of) for path, of in OUTPUTS.items() if rng.random() < 0.8}
+        fields |= {("output", *path): values.one(of) for path, of in OUTPUTS.items() if rng.random() < 0.8}
     fields |= {("callerPrincipal",): principal, ("callerResource",): resource, ("requestId",): str(number // 2)}
     fields |= {("task", "root"): root, ("task", "id"): root + ".1", ("meta", "session", "no"): session}
     for path in [*fields]:
@@ -304,7 +340,7 @@ def _point(rng: random.Random, kinds: Kinds, inputs: Types, event: Event, number
         if rng.random() < 0.04:
             del fields[path]
         elif rng.random() < 0.04:
-            fields[path] = _value(rng, rng.choice(("Long", "String", "Bool", "decimal", WORKLOAD)))
+            fields[path] = values.one(rng.choice(("Long", "String", "Bool", "decimal", WORKLOAD)))
     known = {
         principal: Known({"dept": rng.choice(STRINGS), "rank": rng.choice(LONGS)}),
         resource: Known({"owner": Entity((WORKLOAD, rng.choice(IDS)))}),
@@ -330,8 +366,17 @@ Bound = Mapping[str, str]  # variables that are bound, and their types
 class _Maker:
     """Makes conditions that are accepted, mostly."""
 
-    def __init__(self, rng: random.Random, kinds: Kinds, actions: Mapping[str, Types]) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        kinds: Kinds,
+        actions: Mapping[str, Types],
+        values: _Values,
+        usual: Sequence[tuple[str, str]],
+    ) -> None:
         self._rng = rng
+        self._values = values
+        self._usual = usual
         self._signatures = {
             (action, kind): self._fields(inputs, kind, kinds)
             for action, inputs in actions.items()
@@ -446,7 +491,8 @@ class _Maker:
         ]
         if not having:
             return And(self._predicate(scope), Comparison("==", Var(binder.name), self._term(binder.type, scope)))
-        signature, path = self._rng.choice(having)
+        often = [each for each in having if each[0] in self._usual]
+        signature, path = self._rng.choice(often if often and self._rng.random() < 0.85 else having)
         made = self._predicate(scope, signature)
         arguments = [each for each in made.arguments if each.path != path]
         arguments.insert(self._rng.randint(0, len(arguments)), Argument(path, Var(binder.name)))
@@ -454,10 +500,10 @@ class _Maker:
 
     def _predicate(self, scope: Bound, signature: tuple[str, str] | None = None) -> Predicate:
         rng = self._rng
-        action, kind = signature or rng.choice([*self._signatures, *[s for s in self._signatures if s[0] == "A"]])
+        action, kind = signature or rng.choice([*self._usual] if rng.random() < 0.85 else [*self._signatures])
         fields = self._signatures[action, kind]
         arguments = []
-        for path in rng.sample(sorted(fields), min(len(fields), rng.choice((0, 0, 1, 1, 2)))):
+        for path in rng.sample(sorted(fields), min(len(fields), rng.choice((0, 0, 0, 1, 1, 2)))):
             term = Wildcard() if rng.random() < 0.2 else self._term(fields[path], scope)
             arguments.append(Argument(path, term))
         return Predicate("R::Action", action, kind, tuple(arguments))
@@ -471,17 +517,7 @@ class _Maker:
         outside += [ScopeTerm(path[0], path[1:]) for path, type_of in SCOPE_TYPES.items() if type_of == of]  # type: ignore[arg-type]
         if of.startswith("Set") or (outside and rng.random() < 0.45):
             return rng.choice(outside) if outside else Wildcard()
-        return self._literal(of)
-
-    def _literal(self, of: str) -> Term:
-        rng = self._rng
-        if of == "decimal":
-            return DecimalTerm(rng.choice(DECIMALS))
-        if of == WORKLOAD:
-            return EntityTerm(WORKLOAD, rng.choice(IDS))
-        value = _value(rng, of)
-        # The reference does not read escapes in literals (test_interpreter_differences.py).
-        return Constant("a" if isinstance(value, str) and "\\" in value else value)
+        return self._values.literal(of)
 
     def _filter(self, scope: Bound) -> Condition:
         """One that binds nothing, about variables if there are some."""
