@@ -314,4 +314,4 @@ def test_the_guide_s_notifiers_load(tmp_path: Path) -> None:
 def test_the_guide_s_message_is_given(tmp_path: Path) -> None:
     [said] = re.findall(r"```text\n(.*?)```", GUIDE, re.DOTALL)
     error = failure(tmp_path, f'@notify("securty")\npermit ({TOOLS});')
-    assert str(error).replace(":1:1:", ":2:1:") + "\n" == said
+    assert str(error).replace(":1:1:", ":2:1:").replace("  1 |", "  2 |") + "\n" == said

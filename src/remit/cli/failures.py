@@ -56,12 +56,16 @@ def tell(error: RemitError, *, as_json: bool = False) -> None:
     if as_json:
         shown: dict[str, Any] = {"error": error.code, "message": error.message, "next": error.next_step}
         if isinstance(error, DocumentError):
-            shown |= {"path": error.path, "line": error.line, "column": error.column}
+            shown |= {"path": error.path, "line": error.line, "column": error.column, "shown": error.shown}
         click.echo(msgspec.json.encode(shown).decode(), err=True)
         return
     where = f"{error.path}:{error.line}:{error.column}: " if isinstance(error, DocumentError) else ""
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(f"{where}{error.message}", err=True)
+    if isinstance(error, DocumentError) and (lines := error.excerpt()):
+        line, _, mark = lines.partition("\n")
+        click.echo(line, err=True)
+        click.secho(mark, fg="red", bold=True, err=True)
     if error.next_step:
         click.secho("  next: ", fg="cyan", nl=False, err=True)
         click.echo(error.next_step, err=True)

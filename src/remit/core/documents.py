@@ -36,7 +36,16 @@ class Document(msgspec.Struct, frozen=True):
     def error(self, message: str, at: Path_ = (), next_step: str = "", code: str = "document_invalid") -> DocumentError:
         """An error at `at`, or at the nearest node above it that has a position."""
         line, column = self.position(at)
-        return DocumentError(message, path=self.path, line=line, column=column, next_step=next_step, code=code)
+        lines = self.text.splitlines()
+        return DocumentError(
+            message,
+            path=self.path,
+            line=line,
+            column=column,
+            next_step=next_step,
+            code=code,
+            shown=lines[line - 1] if line <= len(lines) else "",
+        )
 
     def position(self, at: Path_) -> tuple[int, int]:
         """Line and column of the node at `at`, or of the nearest node above it."""

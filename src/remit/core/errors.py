@@ -6,6 +6,11 @@ Every failure that a caller may see is a `RemitError`. Internal causes go to the
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
+
+from remit.core.excerpt import excerpt
+
+SHOWN_LENGTH: Final = 4_096  # of a line that is shown
 
 
 class RemitError(Exception):
@@ -70,7 +75,10 @@ class Unavailable(RemitError):
 
 
 class DocumentError(InvalidInput):
-    """A file of the project folder is wrong: names file, line and column (1-based) and how to fix it."""
+    """A file of the project folder is wrong: names file, line and column (1-based) and how to fix it.
+
+    `shown` is that line, and `width` how many characters of it are meant, where that is known.
+    """
 
     def __init__(
         self,
@@ -81,12 +89,22 @@ class DocumentError(InvalidInput):
         column: int = 1,
         next_step: str = "",
         code: str = "document_invalid",
+        shown: str = "",
+        width: int = 1,
     ) -> None:
         super().__init__(code, message, next_step)
+        self.shown = shown[:SHOWN_LENGTH]
+        self.width = width
         self.path = str(path)
         self.line = line
         self.column = column
 
+    def excerpt(self) -> str:
+        """The line with a mark below the place, as two lines; "" where the line is not known."""
+        return excerpt(self.shown, self.line, self.column, self.width) if self.shown.strip() else ""
+
     def __str__(self) -> str:
         head = f"{self.path}:{self.line}:{self.column}: {self.message}"
-        return f"{head}\n  {self.next_step}" if self.next_step else head
+        return "\n".join(
+            part for part in (head, self.excerpt(), f"  {self.next_step}" if self.next_step else "") if part
+        )

@@ -97,16 +97,28 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """The error of an annotation."""
         piece = list(cedar_text.tokens(self.source.text[self.start : self.end]))
         offset = self.start + _annotation(piece, mistake.annotation)
-        return error_at(self.source, offset, mistake.message, mistake.next_step)
+        return error_at(self.source, offset, mistake.message, mistake.next_step, len(mistake.annotation) + 1)
 
-    def error(self, message: str, next_step: str = "", word: str = "") -> DocumentError:
-        """An error at this policy; at `word`, where that occurs in it."""
-        offset = self.start
-        if word:
-            found = cedar_text.tokens(self.source.text[self.start : self.end])
-            names = (word, cedar_text.quote(word))
-            offset += next((token.start for token in found if token.text in names), 0)
-        return error_at(self.source, offset, message, next_step)
+    def error(
+        self, message: str, next_step: str = "", word: str = "", within: tuple[int, int] | None = None
+    ) -> DocumentError:
+        """An error at this policy; at `word`, where that occurs in it.
+
+        `within` are offsets of its text (`text`): the word is looked for there first, and the place is there without.
+        """
+        names = (word, cedar_text.quote(word))
+        offset, width = self.start, len(self.effect) if self.source.text.startswith(self.effect, self.start) else 1
+        spans = [(self.start, self.end)]
+        if within is not None and self.source.text.endswith(self.text, self.start, self.end):
+            begin = self.end - len(self.text)
+            spans.insert(0, (begin + within[0], begin + within[1]))
+            offset, width = spans[0][0], within[1] - within[0]
+        for start, end in spans if word else ():
+            found = next((each for each in cedar_text.tokens(self.source.text[start:end]) if each.text in names), None)
+            if found is not None:
+                offset, width = start + found.start, len(found.text)
+                break
+        return error_at(self.source, offset, message, next_step, width)
 
 
 def read_folder(paths: Iterable[Path]) -> list[Source]:
@@ -215,7 +227,9 @@ def check_ids(policies: Iterable[Policy]) -> None:
         if policy.id in seen:
             other = seen[policy.id].ref
             raise policy.error(
-                f"the id `{policy.id}` stands twice: also at {other.path}:{other.line}", "give one of them another @id"
+                f"the id `{policy.id}` stands twice: also at {other.path}:{other.line}",
+                "give one of them another @id",
+                word="id" if "id" in policy.annotations else "",
             )
         if count >= cedar_text.MAX_POLICIES:
             raise policy.error(f"there are more than {cedar_text.MAX_POLICIES} policies")
@@ -292,7 +306,8 @@ def _parsed(source: Source, start: int, body: str) -> Parsed:
         obliged = read_obligations(est["effect"], annotations)
         approvers = read_requestable(est["effect"], annotations)
     except Mistake as mistake:
-        raise error_at(source, _annotation(piece, mistake.annotation), mistake.message, mistake.next_step) from None
+        at, width = _annotation(piece, mistake.annotation), len(mistake.annotation) + 1
+        raise error_at(source, at, mistake.message, mistake.next_step, width) from None
     return Parsed(
         effect=est["effect"],
         begins=_effect(piece).start - start,
@@ -375,13 +390,13 @@ def _parse_error(source: Source, piece: list[Token], message: str) -> DocumentEr
     named = re.match(r"unexpected token `(.*)`", message, re.DOTALL)
     if named is not None:  # a wrong token may be seen only with the next one
         low = next((place for place in range(low, 0, -1) if piece[place - 1].text == named[1]), low)
-    offset = piece[low - 1].start
+    wrong = piece[low - 1]
     if message == _UNFINISHED:
-        offset, message = piece[-1].start, "the policy is not finished: its `;` or a closing bracket is missing"
+        wrong, message = piece[-1], "the policy is not finished: its `;` or a closing bracket is missing"
     elif low == len(piece) and named is None and message != "invalid token":
         # Found only in the whole: the message names the word.
-        offset = next((token.start for token in piece if len(token.text) > 1 and token.text in message), base)
-    return error_at(source, offset, f"not valid Cedar: {message}")
+        wrong = next((token for token in piece if len(token.text) > 1 and token.text in message), piece[0])
+    return error_at(source, wrong.start, f"not valid Cedar: {message}", width=len(wrong.text))
 
 
 def _problem(text: str) -> str:

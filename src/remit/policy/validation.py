@@ -22,6 +22,7 @@ from remit.policy import shapes
 from remit.policy import text as cedar_text
 from remit.policy.cache import Cache
 from remit.policy.entities.declared import DeclaredAction
+from remit.policy.placing import clause_at
 from remit.policy.reads import Path, Scope, Uid, applies
 from remit.policy.schema import NAMESPACE, Known, Vocabulary
 from remit.policy.sources import Policy
@@ -30,6 +31,7 @@ _BATCH: Final = 1_000  # policies that the engine validates at once
 _THREADS: Final = 4  # it does so without holding up Python
 _QUOTED = re.compile(r"`([^`]+)`")
 _IDLE: Final = "unable to find an applicable action given the policy scope constraints"
+_NUMBERED = re.compile(r"(?<=^for policy )`policy\d+`")
 _PLACE = re.compile(r"policy(\d+)")
 
 
@@ -66,7 +68,8 @@ def _check(policies: Sequence[Policy], vocabulary: Vocabulary, handle: Any) -> N
         for policy, messages in itertools.chain.from_iterable(found):
             # A policy for actions that the catalogue does not have yet is idle, not wrong: see `Policies.notices`.
             if not (all(_IDLE in message for message in messages) and is_idle(policy, vocabulary, names.groups)):
-                raise _explain(policy, messages, vocabulary)
+                within = clause_at(policy.text, _NUMBERED.sub("`policy0`", messages[0]), handle)
+                raise _explain(policy, messages, vocabulary, within)
 
 
 def _mistakes(policies: Sequence[Policy], handle: Any) -> list[tuple[Policy, list[str]]]:
@@ -215,18 +218,22 @@ def _by_policy(policies: Sequence[Policy], errors: Sequence[Mapping[str, str]]) 
     return [(policies[place], messages) for place, messages in sorted(by_place.items())]
 
 
-def _explain(policy: Policy, errors: list[str], vocabulary: Vocabulary) -> DocumentError:
+def _explain(
+    policy: Policy, errors: list[str], vocabulary: Vocabulary, within: tuple[int, int] | None
+) -> DocumentError:
     message = re.sub(r"^for policy `policy\d+`, ", "", errors[0])
+    message = re.sub(r"__cedar::internal::(True|False)", lambda found: found[1].lower(), message)
     if "unable to guarantee safety of access to optional attribute" in message:
         path = _QUOTED.findall(message)[0]
         base, _, name = f"context.{path}".rpartition(".")
         if "on entity type" in message:
             found = re.search(rf"([\w.]+)\.{re.escape(path)}\b", policy.text)
             base, name = found[1] if found else "…", path
-        return policy.error(f"`{base}.{name}` may be absent", f"test it first: `{base} has {name} && …`", word=name)
+        step = f"test it first: `{base} has {name} && …`"
+        return policy.error(f"`{base}.{name}` may be absent", step, word=name, within=within)
     word, step = "", ""
     for quoted in _QUOTED.findall(message):
-        word = quoted.rpartition('::"')[2].rstrip('"') if '::"' in quoted else quoted.rpartition(".")[2]
+        word = quoted.rpartition('::"')[2].rstrip('"') if '::"' in quoted else re.split(r"::|\.", quoted)[-1]
         break
     if "unrecognized action" in message:
         names = [*vocabulary.actions, *vocabulary.groups, *(name for _, name in vocabulary.declared.actions)]
@@ -238,7 +245,7 @@ def _explain(policy: Policy, errors: list[str], vocabulary: Vocabulary) -> Docum
         step = 'compare decimals with methods: `x.lessThanOrEqual(decimal("10.00"))`'
     elif "not found" in message:
         step = _where_found(policy, message, word, vocabulary)
-    return policy.error(message, step, word=word)
+    return policy.error(message, step, word=word, within=within)
 
 
 def _where_found(policy: Policy, message: str, attribute: str, vocabulary: Vocabulary) -> str:

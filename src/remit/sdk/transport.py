@@ -17,6 +17,7 @@ from yarl import URL
 
 from remit.core.errors import (
     Conflict,
+    DocumentError,
     Forbidden,
     InvalidInput,
     NotFound,
@@ -156,7 +157,19 @@ def error_of(reply: Reply) -> RemitError:
         problem = _problem.decode(reply.body)
     except INVALID:
         return Unavailable("answer_invalid", f"the service answered {reply.status} without a problem document")
-    error = kind(problem.code, problem.detail, problem.next_step)
+    error = (
+        DocumentError(
+            problem.detail,
+            path=problem.path,
+            line=problem.line,
+            column=problem.column,
+            next_step=problem.next_step,
+            code=problem.code,
+            shown=problem.shown,
+        )
+        if problem.path
+        else kind(problem.code, problem.detail, problem.next_step)
+    )
     error.decision = problem.decision
     return error
 

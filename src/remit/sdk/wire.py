@@ -234,6 +234,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     next_step: str = ""
     decision: str = ""  # the id of the recorded denial, where there is one
     request_id: str = ""
+    path: str = ""  # of a file of the project folder that is wrong: which, where in it, and the line there
+    line: int = 0
+    column: int = 0
+    shown: str = ""
 
 
 def reason_body(reason: Reason) -> ReasonBody:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from remit.core.errors import RemitError
+from remit.core.errors import DocumentError, RemitError
 from remit.sdk.wire import Problem
 from remit.server.answer import Answer
 
@@ -39,6 +39,10 @@ def problem(error: RemitError, request_id: str = "", *, close: bool = False, bea
         next_step=error.next_step,
         decision=error.decision,
         request_id=request_id,
+        path=error.path if isinstance(error, DocumentError) else "",
+        line=error.line if isinstance(error, DocumentError) else 0,
+        column=error.column if isinstance(error, DocumentError) else 0,
+        shown=error.shown if isinstance(error, DocumentError) else "",
     )
     return Answer(error.status, _encode(body), tuple(headers))
 

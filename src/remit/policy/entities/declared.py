@@ -71,6 +71,5 @@ def _place(text: str, word: str, begin: int) -> int:
 def error_at(text: str, path: str, offset: int, message: str, next_step: str = "") -> DocumentError:
     """An error at `offset` of a text, with the line itself."""
     line, column = cedar_text.position(text, offset)
-    shown = cedar_text.line_at(text, line).strip()[:160]
-    said = f"{message}: `{shown}`" if shown else message
-    return DocumentError(said, path=path, line=line, column=column, next_step=next_step)
+    shown = cedar_text.line_at(text, line)
+    return DocumentError(message, path=path, line=line, column=column, next_step=next_step, shown=shown)
