@@ -63,8 +63,8 @@ _ELSEWHERE: Final = frozenset(
         *("record_too_large", "record_too_deep", "record_invalid"),
     }
 )
+_NO_ANSWER: Final = frozenset({"engines_disagree", "provider_failed"})
 _UNKNOWABLE: Final = frozenset({"task_value_erased"})
-_WITHOUT_FACTS: Final = "facts_not_recorded"
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,8 +114,7 @@ class Replay:
         self._wanted = wanted
         self._cascade = cascade
         self._world = World(lambda _: (), lambda _: None)
-        if (temporal := getattr(configuration.policies, "temporal", None)) is not None:
-            self._world.watch(temporal)
+        self._world.watch(configuration.policies.temporal)
         self._judging = Judging(configuration)
         self._permits: dict[str, str] = {}  # in the new history: decision -> who acts
         self._told: dict[str, int] = {}  # denials: decision -> its place in `changes`, or one of the two below
@@ -342,6 +341,7 @@ class Judging(Pipeline):
             return None
         case = Case(_ask(body, world), recording.t, body["digest"])
         self._recorded, self._hidden = known(body["context"])
+        case.provided = dict(self._recorded.get("providers", {}))
         try:
             reason = super().judge(case, world, resume=False)
         except _NotRecorded as error:
@@ -361,6 +361,8 @@ class Judging(Pipeline):
         permits = reason.code in (PERMITTED, OBSERVED)
         if code == "obligation_unsupported" and permits:
             return "which obligations its enforcement point can fulfil is not recorded"
+        if code in _NO_ANSWER:
+            return f"no policy gave the answer that was recorded: {code}"
         return Side(
             effect="permit" if permits else "deny",
             reason=reason.code,
@@ -441,6 +443,12 @@ class Judging(Pipeline):
                 intents = [task.intent for task in case.tasks]
                 if any(self._reads(case.action, intent, ("input", name)) for intent in intents):
                     raise _NotRecorded(f"the argument `{name}` was not recorded")
+        for invocation in self.configuration.policies.invocations(case.action.name):
+            path = ("providers", invocation.name)
+            if invocation.name not in case.provided and any(
+                self._reads(case.action, task.intent, path) for task in case.tasks
+            ):
+                raise _NotRecorded(f"what `{invocation.function}` would have said was not recorded")
         case.destination = self._destination(case.action, arguments)
         return None
 
@@ -457,10 +465,11 @@ class Judging(Pipeline):
             raise _NotRecorded("where it goes was not recorded")
         return destination_of(action, dict(arguments), self.configuration.internal)
 
-    def _facts(self, case: Case, world: World) -> None:
-        super()._facts(case, world)
+    def _facts(self, case: Case, world: World) -> Reason | None:
+        refusal = super()._facts(case, world)
         kept = {name: self._recorded[name] for name in ("caller", "risk", "novelty") if name in self._recorded}
         case.contexts = [{**context, **kept} for context in case.contexts]
+        return refusal
 
     def _mode(self, case: Case, reason: Reason) -> Reason:
         return reason
