@@ -24,7 +24,7 @@ from remit.policy.cache import Cache
 from remit.policy.entities.declared import DeclaredAction
 from remit.policy.placing import clause_at
 from remit.policy.reads import Path, Scope, Uid, applies
-from remit.policy.schema import NAMESPACE, Known, Vocabulary
+from remit.policy.schema import NAMESPACE, TOOLS, Known, Vocabulary
 from remit.policy.sources import Policy
 
 _BATCH: Final = 1_000  # policies that the engine validates at once
@@ -243,6 +243,10 @@ def _explain(
             step = "declare it in the schema in `entities/`, or correct the name"
     elif "expected Long but saw decimal" in message or "Long and decimal" in message:
         step = 'compare decimals with methods: `x.lessThanOrEqual(decimal("10.00"))`'
+    elif "not found" in message and word in vocabulary.given:
+        what = "a past" if word == "temporal" else "information providers"
+        message = f"only calls of tools have {what}, and this policy covers other actions too"
+        step = f'say which ones it is about: `action in {NAMESPACE}::Action::"{TOOLS}"`'
     elif "not found" in message:
         step = _where_found(policy, message, word, vocabulary)
     return policy.error(message, step, word=word, within=within)
