@@ -9,17 +9,19 @@ import msgspec
 
 from remit.app.elsewhere import elsewhere_of
 from remit.app.folder import Folder
+from remit.app.histories import make_histories, told
 from remit.app.identities import declared, without_key
 from remit.app.key_sources import KeySource, sources_of
 from remit.app.project import load_project
 from remit.app.records import OpenStore, has_records, open_store
-from remit.app.reloading import Reloader
+from remit.app.reloading import Progress, Reloader
 from remit.app.soundness import check_records
 from remit.app.trust import open_keyring, rotate_when_due
 from remit.core.clock import Clock, system_clock
 from remit.core.identities import Registration
 from remit.core.settings import Settings
 from remit.decide.configuration import Configuration
+from remit.decide.deeds import Deeds, Made
 from remit.decide.governor import Governor
 from remit.identity.authenticator import Authenticator
 from remit.identity.authority import Authority
@@ -141,7 +143,9 @@ async def compose(
     try:
         elsewhere = elsewhere or elsewhere_of(folder, settings)
         governor = Governor(configuration, store, store.world)
+        is_new = not settings.storage.url and not store.world.latest
         await governor.announce()
+        await _watch(folder, settings, store, governor, clock, is_new=is_new)
         await governor.bootstrap(registrations, "remit.toml", made)
         audience = audience_of(settings.trust_domain)
         authenticator = Authenticator(
@@ -158,9 +162,33 @@ async def compose(
         raise
     authority = Authority(settings.trust_domain, keyring)
     reloader = Reloader(folder, settings, governor)
+
+    async def prepare(changed: Configuration, progress: Progress) -> Made | None:
+        return await make_histories(folder, settings, store, changed, clock(), progress)
+
+    reloader.prepare = prepare
     governor.on_reload = reloader.reload
     installation = Installation(
         folder, settings, store, keyring, authority, authenticator, governor, clock, elsewhere, reloader
     )
     installation.refresh_keys()
     return installation
+
+
+async def _watch(
+    folder: Folder, settings: Settings, store: Store, governor: Governor, clock: Clock, *, is_new: bool
+) -> None:
+    """Begins the histories of workloads anew, where other policies ask about them than before."""
+    configuration = governor.configuration
+    scope = configuration.policies.temporal.workload
+    if store.world.watched == (scope.digest if scope is not None else ""):
+        return
+    try:
+        if is_new and scope is not None:
+            store.world.note(True)
+            made: Made | None = Made(deeds=Deeds(scope, 0))  # nothing ever happened here
+        else:
+            made = await make_histories(folder, settings, store, configuration, clock(), told)
+        await governor.adopt(configuration, made)
+    finally:
+        governor.prepared()

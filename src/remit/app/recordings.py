@@ -59,15 +59,7 @@ class Installed:
     def records(self) -> Iterator[Recording]:
         """As `Recordings.records`."""
         for stored in self._reader.records():
-            yield self._recording(stored)
-
-    def _recording(self, stored: Stored) -> Recording:
-        record = stored.record
-        body = record.body
-        if _COMMITTED in stored.data:
-            kept = [(path, value) for path, _, value in self._reader.openings(stored.stream, stored.n)]
-            body = reveal(body, kept)
-        return _recording(record, body, stored.data)
+            yield recording_of(self._reader, stored)
 
 
 class Exported:
@@ -131,6 +123,14 @@ class Logged:
         width = min(WIDTH, self._size - place * WIDTH)
         tile = Tile(ENTRIES, place) if width == WIDTH else Tile(ENTRIES, place, width)
         return decode_bundle(self._source.read(tile.path, BUNDLE_BYTES), width)
+
+
+def recording_of(reader: Reader, stored: Stored) -> Recording:
+    """A record of an installation, with the personal values that are kept."""
+    body = stored.record.body
+    if _COMMITTED in stored.data:
+        body = reveal(body, [(path, value) for path, _, value in reader.openings(stored.stream, stored.n)])
+    return _recording(stored.record, body, stored.data)
 
 
 def recordings_of(folder: Path, archives: Sequence[Path] = ()) -> Recordings:

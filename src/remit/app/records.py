@@ -8,6 +8,7 @@ from remit.app.folder import Folder
 from remit.core.clock import Clock
 from remit.core.errors import NotFound
 from remit.core.settings import Settings, read_storage
+from remit.core.storage import StorageSettings
 from remit.storage.address import address_of
 from remit.storage.moved import check_not_moved
 from remit.storage.port import Store
@@ -48,7 +49,11 @@ def reader_of(folder: Folder) -> Reader:
 
     Of `remit.toml` only `[storage]` must be right.
     """
-    storage = read_storage(folder.root)
+    return reader_at(folder, read_storage(folder.root))
+
+
+def reader_at(folder: Folder, storage: StorageSettings) -> Reader:
+    """The same, where `[storage]` was read."""
     if not storage.url:
         return SqliteReader(folder.database)
     return PostgresReader(address_of(storage, folder.root))

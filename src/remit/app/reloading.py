@@ -34,13 +34,14 @@ from remit.core.errors import DocumentError, RemitError
 from remit.core.reloading import Reloaded
 from remit.core.settings import FILE, Settings
 from remit.decide.configuration import Configuration
+from remit.decide.deeds import Made
 from remit.decide.governor import Governor
 
 log = logging.getLogger("remit.reload")
 
 # Share of it that is done (0 to 1), and what is being done.
 Progress = Callable[[float, str], None]
-Prepare = Callable[[Configuration, Progress], Awaitable[None]]
+Prepare = Callable[[Configuration, Progress], Awaitable[Made | None]]
 
 SWITCH_SECONDS: Final = 0.000_5  # how long another thread waits for Python while a configuration is read
 # Settings that decide, and are part of a configuration; identities are registered when they are read.
@@ -55,8 +56,9 @@ def told(share: float, what: str) -> None:
     log.info("reload: %s (%d %%)", what, share * 100)
 
 
-async def ready(_: Configuration, __: Progress) -> None:
+async def ready(_: Configuration, __: Progress) -> Made | None:
     """Nothing has to be prepared."""
+    return None
 
 
 class Reloader:
@@ -110,8 +112,10 @@ class Reloader:
             )
         restart = needs_restart(self._settings, settings)
         if configuration.digest != before.digest:
-            await self.prepare(configuration, told)
-            await self._governor.adopt(configuration)
+            try:
+                await self._governor.adopt(configuration, await self.prepare(configuration, told))
+            finally:
+                self._governor.prepared()
         await self._register(settings)
         gc.freeze()
         changed = {name for name in {**before.parts, **configuration.parts} if _differ(name, before, configuration)}

@@ -2,7 +2,8 @@
 
 1. The texts behind the new configuration are kept, a bounded part at a time.
 2. Its `configuration` record is durable.
-3. In a turn of the sequencer of its own, every holder takes it: a work sees one configuration or the other, whole.
+3. In a turn of the sequencer of its own, every holder takes it: a work sees one configuration or the other, whole. What
+   workloads did is recorded with it, where new temporal policies ask.
 
 A decision names the configuration that made it. Those in flight between 2 and 3 name the one before, whose record
 stands too. Where 1 or 2 fails, nothing has changed.
@@ -17,9 +18,10 @@ from remit.core.errors import Conflict
 from remit.core.identities import Identity
 from remit.core.reloading import Reloaded
 from remit.decide.configuration import Configuration
+from remit.decide.deeds import Made, watched
 from remit.decide.operations import Operations
 from remit.decide.sequence import Entry, Needs, Step
-from remit.decide.world import ADMINISTRATION, World, identity_stream
+from remit.decide.world import ADMINISTRATION, World, identity_stream, workload_stream
 
 Reload = Callable[[], Awaitable[Reloaded]]
 
@@ -48,21 +50,35 @@ class ConfigurationOperations(Operations):
         """Records which configuration decides from now on, and a switch of the mode; at the start."""
         await self._announce(self.configuration)
 
-    async def adopt(self, configuration: Configuration) -> None:
+    async def adopt(self, configuration: Configuration, made: Made | None = None) -> None:
         """Has `configuration` decide from now on. Raises `Unavailable` where that can't be recorded; nothing changed.
 
-        Its trust domain must be this one's.
+        Its trust domain must be this one's. `made` are histories for its temporal policies, as far as they are made.
         """
+        before = self.configuration
         await self._announce(configuration)
 
-        def swap(_: World, __: int) -> Step[None]:
+        def swap(world: World, now: int) -> Step[None]:
+            entries = watched(world, configuration, made, now)
             # SECURITY: in the sequencer's order, so that no work sees a part of each.
-            self._take(configuration)
+            self._take(configuration, made)
+            return Step(None, entries, durable=bool(entries))
+
+        def back(_: World, __: int) -> Step[None]:
+            self._take(before, None)
             return Step(None, durable=False)
 
-        await self._run(swap, Needs(records=False))
+        needs = Needs(records=False)
+        if made is not None and made.deeds is not None:
+            needs = Needs(appends=(ADMINISTRATION, *(workload_stream(each) for each in made.deeds.workloads())))
+        try:
+            await self._run(swap, needs)
+        except BaseException:
+            if self.configuration is not before:
+                await self._run(back, Needs(records=False))
+            raise
 
-    def _take(self, configuration: Configuration) -> None:
+    def _take(self, configuration: Configuration, made: Made | None) -> None:
         """Every holder takes it, without a point in between at which another work could run."""
         self.configuration = configuration
 

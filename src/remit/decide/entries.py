@@ -198,6 +198,21 @@ def event(configuration: Configuration, kind: str, told: Told, scope: Scope, tas
     return _concealed(workload_stream(told.subject), "event", body, "", personal, behind(tasks))
 
 
+def events(
+    configuration: Configuration, workload: str, clauses: str, several: list[dict[str, Any]], *, is_first: bool
+) -> Entry:
+    """The entry of what a workload did before policies asked; the first one is in place of all before it."""
+    catalogue = configuration.catalogue.actions
+    personal = {
+        f"events.{path}"
+        for event in several
+        if (action := catalogue.get(event["action"])) is not None
+        for path in action.personal
+    }
+    body = {"clauses": clauses, "events": several, "first": is_first}
+    return _concealed(workload_stream(workload), "events", body, "", tuple(sorted(personal)))
+
+
 def registration(changed: Registration, by: str, reason: str, signal: str = "") -> Entry:
     """The entry of a registration or of its change; `signal` is the risk signal that it follows from, if it does."""
     body = {"by": by, "reason": reason, "registration": msgspec.to_builtins(changed)}

@@ -24,6 +24,7 @@ from remit.decide import entries
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
 from remit.decide.configuration_operations import ConfigurationOperations
+from remit.decide.deeds import Made
 from remit.decide.erasure_operations import ErasureOperations
 from remit.decide.exchange_operations import ExchangeOperations
 from remit.decide.identity_operations import IdentityOperations
@@ -183,13 +184,17 @@ class Governor(
         streams = tuple(identity_stream(each.id) for each in registrations)
         return await self._run(work, Needs(reads=(EVERYBODY,), appends=streams))
 
-    def _take(self, configuration: Configuration) -> None:
-        super()._take(configuration)
+    def _take(self, configuration: Configuration, made: Made | None) -> None:
+        # SECURITY: clauses and the histories that they are about change together, or not at all.
+        self._sequencer.renew(self._world.watch(configuration.policies.temporal, made.histories if made else None))
+        super()._take(configuration, made)
         self._pipeline.configuration = configuration
-        # SECURITY: clauses and the histories that they are about change together.
-        self._sequencer.renew(self._world.watch(configuration.policies.temporal))
         self._questions.configuration = configuration
         self._rates.change(configuration.limits.rate_per_second, configuration.limits.rate_burst)
+
+    def prepared(self) -> None:
+        """A change of what decides is over, whether it was made or not."""
+        self._world.note(False)
 
     def start(self) -> None:
         """Begins to sweep: permits whose deadline has passed, tasks whose time is over, denials that were counted."""

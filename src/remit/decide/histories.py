@@ -5,7 +5,8 @@
 | `decision` that reached policy | `request`; with a permit also `permitted`, at the same time and after it |
 | `outcome`, believed, `response` or `error` | `response` (with the selected result fields), or `error` |
 | `event`, in a workload's stream | the event that it says |
-| `events`, in a workload's stream | those that it says, in place of all before: after a change of the policies |
+| `events`, in a workload's stream | those that it says; the first such record is in place of all before it, after a
+  change of the policies. Only for the clauses that it names |
 
 A history is a function of the records and of the clauses alone. At its bound it is full, and where a value was erased
 that a clause may read it is incomplete: then nothing is decided on it, and the question is denied.
@@ -13,14 +14,13 @@ that a clause may read it is incomplete: then nothing is decided on it, and the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
 from remit.core import bounds, canonical
-from remit.core.errors import Unavailable
 from remit.policy.compiled.values import Entity, value_of
 from remit.policy.dogwood.ast import Path
 from remit.policy.dogwood.history import Event, Exceeded, Monitor
@@ -54,7 +54,7 @@ class Told:
     output: Mapping[str, Any] = field(default_factory=dict)  # by path
 
 
-class _Waiting(msgspec.Struct, frozen=True):
+class Waiting(msgspec.Struct, frozen=True):
     """What of a permit its outcome will need."""
 
     action: str
@@ -65,7 +65,7 @@ class _Waiting(msgspec.Struct, frozen=True):
 
 class _Dump(msgspec.Struct, frozen=True):
     monitor: bytes
-    waiting: dict[str, _Waiting]
+    waiting: dict[str, Waiting]
     full: bool
     erased: bool
 
@@ -78,7 +78,7 @@ class History:
         self.n = 0
         self.dumped = 0  # the record up to which its last dump reaches
         self._monitor = monitor or scope.plan.start()
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: dict[str, Waiting] = {}
         self._full = False
         self._erased = False
 
@@ -105,17 +105,18 @@ class History:
     def take(self, kind: str, body: Mapping[str, Any], at: int) -> None:
         """Takes one record of the stream; those of other kinds change nothing."""
         self.n += 1
-        if kind == "decision":
-            self._decision(body, at)
-        elif kind == "outcome":
-            self._outcome(body, at)
-        elif kind == "event":
-            self._observe(body["kind"], _told(body), body.get("at", at))
+        if kind == "event":
+            self._observe(body["kind"], _told(body), at)
         elif kind == "events":
+            if body["clauses"] != self.scope.digest:
+                return
             if body["first"]:
                 self._monitor, self._full, self._erased = self.scope.plan.start(), False, False
             for each in body["events"]:
                 self._observe(each["kind"], _told(each), each["at"])
+        else:
+            for name, told in happened(self.scope, self._waiting, kind, body):
+                self._observe(name, told, at)
 
     def evaluate(
         self,
@@ -147,28 +148,6 @@ class History:
         except Exceeded as error:
             raise Unknowable("bound_reached", f"what happened before is more than may be looked at: {error}") from None
 
-    def _decision(self, body: Mapping[str, Any], at: int) -> None:
-        context = body["context"]
-        if not context or not body["serverEffect"]:
-            return  # it was refused before its facts were known
-        told = Told(body["action"], body["subject"], body["id"], body["task"], context.get("input", {}))
-        self._observe("request", told, at)
-        if body["effect"] == "permit":
-            self._observe("permitted", told, at)
-            if any(self.scope.watches(told.action, kind) for kind in OUTCOMES):
-                self._waiting[told.decision] = _Waiting(told.action, told.subject, told.task, dict(told.input))
-
-    def _outcome(self, body: Mapping[str, Any], at: int) -> None:
-        # SECURITY: what an agent says of itself is stored as claimed, and is nothing that happened.
-        if body["standing"] != "believed" or body["result"] == "unknown":
-            return
-        permit = self._waiting.pop(body["decision"], None)
-        if permit is None or body["result"] not in OUTCOMES:
-            return
-        output = body.get("selected", {}) if body["result"] == "response" else {}
-        told = Told(permit.action, permit.subject, body["decision"], permit.task, permit.input, output)
-        self._observe(body["result"], told, at)
-
     def _observe(self, kind: str, told: Told, at: int) -> None:
         if self._full or not self.scope.watches(told.action, kind):
             return
@@ -192,6 +171,31 @@ class History:
                 return None
             fields[path] = value if type(value) is Entity else value_of(plain(value))
         return Event(ACTION, told.action, kind, at, fields)
+
+
+def happened(
+    scope: Scope, waiting: dict[str, Waiting], kind: str, body: Mapping[str, Any]
+) -> Iterator[tuple[str, Told]]:
+    """The events that one record of a session is; `waiting` keeps of permits what their outcomes will need."""
+    if kind == "decision":
+        context = body["context"]
+        if not context or not body["serverEffect"]:
+            return  # it was refused before its facts were known
+        told = Told(body["action"], body["subject"], body["id"], body["task"], context.get("input", {}))
+        yield "request", told
+        if body["effect"] == "permit":
+            if any(scope.watches(told.action, each) for each in OUTCOMES):
+                waiting[told.decision] = Waiting(told.action, told.subject, told.task, dict(told.input))
+            yield "permitted", told
+    # SECURITY: what an agent says of itself is stored as claimed, and is nothing that happened.
+    elif kind == "outcome" and body["standing"] == "believed" and body["result"] != "unknown":
+        permit = waiting.pop(body["decision"], None)
+        if permit is not None and body["result"] in OUTCOMES:
+            output = body.get("selected", {}) if body["result"] == "response" else {}
+            yield (
+                body["result"],
+                Told(permit.action, permit.subject, body["decision"], permit.task, permit.input, output),
+            )
 
 
 def event_body(kind: str, told: Told, scope: Scope) -> dict[str, Any]:
@@ -228,11 +232,6 @@ def plain(value: Any) -> Any:
     if kind is list:
         return [plain(each) for each in value]
     return value
-
-
-def told_by(unknowable: Unknowable) -> Unavailable:
-    """The same as an error of an operation."""
-    return Unavailable(unknowable.code, unknowable.message)
 
 
 def _told(body: Mapping[str, Any]) -> Told:

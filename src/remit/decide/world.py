@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from remit.core.errors import Unavailable
 from remit.core.identities import Registration
 from remit.core.ids import root_of
 from remit.core.tasks import RiskSignal
@@ -164,6 +165,14 @@ class Life:
             self.stopped_on, self.active_since = None, at
 
 
+@dataclass(slots=True)
+class Noted:
+    """What was appended to sessions, by stream: number, kind, body, time. `broken`: streams that were forgotten."""
+
+    records: dict[str, list[tuple[int, str, dict[str, Any], int]]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+
+
 def _digest(scope: Scope | None) -> str:
     return scope.digest if scope is not None else ""
 
@@ -193,6 +202,8 @@ class World:
         self._settled: OrderedDict[str, str] = OrderedDict()
         self._digests: OrderedDict[str, str] = OrderedDict()  # of permits without an outcome, that were erased
         self._temporal = Temporal()
+        self._noted: Noted | None = None
+        self._watched = ""
         self._workloads: OrderedDict[str, History] = OrderedDict()
         self.dumps: Dumps | None = None
         self._denials = Denials()
@@ -263,30 +274,58 @@ class World:
         """The clauses that histories are kept for."""
         return self._temporal
 
+    @property
+    def latest(self) -> int:
+        """The time (ms) of the last record that is known here; 0: there is none."""
+        return self._latest
+
+    def note(self, on: bool) -> None:
+        """Keeps what is appended to sessions from now on, for histories that are made meanwhile."""
+        self._noted = Noted() if on else None
+
+    @property
+    def noted(self) -> Noted:
+        """What was appended to sessions since `note`."""
+        if self._noted is None:
+            raise LookupError("nothing is noted")
+        return self._noted
+
+    @property
+    def watched(self) -> str:
+        """The digest of the clauses about workloads for which their streams are kept; empty: none."""
+        if self._access is not None:
+            self._access.read(ADMINISTRATION)
+        return self._watched
+
     def watch(self, temporal: Temporal, ready: Mapping[str, History] | None = None) -> list[str]:
         """Keeps histories for these clauses from now on; returns the streams that must be read again for it.
 
         `ready` are histories of them, by stream, up to some record; the others are made from the records, where these
-        are at hand here and not in a database that others write too.
+        are at hand here and not in a database that others write too. Raises, and nothing has changed, where a history
+        can't be made.
         """
-        before, self._temporal = self._temporal, temporal
+        before = self._temporal
+        is_same = _digest(before.task) == _digest(temporal.task)
+        made: dict[str, History | None] = {}
+        if not is_same:
+            for root, session in self._sessions.items():
+                stream = session_stream(root)
+                made[root] = self._history(stream, temporal.task, session.records, (ready or {}).get(stream))
+        self._temporal = temporal
         lacking: list[str] = []
         if _digest(before.workload) != _digest(temporal.workload):
             lacking += self._workloads
             self._workloads.clear()
-        if temporal.workload is not None:
+        elif temporal.workload is not None:
             for history in self._workloads.values():
                 history.scope = temporal.workload
-        if _digest(before.task) == _digest(temporal.task):
-            for session in self._sessions.values():
-                if session.history is not None and temporal.task is not None:
-                    session.history.scope = temporal.task
-            return lacking
         for root, session in self._sessions.items():
-            stream = session_stream(root)
-            session.history = self._history(stream, temporal.task, session.records, (ready or {}).get(stream))
-            if session.history is None and temporal.task is not None:
-                lacking.append(stream)
+            if not is_same:
+                session.history = made[root]
+                if session.history is None and temporal.task is not None:
+                    lacking.append(session_stream(root))
+            elif session.history is not None and temporal.task is not None:
+                session.history.scope = temporal.task
         return lacking
 
     def histories(self) -> dict[str, int]:
@@ -340,6 +379,8 @@ class World:
             if session is None:
                 session = self._load(root) or self._keep(self._new(root))
             session.apply(kind, body, at)
+            if self._noted is not None:
+                self._noted.records.setdefault(stream, []).append((session.records, kind, body, at))
             self._follow(session, kind, body)
         elif stream.startswith("identity/"):
             self._lives.setdefault(stream[len("identity/") :], Life()).apply(kind, body, at)
@@ -350,6 +391,8 @@ class World:
             self._configuration = body
         elif kind == "mode":
             self._modes = body
+        elif kind == "watch":
+            self._watched = body["workloads"]
         self._latest = max(self._latest, at)
         if kind == "decision" and body["effect"] == "deny":
             self._denials.note(stream, body, at)
@@ -381,7 +424,9 @@ class World:
             elif stream.startswith("workload/"):
                 self._workloads.pop(stream, None)
             elif stream == ADMINISTRATION:
-                self._configuration, self._modes = {}, {}
+                self._configuration, self._modes, self._watched = {}, {}, ""
+        if self._noted is not None:
+            self._noted.broken.update(streams)
 
     def renew(self, streams: Iterable[str]) -> None:
         """Drops sessions some of whose personal values were erased: who needs one next reads it again.
@@ -419,7 +464,7 @@ class World:
             else:
                 self._lives[name] = life
             return
-        self._configuration, self._modes = {}, {}
+        self._configuration, self._modes, self._watched = {}, {}, ""
         for kind, body, at in self._replay(stream):
             self.apply(stream, kind, body, at)
 
@@ -501,13 +546,20 @@ class World:
         """The history of a session in memory, from `ready` or from its records; None where they are not at hand."""
         if scope is None:
             return None
-        if ready is not None and ready.n == records:
-            return ready
+        if ready is not None and self._noted is not None and stream not in self._noted.broken:
+            for n, kind, body, at in self._noted.records.get(stream, ()):
+                if n == ready.n + 1:
+                    ready.take(kind, body, at)
+            if ready.n == records:
+                return ready
         if self._access is not None:
             return None
         history = History(scope)
         for kind, body, at in self._replay(stream):
             history.take(kind, body, at)
+        if history.n != records:
+            # Records that are decided and not yet durable stand nowhere else.
+            raise Unavailable("history_unfinished", "records of a session are not durable yet", "try again")
         return history
 
     def _load_workload(self, stream: str) -> History:

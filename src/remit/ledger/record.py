@@ -19,7 +19,7 @@ KINDS: Final = frozenset(
         *("task", "decision", "denials", "outcome", "resolution"),
         *("identity", "exchange", "risk", "practice", "forgotten"),
         *("configuration", "mode", "erasure"),
-        *("event", "events"),
+        *("event", "events", "watch"),
     }
 )
 ADMINISTRATION: Final = "administration"

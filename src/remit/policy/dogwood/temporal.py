@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from remit.policy.compiled.values import Entity, value_of
 from remit.policy.dogwood import ast
 from remit.policy.dogwood.ast import Condition, Leaf, Path, Predicate, Term
+from remit.policy.dogwood.extent import reach_of
 from remit.policy.dogwood.history import Monitor, Request
 
 NO_NAMES: Final[frozenset[str]] = frozenset()
@@ -38,6 +39,9 @@ class Scope:
         self.names = frozenset(self.leaves)
         self.plan = plan
         self.kinds = frozenset(kinds)  # that the event schema has; nothing else is an event
+        self.reach = max(
+            (reach_of(leaf.condition) for leaf in self.leaves.values()), default=0
+        )  # ms that clauses look back
         self._paths: dict[tuple[str, str], dict[Path, None]] = {}
         self._context: set[str] = set()
         self._all = False
