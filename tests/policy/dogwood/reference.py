@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
 
+_LOST_S = 100.0
 _VERDICT = re.compile(r"@(-?[0-9]+) \(time point ([0-9]+)\): (true|false)")
 
 
@@ -23,9 +25,9 @@ class Answer:
 
 
 class Reference:
-    """The reference engine. Use it as a context."""
+    """The reference engine, with `patience_s` seconds of processor time for each policy. Use it as a context."""
 
-    def __init__(self, patience_s: float = 20.0) -> None:
+    def __init__(self, patience_s: int = 10) -> None:
         self._patience_s = patience_s
         self._process: Any = None
         self._pipe: Connection | None = None
@@ -48,8 +50,8 @@ class Reference:
         pipe = self._pipe
         assert pipe is not None
         try:
-            pipe.send(question)
-            if pipe.poll(self._patience_s):
+            pipe.send((self._patience_s, *question))
+            if pipe.poll(_LOST_S):
                 answer = pipe.recv()
                 assert isinstance(answer, Answer)
                 return answer
@@ -74,9 +76,15 @@ class Reference:
 
 
 def _serve(pipe: Connection) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while True:
         try:
-            pipe.send(_answer(*pipe.recv()))
+            patience_s, *question = pipe.recv()
+            # The system ends a process that used it up.
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            limit = int(used.ru_utime + used.ru_stime) + 1 + patience_s
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+            pipe.send(_answer(*question))
         except (EOFError, OSError):
             return  # nobody waits any more
 

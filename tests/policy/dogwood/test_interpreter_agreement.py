@@ -23,7 +23,7 @@ _PARTS = 4
 
 @pytest.fixture(scope="module")
 def reference() -> Iterator[Reference]:
-    with Reference(patience_s=5) as made:
+    with Reference(patience_s=2) as made:
         yield made
 
 
