@@ -12,8 +12,7 @@ stand in a table of constants.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 from typing import Any, Final
 
 from remit.policy.compiled import operators
@@ -34,7 +33,6 @@ _IS_BOOLEAN: Final = frozenset(
     | {"containsAny", "isEmpty", "hasTag"}
 )
 _CALLS: Final = {"contains": "contains", "containsAll": "contains_all", "containsAny": "contains_any"}
-_numbers = count()
 NAMES: Final[dict[str, Any]] = {
     "boolean": operators.boolean, "long": operators.long, "in_bounds": operators.in_bounds, "less": operators.less,
     "less_or_equal": operators.less_or_equal, "attribute": operators.attribute, "has": operators.has,
@@ -56,9 +54,8 @@ class Compiled:
     matches: Matches
     principals: frozenset[Entity] | None  # one of them is the principal or above it; None: any principal
     actions: frozenset[Entity] | None
-    source: str = ""  # all that must hold, as an expression over the arguments of `Matches`, `NAMES` and `constants`
-    constants: Mapping[str, Any] = field(default_factory=dict)
-    fails: bool = True  # whether an evaluation could fail
+    source: str  # all that must hold, in Python
+    fails: bool  # whether an evaluation could fail
 
 
 def compile_policy(id_: str, policy: Mapping[str, Any], slots: Mapping[str, Entity] | None = None) -> Compiled:
@@ -79,7 +76,7 @@ def compiled_as(id_: str, policy: Mapping[str, Any], written: Scope, source: str
         raise Unsupported("it is nested too deeply") from error
     function = eval(code, {**NAMES, **written.constants})  # noqa: S307 - see SECURITY
     principals, actions = written.anchors(policy["principal"]), written.anchors(policy["action"])
-    return Compiled(id_, policy["effect"] == "forbid", function, principals, actions, source, written.constants, fails)
+    return Compiled(id_, policy["effect"] == "forbid", function, principals, actions, source, fails)
 
 
 class Scope:
@@ -88,7 +85,6 @@ class Scope:
     def __init__(self, slots: Mapping[str, Entity]) -> None:
         self.constants: dict[str, Any] = {}
         self.slots = slots
-        self.prefix = f"_{next(_numbers)}_"  # so that several policies can stand in one function
 
     def scopes(self, policy: Mapping[str, Any]) -> list[str]:
         """The tests of the parts of the scope that are not open."""
@@ -133,7 +129,7 @@ class Scope:
 
     def constant(self, value: Any) -> str:
         """The name of a value in the table."""
-        name = f"{self.prefix}{len(self.constants)}"
+        name = f"_{len(self.constants)}"
         self.constants[name] = value
         return name
 

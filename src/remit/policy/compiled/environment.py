@@ -1,5 +1,6 @@
 """What a schema promises of a kind of request: type of principal, action, type of resource, context, and entities.
 
+The entities hold the actions of the schema with their groups, and fit their types; they need not be all there.
 Typed evaluation (`typed`) and the check that a request keeps these promises (`requests`) read the same environment.
 """
 
@@ -24,28 +25,28 @@ class Environment:
     resource: str
     context: Shape = shapes.EMPTY
     types: Mapping[str, EntityType] = field(default_factory=dict)
+    groups: frozenset[Entity] | None = None  # the action and all that it is in; None where only the entities say it
 
 
 def of_vocabulary(vocabulary: Vocabulary) -> Iterator[Environment]:
     """Every kind of request of an installation: Remit's own actions, and those of the project's schema."""
     types = {**vocabulary.declared.types, **OWN_TYPES}
     for known in vocabulary.actions.values():
-        action = Entity((f"{NAMESPACE}::Action", known.name))
+        groups = frozenset(Entity((f"{NAMESPACE}::Action", name)) for name in (known.name, *known.groups))
+        action, resource = Entity((f"{NAMESPACE}::Action", known.name)), f"{NAMESPACE}::{known.resource}"
         for principal in known.principals:
-            yield Environment(
-                f"{NAMESPACE}::{principal}", action, f"{NAMESPACE}::{known.resource}", known.context, types
-            )
+            yield Environment(f"{NAMESPACE}::{principal}", action, resource, known.context, types, groups)
     yield from of_declared(vocabulary.declared, types)
 
 
 def of_declared(declared: Declared, types: Mapping[str, EntityType] | None = None) -> Iterator[Environment]:
     """Every kind of request of a project's own schema; `types` are all that there are, if not its own alone."""
+    known = declared.types if types is None else types
     for uid, action in declared.actions.items():
+        groups = frozenset(map(Entity, action.groups))
         for principal in sorted(action.principals):
             for resource in sorted(action.resources):
-                yield Environment(
-                    principal, Entity(uid), resource, action.context, declared.types if types is None else types
-                )
+                yield Environment(principal, Entity(uid), resource, action.context, known, groups)
 
 
 def _own(name: str, shape: Shape = shapes.EMPTY) -> EntityType:

@@ -25,13 +25,15 @@ class Misfit(ValueError):
 class Checker:
     """The check of requests of one environment; `Unsupported` where the schema declares what JSON can't hold."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, context: Check | None = None) -> None:
+        """With `context` where the same context was compiled for another environment."""
         self._kind = (environment.principal, environment.action, environment.resource)
-        self._ids = [
-            type_.ids if (type_ := environment.types.get(name)) is not None else None
-            for name in (environment.principal, environment.resource)
+        self._listed = [
+            (place, type_.ids)
+            for place, name in enumerate((environment.principal, environment.resource))
+            if (type_ := environment.types.get(name)) is not None and type_.ids is not None
         ]
-        self.context: Check = compile_check(environment.context, "context", environment.types)
+        self.context: Check = context or compile_check(environment.context, "context", environment.types)
         """The values of a context in Cedar's JSON form; `Misfit` where it has another shape."""
 
     def __call__(
@@ -40,9 +42,10 @@ class Checker:
         """The values of the context of a request of this environment; `Misfit` where it is none."""
         if (principal[0], action, resource[0]) != self._kind:
             raise Misfit("it is a request of another kind")
-        for entity, ids in zip((principal, resource), self._ids, strict=True):
-            if ids is not None and entity[1] not in ids:
-                raise Misfit("the schema does not list the entity")
+        if self._listed:
+            for place, ids in self._listed:
+                if (principal, resource)[place][1] not in ids:
+                    raise Misfit("the schema does not list the entity")
         values: Mapping[str, Any] = self.context(context)
         return values
 

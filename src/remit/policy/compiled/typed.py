@@ -12,7 +12,8 @@ Sound for requests that keep what their environment promises (`requests`), over 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from remit.policy import shapes
@@ -27,6 +28,8 @@ from remit.policy.compiled.values import (
     Set,
     Unsupported,
     call,
+    entity_of,
+    key,
     value_of,
 )
 from remit.policy.shapes import BOOL, DATETIME, DECIMAL, DURATION, IPADDR, LONG, STRING, Attribute, Shape
@@ -36,7 +39,7 @@ def compile_typed(
     id_: str, policy: Mapping[str, Any], slots: Mapping[str, Entity] | None, environment: Environment
 ) -> Compiled | None:
     """The policy, or the template with its slots filled, for requests of this environment; None where it can't be."""
-    writer = _Writer(slots or {}, environment)
+    writer = Writer(slots or {}, environment)
     try:
         tests = writer.tests(policy)
         return compiled_as(id_, policy, writer, tests.source, fails=tests.fails)
@@ -44,11 +47,19 @@ def compile_typed(
         return None
 
 
+Path = tuple[str | None, ...]  # of a context: names of attributes, and None for the keys of a set
 Proof = tuple[str, str]  # of what source, which attribute is there
 _NOTHING: Final[frozenset[Proof]] = frozenset()
 
 
-class _Written(NamedTuple):
+class Table(NamedTuple):
+    """Constants by their names, and the names by what the constants are: equal ones share one."""
+
+    constants: dict[str, Any]
+    names: dict[Hashable, str]
+
+
+class Written(NamedTuple):
     """An expression: its source, its type if that is certain, whether it can fail, and what it proves if it holds."""
 
     source: str
@@ -61,8 +72,8 @@ class _Written(NamedTuple):
         return self.shape.kind if self.shape is not None else ""
 
 
-_TRUE: Final = _Written("True", BOOL, False)
-_FALSE: Final = _Written("False", BOOL, False)
+TRUE: Final = Written("True", BOOL, False)
+FALSE: Final = Written("False", BOOL, False)
 _EXACT: Final = frozenset({"string", "entity", "decimal", "datetime", "duration", "ipaddr"})
 _PLAIN: Final = _EXACT | {"long", "bool"}
 _ORDERED: Final = frozenset({"long", "datetime", "duration"})
@@ -95,11 +106,25 @@ _FUNCTIONS: Final[Mapping[str, tuple[tuple[str, ...], Shape, str]]] = {
 }
 
 
-class _Writer(Scope):
-    """Writes expressions; `known` are the attributes that are proved to be there."""
+class Writer(Scope):
+    """Writes expressions for one environment; `known` are the attributes that are proved to be there.
 
-    def __init__(self, slots: Mapping[str, Entity], environment: Environment) -> None:
+    What of a context is always there may be `hoisted`: read once, before all policies, into a variable.
+    """
+
+    def __init__(
+        self,
+        slots: Mapping[str, Entity],
+        environment: Environment,
+        hoisted: Mapping[Path, str] | None = None,
+        table: Table | None = None,
+    ) -> None:
         super().__init__(slots)
+        table = table or Table({}, {})
+        self.constants, self._contents = table
+        self.environment = environment
+        self.reads: Counter[Path] = Counter()  # what could be hoisted, and how often it is read
+        self.hoisted = hoisted or {}
         self._types = environment.types
         self._variables = {
             "principal": Shape(kind="entity", entity=environment.principal),
@@ -107,20 +132,56 @@ class _Writer(Scope):
             "resource": Shape(kind="entity", entity=environment.resource),
             "context": environment.context,
         }
-        self._kept: dict[Entity, str] = {}
+        self._paths: dict[str, Path] = {"context": ()}  # what is always there, by its source
         self._results = 0
 
-    def tests(self, policy: Mapping[str, Any]) -> _Written:
+    def tests(self, policy: Mapping[str, Any]) -> Written:
         """All that must hold for the policy to match, in Cedar's order."""
-        found = self.scopes(policy)
+        parts: list[str] = []
         fails = False
+        for name in ABOVE:
+            test = self._scope(policy[name], name)
+            if test == "False":
+                return FALSE
+            parts += [] if test == "True" else [test]
         for condition in policy.get("conditions", ()):
             body = self._truth(self.write(condition["body"], _NOTHING))
+            body = body if condition["kind"] == "when" else _negated(body)
+            if body.source == "False" and not fails:
+                return FALSE
             fails = fails or body.fails
-            found.append(body.source if condition["kind"] == "when" else f"(not {body.source})")
-        return _Written(" and ".join(found) or "True", BOOL, fails)
+            parts += [] if body.source == "True" else [body.source]
+        return Written(" and ".join(parts) or "True", BOOL, fails)
 
-    def write(self, form: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _scope(self, form: Mapping[str, Any], name: str) -> str:
+        """The test of one part of the scope, as far as the environment does not settle it."""
+        op, groups = form["op"], self.environment.groups
+        if op == "is":
+            if form["entity_type"] != self._variables[name].entity:
+                return "False"
+            return self._scope({"op": "in", **form["in"]}, name) if "in" in form else "True"
+        if name == "action" and op in ("==", "in"):
+            named = frozenset(map(entity_of, form["entities"])) if "entities" in form else {self._entity(form)}
+            if op == "==":
+                return str(self.environment.action in named)
+            if groups is not None:
+                return str(not groups.isdisjoint(named))
+        return self.scope(form, name) or "True"
+
+    def constant(self, value: Any) -> str:
+        """The name of a value in the table: of equal values the same."""
+        return self._kept_as((type(value), value if isinstance(value, frozenset) else key(value)), value)
+
+    def _pattern(self, parts: Sequence[Any]) -> str:
+        return self._kept_as((operators.pattern, tuple(operators.between(parts))), operators.pattern(parts))
+
+    def _kept_as(self, content: Hashable, value: Any) -> str:
+        name = self._contents.get(content)
+        if name is None:
+            name = self._contents[content] = super().constant(value)
+        return name
+
+    def write(self, form: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         """An expression."""
         ((op, of),) = form.items()
         if op == "Value":
@@ -128,31 +189,26 @@ class _Writer(Scope):
         if op == "Var":
             if of not in self._variables:
                 raise Unsupported(f"the variable `{of}`")
-            return _Written(of, self._variables[of], False)
+            return Written(of, self._variables[of], False)
         if op == "Slot":
             return self._literal(self.slot(of))
         if op in _METHODS:
-            written: _Written = getattr(self, _METHODS[op])(op, of, known)
+            written: Written = getattr(self, _METHODS[op])(op, of, known)
             return written
         return self._function(op, of, known)
 
-    def _truth(self, written: _Written) -> _Written:
-        return written if written.kind == "bool" else _Written(f"boolean({written.source})", BOOL)
+    def _truth(self, written: Written) -> Written:
+        return written if written.kind == "bool" else Written(f"boolean({written.source})", BOOL)
 
-    def _literal(self, value: Any) -> _Written:
+    def _literal(self, value: Any) -> Written:
         shape = _shape_of(value)
         if type(value) in (str, bool, int):
-            return _Written(repr(value), shape, False)
-        if type(value) is not Entity:
-            return _Written(self.constant(value), shape, False)
-        name = self._kept.get(value)
-        if name is None:
-            name = self._kept[value] = self.constant(value)
-        return _Written(name, shape, False)
+            return Written(repr(value), shape, False)
+        return Written(self.constant(value), shape, False)
 
     # --- logic ------------------------------------------------------------------------------------------------
 
-    def _and(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _and(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         parts: list[str] = []
         proves, fails = _NOTHING, False
         for part in _chain(op, of):
@@ -160,36 +216,36 @@ class _Writer(Scope):
             if written.source == "True":
                 continue
             if written.source == "False" and not fails:
-                return _FALSE
+                return FALSE
             parts.append(written.source)
             proves, fails = proves | written.proves, fails or written.fails
             if written.source == "False":
                 break
         if not parts:
-            return _TRUE
-        return _Written(parts[0] if len(parts) == 1 else f"({' and '.join(parts)})", BOOL, fails, proves)
+            return TRUE
+        return Written(parts[0] if len(parts) == 1 else f"({' and '.join(parts)})", BOOL, fails, proves)
 
-    def _or(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
-        parts: list[_Written] = []
+    def _or(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
+        parts: list[Written] = []
         for part in _chain(op, of):
             written = self._truth(self.write(part, known))
             if written.source == "False":
                 continue
             if written.source == "True" and not any(each.fails for each in parts):
-                return _TRUE
+                return TRUE
             parts.append(written)
             if written.source == "True":
                 break
         if len(parts) <= 1:
-            return parts[0] if parts else _FALSE
+            return parts[0] if parts else FALSE
         proves = frozenset.intersection(*(each.proves for each in parts))
         joined = " or ".join(each.source for each in parts)
-        return _Written(f"({joined})", BOOL, any(each.fails for each in parts), proves)
+        return Written(f"({joined})", BOOL, any(each.fails for each in parts), proves)
 
-    def _not(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _not(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         return _negated(self._truth(self.write(of["arg"], known)))
 
-    def _if(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _if(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         test = self._truth(self.write(of["if"], known))
         if test.source == "False":
             return self.write(of["else"], known)
@@ -197,7 +253,7 @@ class _Writer(Scope):
         if test.source == "True":
             return then
         other = self.write(of["else"], known)
-        return _Written(
+        return Written(
             f"({then.source} if {test.source} else {other.source})",
             _common(then.shape, other.shape),
             test.fails or then.fails or other.fails,
@@ -206,38 +262,51 @@ class _Writer(Scope):
 
     # --- comparing --------------------------------------------------------------------------------------------
 
-    def _equal(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _equal(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         left, right = self.write(of["left"], known), self.write(of["right"], known)
-        written = _Written(_equality(left, right), BOOL, left.fails or right.fails)
+        written = Written(self._equality(left, right), BOOL, left.fails or right.fails)
         return written if op == "==" else _negated(written)
 
-    def _compare(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _equality(self, left: Written, right: Written) -> str:
+        """SECURITY: Python's `==` only where it is Cedar's: never between a boolean and a long."""
+        kinds = {left.kind, right.kind}
+        if len(kinds) == 1 and left.kind in _PLAIN:
+            return f"({left.source} == {right.source})"
+        if kinds == {"set"}:
+            return f"({self._keys(left)} == {self._keys(right)})"
+        if "" not in kinds and len(kinds) == 2 and not left.fails and not right.fails:
+            return "False"
+        if not kinds.isdisjoint(_EXACT):  # equal to nothing of another type in Python either
+            return f"({left.source} == {right.source})"
+        return f"equal({left.source}, {right.source})"
+
+    def _compare(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         left, right = self.write(of["left"], known), self.write(of["right"], known)
         if left.kind == right.kind and left.kind in _ORDERED:
-            return _Written(f"({left.source} {op} {right.source})", BOOL, left.fails or right.fails)
-        written = _Written(f"{'less_or_equal' if op in ('<=', '>') else 'less'}({left.source}, {right.source})", BOOL)
+            return Written(f"({left.source} {op} {right.source})", BOOL, left.fails or right.fails)
+        written = Written(f"{'less_or_equal' if op in ('<=', '>') else 'less'}({left.source}, {right.source})", BOOL)
         return written if op in ("<", "<=") else _negated(written)
 
-    def _arithmetic(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _arithmetic(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         left, right = _long(self.write(of["left"], known)), _long(self.write(of["right"], known))
         return self._bounded(f"{left} {op} {right}")
 
-    def _minus(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _minus(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         return self._bounded(f"-{_long(self.write(of['arg'], known))}")
 
-    def _bounded(self, source: str) -> _Written:
-        name = f"{self.prefix}r{self._results}"
+    def _bounded(self, source: str) -> Written:
+        name = f"r{self._results}"
         self._results += 1
         bounded = f"({name} if {LONG_MIN} <= ({name} := {source}) <= {LONG_MAX} else in_bounds({name}))"
-        return _Written(bounded, LONG)
+        return Written(bounded, LONG)
 
-    def _like(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _like(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         left = self.write(of["left"], known)
         if left.kind != "string":
-            return _Written(f"like({left.source}, {self.constant(operators.pattern(of['pattern']))})", BOOL)
-        return _Written(self._fits(left, of["pattern"]), BOOL, left.fails)
+            return Written(f"like({left.source}, {self._pattern(of['pattern'])})", BOOL)
+        return Written(self._fits(left, of["pattern"]), BOOL, left.fails)
 
-    def _fits(self, text: _Written, parts: Sequence[Any]) -> str:
+    def _fits(self, text: Written, parts: Sequence[Any]) -> str:
         pieces = operators.between(parts)
         if len(pieces) == 1:
             return f"({text.source} == {pieces[0]!r})"
@@ -247,24 +316,34 @@ class _Writer(Scope):
             return f"{text.source}.endswith({pieces[-1]!r})"
         if not any(pieces[1:]):
             return f"{text.source}.startswith({pieces[0]!r})"
-        return f"{self.constant(operators.pattern(parts))}({text.source})"
+        return f"{self._pattern(parts)}({text.source})"
 
     # --- attributes and tags ----------------------------------------------------------------------------------
 
-    def _attribute(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _attribute(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         return self._read(self.write(of["left"], known), of["attr"], known)
 
-    def _read(self, left: _Written, name: str, known: frozenset[Proof]) -> _Written:
+    def _read(self, left: Written, name: str, known: frozenset[Proof]) -> Written:
         declared = self._declared(left, name)
         shape = declared.shape if declared is not None else None
         is_there = declared is not None and (declared.required or (left.source, name) in known)
         if is_there and left.kind == "record":
-            return _Written(f"{left.source}[{name!r}]", shape, left.fails)
+            return Written(self._always(left.source, name, f"{left.source}[{name!r}]"), shape, left.fails)
         if is_there:
-            return _Written(f"entities.attributes.get({left.source}, ABSENT)[{name!r}]", shape)
-        return _Written(f"attribute({left.source}, {name!r}, entities)", shape)
+            return Written(f"entities.attributes.get({left.source}, ABSENT)[{name!r}]", shape)
+        return Written(f"attribute({left.source}, {name!r}, entities)", shape)
 
-    def _declared(self, of: _Written, name: str) -> Attribute | None:
+    def _always(self, of: str, name: str | None, source: str) -> str:
+        """`source`, which reads `name` of `of` (None: a set's keys); or the variable that holds it already."""
+        if of not in self._paths:
+            return source
+        path = (*self._paths[of], name)
+        self.reads[path] += 1
+        source = self.hoisted.get(path, source)
+        self._paths[source] = path
+        return source
+
+    def _declared(self, of: Written, name: str) -> Attribute | None:
         if of.shape is None:
             return None
         if of.kind == "record":
@@ -272,114 +351,116 @@ class _Writer(Scope):
         type_ = self._types.get(of.shape.entity) if of.kind == "entity" else None
         return type_.attributes.get(name) if type_ is not None else None
 
-    def _has(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _has(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         left = self.write(of["left"], known)
         names = [of["attr"]] if isinstance(of["attr"], str) else of["attr"]
-        found = _TRUE
+        found = TRUE
         for place, name in enumerate(names):
             if place:
                 left = self._read(left, names[place - 1], known | found.proves)
             test = self._has_one(left, name)
             joined = test.source if found.source == "True" else f"({found.source} and {test.source})"
-            found = _Written(joined, BOOL, found.fails or test.fails, found.proves | test.proves)
+            found = Written(joined, BOOL, found.fails or test.fails, found.proves | test.proves)
         return found
 
-    def _has_one(self, left: _Written, name: str) -> _Written:
+    def _has_one(self, left: Written, name: str) -> Written:
         proves = frozenset([(left.source, name)])
         if left.kind == "record":
             declared = self._declared(left, name)
             if declared is not None and declared.required and not left.fails:
-                return _TRUE
-            return _Written(f"({name!r} in {left.source})", BOOL, left.fails, proves)
+                return TRUE
+            return Written(f"({name!r} in {left.source})", BOOL, left.fails, proves)
         if left.kind == "entity":
-            return _Written(f"({name!r} in entities.attributes.get({left.source}, ()))", BOOL, left.fails, proves)
-        return _Written(f"has({left.source}, {name!r}, entities)", BOOL, True, proves)
+            return Written(f"({name!r} in entities.attributes.get({left.source}, ()))", BOOL, left.fails, proves)
+        return Written(f"has({left.source}, {name!r}, entities)", BOOL, True, proves)
 
-    def _tag(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _tag(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         left, name = self.write(of["left"], known), self.write(of["right"], known)
         if op == "hasTag":
             if left.kind == "entity" and name.kind == "string":
                 source = f"({name.source} in entities.tags.get({left.source}, ()))"
-                return _Written(source, BOOL, left.fails or name.fails)
-            return _Written(f"has_tag({left.source}, {name.source}, entities)", BOOL)
+                return Written(source, BOOL, left.fails or name.fails)
+            return Written(f"has_tag({left.source}, {name.source}, entities)", BOOL)
         type_ = self._types.get(left.shape.entity) if left.shape is not None and left.kind == "entity" else None
-        return _Written(f"tag({left.source}, {name.source}, entities)", type_.tags if type_ is not None else None)
+        return Written(f"tag({left.source}, {name.source}, entities)", type_.tags if type_ is not None else None)
 
     # --- hierarchy and types ----------------------------------------------------------------------------------
 
-    def _in(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _in(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         return self._within(self.write(of["left"], known), self.write(of["right"], known))
 
-    @staticmethod
-    def _within(left: _Written, right: _Written) -> _Written:
+    def _within(self, left: Written, right: Written) -> Written:
         above = ABOVE.get(left.source, f"entities.above({left.source})")
         if left.kind == "entity" and right.kind == "entity":
-            return _Written(f"({right.source} in {above})", BOOL, left.fails or right.fails)
+            return Written(f"({right.source} in {above})", BOOL, left.fails or right.fails)
         if left.kind == "entity" and _elements(right.shape) == "entity":
-            return _Written(f"(not {above}.isdisjoint({_keys(right)}))", BOOL, left.fails or right.fails)
-        return _Written(f"is_in({left.source}, {right.source}, entities)", BOOL)
+            return Written(f"(not {above}.isdisjoint({self._keys(right)}))", BOOL, left.fails or right.fails)
+        return Written(f"is_in({left.source}, {right.source}, entities)", BOOL)
 
-    def _is(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _is(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         left = self.write(of["left"], known)
         name = of["entity_type"]
         if left.shape is None or left.kind != "entity":
-            test = _Written(f"is_type({left.source}, {name!r})", BOOL)
+            test = Written(f"is_type({left.source}, {name!r})", BOOL)
         elif left.shape.entity and not left.fails:
-            test = _TRUE if left.shape.entity == name else _FALSE
+            test = TRUE if left.shape.entity == name else FALSE
         else:
-            test = _Written(f"({left.source}[0] == {name!r})", BOOL, left.fails)
+            test = Written(f"({left.source}[0] == {name!r})", BOOL, left.fails)
         if "in" not in of or test.source == "False":
             return test
         below = self._within(left, self.write(of["in"], known))
         if test.source == "True":
             return below
-        return _Written(f"({test.source} and {below.source})", BOOL, test.fails or below.fails)
+        return Written(f"({test.source} and {below.source})", BOOL, test.fails or below.fails)
 
     # --- sets and records -------------------------------------------------------------------------------------
 
-    def _contains(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _contains(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         whole, part = self.write(of["left"], known), self.write(of["right"], known)
         if whole.kind != "set":
-            return _Written(f"contains({whole.source}, {part.source})", BOOL)
+            return Written(f"contains({whole.source}, {part.source})", BOOL)
         sought = part.source if part.kind in _PLAIN - {"bool"} else f"key({part.source})"
-        return _Written(f"({sought} in {_keys(whole)})", BOOL, whole.fails or part.fails)
+        return Written(f"({sought} in {self._keys(whole)})", BOOL, whole.fails or part.fails)
 
-    def _contains_some(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _contains_some(self, op: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         whole, part = self.write(of["left"], known), self.write(of["right"], known)
         if whole.kind != "set" or part.kind != "set":
             name = "contains_all" if op == "containsAll" else "contains_any"
-            return _Written(f"{name}({whole.source}, {part.source})", BOOL)
+            return Written(f"{name}({whole.source}, {part.source})", BOOL)
         fails = whole.fails or part.fails
         if op == "containsAll":
-            return _Written(f"({_keys(part)} <= {_keys(whole)})", BOOL, fails)
-        return _Written(f"(not {_keys(whole)}.isdisjoint({_keys(part)}))", BOOL, fails)
+            return Written(f"({self._keys(part)} <= {self._keys(whole)})", BOOL, fails)
+        return Written(f"(not {self._keys(whole)}.isdisjoint({self._keys(part)}))", BOOL, fails)
 
-    def _is_empty(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> _Written:
+    def _is_empty(self, _: str, of: Mapping[str, Any], known: frozenset[Proof]) -> Written:
         whole = self.write(of["arg"], known)
         if whole.kind != "set":
-            return _Written(f"is_empty({whole.source})", BOOL)
-        return _Written(f"(not {_keys(whole)})", BOOL, whole.fails)
+            return Written(f"is_empty({whole.source})", BOOL)
+        return Written(f"(not {self._keys(whole)})", BOOL, whole.fails)
 
-    def _set(self, _: str, of: Sequence[Mapping[str, Any]], known: frozenset[Proof]) -> _Written:
+    def _set(self, _: str, of: Sequence[Mapping[str, Any]], known: frozenset[Proof]) -> Written:
         if all("Value" in each for each in of):
             return self._literal(Set(value_of(each["Value"]) for each in of))
         items = [self.write(each, known) for each in of]
         shape = Shape(kind="set", of=_common(*(each.shape for each in items)))
         source = f"Set(({''.join(each.source + ', ' for each in items)}))"
-        return _Written(source, shape, any(each.fails for each in items))
+        return Written(source, shape, any(each.fails for each in items))
 
-    def _record(self, _: str, of: Mapping[str, Mapping[str, Any]], known: frozenset[Proof]) -> _Written:
+    def _record(self, _: str, of: Mapping[str, Mapping[str, Any]], known: frozenset[Proof]) -> Written:
         fields = {name: self.write(each, known) for name, each in of.items()}
         source = "{" + ", ".join(f"{name!r}: {each.source}" for name, each in fields.items()) + "}"
         shapes_ = {name: each.shape for name, each in fields.items()}
         # A record is known with all of its fields, or not at all.
         attributes = {name: Attribute(shape=each) for name, each in shapes_.items() if each is not None}
         shape = Shape(kind="record", fields=attributes) if len(attributes) == len(fields) else None
-        return _Written(source, shape, any(each.fails for each in fields.values()))
+        return Written(source, shape, any(each.fails for each in fields.values()))
+
+    def _keys(self, written: Written) -> str:
+        return self._always(written.source, None, f"{written.source}.keys")
 
     # --- extensions -------------------------------------------------------------------------------------------
 
-    def _function(self, op: str, of: Any, known: frozenset[Proof]) -> _Written:
+    def _function(self, op: str, of: Any, known: frozenset[Proof]) -> Written:
         if op not in _FUNCTIONS or not isinstance(of, list):
             raise Unsupported(f"`{op}`")
         kinds, shape, source = _FUNCTIONS[op]
@@ -390,8 +471,8 @@ class _Writer(Scope):
             except Failed:
                 pass  # it fails whenever it is evaluated, and only then
         if source and [part.kind for part in parts] == list(kinds):
-            return _Written(source.format(*(part.source for part in parts)), shape, any(part.fails for part in parts))
-        return _Written(f"call({op!r}, {', '.join(part.source for part in parts)})", shape)
+            return Written(source.format(*(part.source for part in parts)), shape, any(part.fails for part in parts))
+        return Written(f"call({op!r}, {', '.join(part.source for part in parts)})", shape)
 
 
 def _chain(op: str, of: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -404,32 +485,14 @@ def _chain(op: str, of: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [left, *reversed(parts)]
 
 
-def _negated(written: _Written) -> _Written:
+def _negated(written: Written) -> Written:
     if written.source in ("True", "False"):
-        return _FALSE if written.source == "True" else _TRUE
-    return _Written(f"(not {written.source})", BOOL, written.fails)
+        return FALSE if written.source == "True" else TRUE
+    return Written(f"(not {written.source})", BOOL, written.fails)
 
 
-def _long(written: _Written) -> str:
+def _long(written: Written) -> str:
     return f"({written.source})" if written.kind == "long" else f"long({written.source})"
-
-
-def _equality(left: _Written, right: _Written) -> str:
-    """SECURITY: Python's `==` only where it is Cedar's: never between a boolean and a long."""
-    kinds = {left.kind, right.kind}
-    if len(kinds) == 1 and left.kind in _PLAIN:
-        return f"({left.source} == {right.source})"
-    if kinds == {"set"}:
-        return f"({_keys(left)} == {_keys(right)})"
-    if "" not in kinds and len(kinds) == 2 and not left.fails and not right.fails:
-        return "False"
-    if not kinds.isdisjoint(_EXACT):  # equal to nothing of another type in Python either
-        return f"({left.source} == {right.source})"
-    return f"equal({left.source}, {right.source})"
-
-
-def _keys(written: _Written) -> str:
-    return f"{written.source}.keys"
 
 
 def _elements(shape: Shape | None) -> str:

@@ -1,0 +1,175 @@
+"""All policies of a set, found by their scope, and evaluated with the types of the schema.
+
+For each kind of request (`environment`), the policies at one place of the three hierarchies are one function (`fused`).
+Where they are many, or one of them can't be typed, a `Bundle` finds those that matter by their facts instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from remit.policy.compiled.bundle import Bundle, Entry, Outcome, named
+from remit.policy.compiled.environment import Environment
+from remit.policy.compiled.facts import Request
+from remit.policy.compiled.fused import Functions, Fused
+from remit.policy.compiled.operators import Entities
+from remit.policy.compiled.requests import Check, Checker
+from remit.policy.compiled.values import Entity, Unsupported
+
+MANY: Final = 96  # policies at one place that facts narrow down faster than one function asks them all
+
+_Place = Entity | None  # what a scope names; None where it is open
+_Found = dict[_Place, dict[_Place, "_Policies"]]  # by principal and resource
+
+
+class TypedIndex:
+    """Policies by the action, the principal and the resource of their scope, for every environment of a schema.
+
+    Immutable but for what it works out when it is first asked; safe to use from several threads.
+    """
+
+    def __init__(self, entries: Iterable[Entry], environments: Iterable[Environment]) -> None:
+        self._environments: dict[Entity, list[Environment]] = {}
+        for environment in environments:
+            self._environments.setdefault(environment.action, []).append(environment)
+        by_place: dict[_Place, dict[_Place, dict[_Place, list[Entry]]]] = {}
+        for entry in entries:
+            for action in _places(entry, "action"):
+                for principal in _places(entry, "principal"):
+                    by_resource = by_place.setdefault(action, {}).setdefault(principal, {})
+                    for resource in _places(entry, "resource"):
+                        by_resource.setdefault(resource, []).append(entry)
+        self._found: dict[_Place, _Found] = {
+            action: {
+                principal: {resource: _Policies(entries) for resource, entries in by_resource.items()}
+                for principal, by_resource in by_principal.items()
+            }
+            for action, by_principal in by_place.items()
+        }
+        self._kinds: dict[Entity, tuple[Kind, ...]] = {}
+        self._checks: dict[int, Check] = {}
+        self._functions = Functions()
+
+    def kind(self, principal: Entity, action: Entity, resource: Entity) -> Kind | None:
+        """The policies for requests of this kind; None where the schema has no such requests, or can't check them."""
+        kinds = self._kinds.get(action)
+        if kinds is None:
+            made = (self._made(each) for each in self._environments.get(action, ()))
+            kinds = tuple(kind for kind in made if kind is not None)
+            if action in self._environments:
+                self._kinds[action] = kinds
+        for kind in kinds:
+            if kind.principal == principal[0] and kind.resource == resource[0]:
+                return kind
+        return None
+
+    def _made(self, environment: Environment) -> Kind | None:
+        if environment.groups is None:
+            return None
+        try:
+            checker = Checker(environment, self._checks.get(id(environment.context)))
+        except Unsupported:
+            return None
+        self._checks[id(environment.context)] = checker.context
+        found = [self._found[action] for action in (None, *environment.groups) if action in self._found]
+        return Kind(environment, checker, found, self._functions)
+
+
+class Kind:
+    """The policies for one kind of request."""
+
+    __slots__ = ("_open", "_placed", "_scoped", "action", "check", "groups", "principal", "resource")
+
+    def __init__(self, environment: Environment, check: Checker, found: Sequence[_Found], functions: Functions) -> None:
+        self.principal = environment.principal
+        self.action = environment.action
+        self.resource = environment.resource
+        self.check = check
+        self.groups = environment.groups or frozenset()
+        self._open: list[_Asked] = []
+        self._placed: dict[_Place, list[_Asked]] = {}
+        for by_principal in found:
+            for principal, by_resource in by_principal.items():
+                asked = _Asked(by_resource, environment, functions)
+                if principal is None:
+                    self._open.append(asked)
+                else:
+                    self._placed.setdefault(principal, []).append(asked)
+        self._scoped = frozenset(self._placed)
+
+    def ask(
+        self, principal: Entity, resource: Entity, values: Mapping[str, Any], entities: Entities, outcome: Outcome
+    ) -> None:
+        """Adds what the policies say to `outcome`; `values` are what `check` gave for this request.
+
+        `Unsupported` where the request meets a policy that can't be compiled.
+        """
+        above_principal, above_resource = entities.above(principal), entities.above(resource)
+        request = (
+            *(principal, self.action, resource, values, entities, above_principal, self.groups, above_resource),
+            *(outcome.permits, outcome.forbids, outcome.failed),
+        )
+        for asked in self._open:
+            if asked.open is not None:
+                asked.open(*request)
+            if asked.placed:
+                for above in above_resource & asked.scoped:
+                    asked.placed[above](*request)
+        for each in above_principal & self._scoped:
+            for asked in self._placed[each]:
+                if asked.open is not None:
+                    asked.open(*request)
+                if asked.placed:
+                    for above in above_resource & asked.scoped:
+                        asked.placed[above](*request)
+
+
+class _Asked:
+    """Policies by resource; a function takes the place of what makes it on its first question."""
+
+    __slots__ = ("open", "placed", "scoped")
+
+    def __init__(self, found: Mapping[_Place, _Policies], environment: Environment, functions: Functions) -> None:
+        self.open: Fused | None = None
+        self.placed: dict[_Place, Fused] = {}
+        for resource, policies in found.items():
+            self._put(resource, self._pending(resource, policies, environment, functions))
+        self.scoped = frozenset(self.placed)
+
+    def _put(self, resource: _Place, function: Fused) -> None:
+        if resource is None:
+            self.open = function
+        else:
+            self.placed[resource] = function
+
+    def _pending(self, resource: _Place, policies: _Policies, environment: Environment, functions: Functions) -> Fused:
+        def ask(*given: Any) -> None:
+            few = len(policies.entries) <= MANY
+            function = (functions.fuse(policies.entries, environment) if few else None) or policies.narrowed
+            self._put(resource, function)
+            function(*given)
+
+        return ask
+
+
+class _Policies:
+    """Those of one place; the bundle of them is the same for every environment."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        self._bundle: Bundle | None = None
+
+    def narrowed(self, *given: Any) -> None:
+        """Asks those that matter by their facts."""
+        if self._bundle is None:
+            self._bundle = Bundle(self.entries)
+        outcome = Outcome()
+        self._bundle.ask(Request(*given[:8]), outcome)
+        for into, found in zip(given[8:], (outcome.permits, outcome.forbids, outcome.failed), strict=True):
+            into += found
+
+
+def _places(entry: Entry, part: str) -> tuple[_Place, ...]:
+    how, entities = named(entry.json[part], entry.slots)
+    return (None,) if how is None else tuple(dict.fromkeys(entities))
