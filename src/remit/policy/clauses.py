@@ -1,6 +1,6 @@
 """Temporal conditions of loaded policies: checked against the events that there are, and made ready to be monitored.
 
-1. Acceptance: the condition can be monitored at all.
+1. Acceptance: the condition can be monitored at all, and needs no second key of the history.
 2. The pins of the event schema are put on every event that it asks for.
 3. Checking: every name, field, window and type is one that events and requests have.
 4. Fields are named as Remit's own events name them.
@@ -15,7 +15,7 @@ from typing import Final
 from remit.core.actions import Catalogue
 from remit.core.errors import DocumentError
 from remit.policy import text as cedar_text
-from remit.policy.dogwood import acceptance, checking, english, events
+from remit.policy.dogwood import acceptance, checking, english, events, keys
 from remit.policy.dogwood.ast import Leaf
 from remit.policy.dogwood.events import Events
 from remit.policy.dogwood.mistakes import Mistake
@@ -106,8 +106,8 @@ class InWords:
 
 def in_words(policies: Sequence[Policy], found: Clauses) -> Iterator[InWords]:
     """Each clause in plain English, in the order of the policies."""
+    ready = {leaf.name: leaf for leaves in found.leaves.values() for leaf in leaves}
     for policy in policies:
-        ready = {leaf.name: leaf for leaf in found.leaves.get(policy.scope_kind, ())}
         for leaf in policy.leaves:
             bounds = plan([ready[leaf.name]]).bounds(leaf.name)
             told = english.told(ready[leaf.name], bounds, policy.scope_kind)
@@ -126,8 +126,10 @@ def notices(policies: Sequence[Policy], known: Mapping[ScopeKind, Events]) -> It
 
 
 def _ready(policy: Policy, leaf: Leaf, about: Sequence[checking.Covered], known: Events) -> Leaf:
+    second = [pin for pin in known.key if pin != events.KEYS[policy.scope_kind]]
     try:
         acceptance.check(leaf.condition)
+        keys.check(leaf.condition, second)
         refusing.check(leaf)
     except Mistake as mistake:
         raise _error(policy, mistake) from None

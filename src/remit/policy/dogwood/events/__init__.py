@@ -5,7 +5,7 @@
 
 from remit.policy.dogwood.events.derivation import Events, Leaf, Pinned, Signature, derive
 from remit.policy.dogwood.events.names import ActionName, EntityName, Names, of_declared, of_project
-from remit.policy.dogwood.events.project import CHOICES, FILE, check
+from remit.policy.dogwood.events.project import FILE, KEYS, check
 from remit.policy.dogwood.events.rewriting import emitted, inject
 from remit.policy.dogwood.events.schema import EventSchema
 from remit.policy.dogwood.events.shipped import AGENTCORE, Scope, shipped, shipped_text
@@ -13,8 +13,8 @@ from remit.policy.dogwood.events.syntax import parse
 
 __all__ = [
     "AGENTCORE",
-    "CHOICES",
     "FILE",
+    "KEYS",
     "ActionName",
     "EntityName",
     "EventSchema",

@@ -17,18 +17,17 @@ from typing import Final
 from remit.policy.dogwood.ast import ContextTerm, Path, ScopeTerm
 from remit.policy.dogwood.events.derivation import Pinned, pins_of
 from remit.policy.dogwood.events.schema import Declaration, EventSchema, Field, Spread
-from remit.policy.dogwood.events.shipped import AGENTCORE, Scope
+from remit.policy.dogwood.events.shipped import Scope
 from remit.policy.dogwood.events.syntax import mistaken
 
 FILE: Final = "events.dwschema"  # in `policies/` or `policies/workload/`
 DECISION: Final = "request"
 KINDS: Final = ("request", "permitted", "response", "error")  # that Remit emits
-CHOICES: Final = ("", AGENTCORE)  # of `[policy] events`
 
 # What else events carry, beside arguments and results.
 _STRINGS: Final[frozenset[Path]] = frozenset({("requestId",), ("sessionId",), ("task", "root"), ("task", "id")})
 _ENTITIES: Final[Mapping[Path, str]] = {("callerPrincipal",): "principalType", ("callerResource",): "resourceType"}
-_KEYS: Final[Mapping[Scope, Pinned]] = {
+KEYS: Final[Mapping[Scope, Pinned]] = {  # by which Remit keeps histories
     "task": Pinned(("task", "root"), ContextTerm(("task", "root"))),
     "workload": Pinned(("callerPrincipal",), ScopeTerm("principal")),
 }
@@ -105,7 +104,7 @@ def _check_pins(schema: EventSchema, scope: Scope) -> None:
     # SECURITY: a pin that one kind lacks would let events of other histories in, for that kind alone.
     pins = {declaration.kind: tuple(pins_of(declaration.fields)) for declaration in schema.declarations}
     wanted = {pin: None for each in pins.values() for pin in each}
-    key = _KEYS[scope]
+    key = KEYS[scope]
     for declaration in schema.declarations:
         if key not in pins[declaration.kind]:
             raise mistaken(
@@ -122,12 +121,3 @@ def _check_pins(schema: EventSchema, scope: Scope) -> None:
                     f"`{declaration.kind}` events lack `{pin}`, which other kinds have",
                     "write it on every kind, or on none",
                 )
-    for pin in wanted:
-        if pin.is_symmetric and pin != key:
-            # It would make a history for each of its values, within what is one history to Remit.
-            raise mistaken(
-                schema,
-                schema.declarations[0].at,
-                f"`{pin}` would be a second key of histories",
-                f"leave it out, and write it in the conditions that need it: `{'.'.join(pin.path)}: …`",
-            )
