@@ -1,4 +1,4 @@
-"""Random temporal conditions that are accepted, and random histories and requests about few values, so that they meet."""
+"""Conditions that are accepted, histories and requests, all by chance and about few values, so that they meet."""
 
 from __future__ import annotations
 

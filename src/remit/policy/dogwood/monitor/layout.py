@@ -53,7 +53,7 @@ from remit.policy.dogwood.monitor.forms import (
 from remit.policy.dogwood.monitor.parameters import Parameters, uses
 from remit.policy.dogwood.monitor.renaming import canonical
 from remit.policy.dogwood.monitor.schedule import arranged, produced
-from remit.policy.dogwood.monitor.steps import About, Check, Compiler
+from remit.policy.dogwood.monitor.steps import About, Check, Compiler, Indexing
 from remit.policy.dogwood.timepoints import Signature
 
 Tallied = Term | Tally
@@ -67,20 +67,25 @@ class Layout:
         self.bodies: list[StoredBody] = []
         self._abouts: list[About] = []
         self._numbers: dict[str, int] = {}
+        self._indexed: list[Indexing] = []
 
     def leaf(self, leaf: Leaf) -> LeafForm:
         """A leaf over the stores; `Replayed` if it has no incremental form, and then nothing was added."""
-        bodies, abouts, numbers = list(self.bodies), list(self._abouts), dict(self._numbers)
-        wanted = [list(about.indexing.wanted) for about in abouts]
+        stores, indexed = len(self.bodies), len(self._indexed)
         condition = self.parameters.named(leaf.condition, {})
         try:
             lowering = _Lowering(self, uses(condition))
             return self._compiled(Group(tuple(lowering.members(condition))), lowering.kept)
         except Replayed:
-            self.bodies, self._abouts, self._numbers = bodies, abouts, numbers
-            for about, before in zip(abouts, wanted, strict=True):
-                about.indexing.wanted[:] = before
+            self._forget(stores, indexed)
             raise
+
+    def _forget(self, stores: int, indexed: int) -> None:
+        for indexing in self._indexed[indexed:]:
+            indexing.wanted.pop()
+        for body in self.bodies[stores:]:
+            del self._numbers[body.key]
+        del self._indexed[indexed:], self.bodies[stores:], self._abouts[stores:]
 
     def _compiled(self, group: Group, kept: Sequence[tuple[str, Window, list[str]]]) -> LeafForm:
         read = sorted(name for name in _parameters(group))
@@ -109,7 +114,7 @@ class Layout:
             compiler = Compiler(self._abouts)
             find = compiler.either(Group(form), NONE)
             wanted = tuple(map(compiler.slot, ordered))
-            about = About(kind, window)
+            about = About(kind, window, Indexing(self._indexed))
             reads = self.reached(stores(Group(form)))
             number = self._numbers[key] = len(self.bodies)
             self._abouts.append(about)

@@ -53,6 +53,7 @@ _COMPARE: Final[dict[str, Callable[[int, int], bool]]] = {
 class Indexing:
     """Which indexes the questions about a store need; each `(positions, summed)` once, by its number."""
 
+    journal: list[Indexing]  # those of a layout, each as often as something was added
     wanted: list[tuple[tuple[int, ...], int | None]] = field(default_factory=list)
 
     def number(self, positions: Sequence[int], summed: int | None = None) -> int:
@@ -60,6 +61,7 @@ class Indexing:
         wanted = (tuple(positions), summed)
         if wanted not in self.wanted:
             self.wanted.append(wanted)
+            self.journal.append(self)
         return self.wanted.index(wanted)
 
 
@@ -69,7 +71,7 @@ class About:
 
     kind: str  # "latest", "last" or "runs"
     window: int
-    indexing: Indexing = field(default_factory=Indexing)
+    indexing: Indexing
 
 
 class Compiler:
