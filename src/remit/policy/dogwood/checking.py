@@ -402,7 +402,7 @@ class _Checker:
         if isinstance(term, DecimalTerm):
             return frozenset(["decimal"])
         if isinstance(term, EntityTerm):
-            return frozenset([term.type])
+            return frozenset([term.type]) if term.type in self.names.entities else None
         if isinstance(term, Count | Sum):
             return _LONG
         if isinstance(term, ArrayTerm):
