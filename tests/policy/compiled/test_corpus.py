@@ -1,4 +1,7 @@
-"""Cedar's own corpus, all of it: compiled policies give its decisions, reasons and erroring policies.
+"""Cedar's own corpus, all of it: both evaluators give its decisions, reasons and erroring policies.
+
+Typed evaluation applies where the request and the entities fit the schema, and every policy could be compiled: the test
+holds that this is every request of the corpus.
 
 Read from the outside vectors, which a plain checkout lacks; then these tests are skipped.
 """
@@ -8,7 +11,6 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ import msgspec
 import pytest
 
 from remit.policy.compiled.entities import EntityStore
-from remit.policy.compiled.index import compiled
+from remit.policy.compiled.index import Index
 from remit.policy.compiled.values import entity_of, value_of
+from tests.policy.compiled.sets import entries_of, typed_index
 
 VECTORS = Path(os.environ.get("REMIT_VECTORS", Path(__file__).parents[3].parent / "shared" / "vectors"))
 CORPUS = VECTORS / "cedar" / "corpus-tests.tar.gz"
@@ -44,27 +47,27 @@ def cases(corpus: Files, part: int) -> Iterator[Mapping[str, Any]]:
 
 def entities_of(corpus: Files, case: Mapping[str, Any]) -> EntityStore:
     text = corpus[case["entities"]].decode()
-    with suppress(ValueError):  # of entities that do not fit their schema: the corpus evaluates them as they are
-        # With the schema, attributes that stand in a shorter form become what they are, and actions have parents.
-        text = str(cedarpy.Entities.from_json_str(text, corpus[case["schema"]].decode()))
-    return EntityStore(msgspec.json.decode(text))
+    # With the schema, attributes that stand in a shorter form become what they are, and actions have parents; entities
+    # that do not fit it are refused.
+    return EntityStore(msgspec.json.decode(str(cedarpy.Entities.from_json_str(text, corpus[case["schema"]].decode()))))
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_case_of_the_corpus_gives_the_same_answer(corpus: Files, part: int) -> None:
-    requests = 0
+    requests = typed = 0
     for case in cases(corpus, part):
-        index = compiled(msgspec.json.decode(cedarpy.policies_to_json_str(corpus[case["policies"]].decode())))
+        entries = entries_of(corpus[case["policies"]].decode())
+        index, typed_ = Index(entries), typed_index(entries, corpus[case["schema"]].decode())
         entities = entities_of(corpus, case)
         for request in case["requests"]:
-            answer = index.decide(
-                entity_of(request["principal"]),
-                entity_of(request["action"]),
-                entity_of(request["resource"]),
-                value_of(request["context"]),
-                entities,
-            )
+            principal, action, resource = (entity_of(request[name]) for name in ("principal", "action", "resource"))
+            answer = index.decide(principal, action, resource, value_of(request["context"]), entities)
             wanted = (request["decision"] == "allow", set(request["reason"]), set(request["errors"]))
             assert answer == wanted, (case["policies"], request["description"])
             requests += 1
-    assert requests == 8 * len(range(part, CASES, PARTS))
+            kind = typed_.kind(principal, action, resource)
+            assert kind is not None
+            answer = kind.decide(principal, action, resource, request["context"], entities)
+            assert answer == wanted, (case["policies"], request["description"], "typed")
+            typed += not kind.untyped
+    assert typed == requests == 8 * len(range(part, CASES, PARTS))

@@ -13,6 +13,7 @@ from remit.policy.compiled.bundle import Bundle, Entry, Outcome, named
 from remit.policy.compiled.environment import Environment
 from remit.policy.compiled.facts import Request
 from remit.policy.compiled.fused import Functions, Fused
+from remit.policy.compiled.index import Answer
 from remit.policy.compiled.operators import Entities
 from remit.policy.compiled.requests import Check, Checker
 from remit.policy.compiled.values import Entity, Unsupported
@@ -79,7 +80,7 @@ class TypedIndex:
 class Kind:
     """The policies for one kind of request."""
 
-    __slots__ = ("_open", "_placed", "_scoped", "action", "check", "groups", "principal", "resource")
+    __slots__ = ("_open", "_placed", "_scoped", "action", "check", "groups", "principal", "resource", "untyped")
 
     def __init__(self, environment: Environment, check: Checker, found: Sequence[_Found], functions: Functions) -> None:
         self.principal = environment.principal
@@ -87,16 +88,28 @@ class Kind:
         self.resource = environment.resource
         self.check = check
         self.groups = environment.groups or frozenset()
+        self.untyped: list[Entry] = []  # of those that were asked, what is evaluated dynamically
         self._open: list[_Asked] = []
         self._placed: dict[_Place, list[_Asked]] = {}
         for by_principal in found:
             for principal, by_resource in by_principal.items():
-                asked = _Asked(by_resource, environment, functions)
+                asked = _Asked(by_resource, environment, functions, self.untyped)
                 if principal is None:
                     self._open.append(asked)
                 else:
                     self._placed.setdefault(principal, []).append(asked)
         self._scoped = frozenset(self._placed)
+
+    def decide(
+        self, principal: Entity, action: Entity, resource: Entity, context: Mapping[str, Any], entities: Entities
+    ) -> Answer:
+        """The answer to one request of this kind, of which the context is in Cedar's JSON form.
+
+        `Misfit` where the request is not what the schema says, `Unsupported` as `ask`.
+        """
+        outcome = Outcome()
+        self.ask(principal, resource, self.check(principal, action, resource, context), entities, outcome)
+        return answer(outcome)
 
     def ask(
         self, principal: Entity, resource: Entity, values: Mapping[str, Any], entities: Entities, outcome: Outcome
@@ -130,11 +143,18 @@ class _Asked:
 
     __slots__ = ("open", "placed", "scoped")
 
-    def __init__(self, found: Mapping[_Place, _Policies], environment: Environment, functions: Functions) -> None:
+    def __init__(
+        self,
+        found: Mapping[_Place, _Policies],
+        environment: Environment,
+        functions: Functions,
+        untyped: list[Entry],
+    ) -> None:
+        """Policies that can't be typed are added to `untyped` when they are first asked."""
         self.open: Fused | None = None
         self.placed: dict[_Place, Fused] = {}
         for resource, policies in found.items():
-            self._put(resource, self._pending(resource, policies, environment, functions))
+            self._put(resource, self._pending(resource, policies, environment, functions, untyped))
         self.scoped = frozenset(self.placed)
 
     def _put(self, resource: _Place, function: Fused) -> None:
@@ -143,14 +163,35 @@ class _Asked:
         else:
             self.placed[resource] = function
 
-    def _pending(self, resource: _Place, policies: _Policies, environment: Environment, functions: Functions) -> Fused:
+    def _pending(
+        self,
+        resource: _Place,
+        policies: _Policies,
+        environment: Environment,
+        functions: Functions,
+        untyped: list[Entry],
+    ) -> Fused:
         def ask(*given: Any) -> None:
-            few = len(policies.entries) <= MANY
-            function = (functions.fuse(policies.entries, environment) if few else None) or policies.narrowed
+            made = None
+            if len(policies.entries) <= MANY:
+                made = functions.fuse(policies.entries, environment)
+            if made is None:
+                untyped.extend(policies.entries)
+            function = made or policies.narrowed
             self._put(resource, function)
             function(*given)
 
         return ask
+
+
+def answer(outcome: Outcome) -> Answer:
+    """Cedar's answer, from what the policies say: a forbid decides, then a permit."""
+    decisive = outcome.forbids or outcome.permits
+    return Answer(
+        bool(outcome.permits) and not outcome.forbids,
+        frozenset([entry.id for entry in decisive]),
+        frozenset([entry.id for entry, _ in outcome.failed]),
+    )
 
 
 class _Policies:
