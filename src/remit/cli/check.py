@@ -45,6 +45,7 @@ def check(context: click.Context, project: Path | None, show_generated: bool, sh
         "entities": len(configuration.policies.general.entities.by_uid),
         "digest": configuration.digest,
         "notices": notices(configuration),
+        "code": list(configuration.policies.providers.code),
         "clauses": [_clause(each) for each in configuration.policies.in_words()],
     }
     if as_json:
@@ -56,6 +57,9 @@ def check(context: click.Context, project: Path | None, show_generated: bool, sh
     for clause in configuration.policies.in_words():
         click.secho(f"{clause.path}:{clause.line}: ", fg="cyan", nl=False)
         click.echo(f"{clause.says}; {clause.keeps}")
+    for code in configuration.policies.providers.code:
+        click.secho("code: ", fg="cyan", nl=False)
+        click.echo(f"{code}, for information providers; it runs in the service")
     entities = f"{found['entities']} entities, " if found["entities"] else ""
     click.secho("in order: ", fg="green", nl=False)
     click.echo(

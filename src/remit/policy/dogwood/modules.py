@@ -57,7 +57,10 @@ class Modules:
         function = getattr(module, attribute, None)
         if not callable(function):
             raise ValueError(f"the module `{name}` has no function `{attribute}`")
-        self.loaded[call] = getattr(module, "__file__", None) or name
+        file = Path(getattr(module, "__file__", None) or name)
+        folder = self._folder
+        is_own = folder is not None and file.is_relative_to(folder)
+        self.loaded[call] = str(file.relative_to(folder.parent) if is_own and folder is not None else file)
         result: Callable[..., Any] = function
         return result
 
