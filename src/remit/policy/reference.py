@@ -103,66 +103,54 @@ def projection(values: Iterable[Path], tests: Iterable[Path]) -> Project:
 
     `values` are read; of `tests` only the presence matters, so a value that is never read becomes `true`.
     """
-    return projector(values, tests, dict, _same)
+    tree = tree_of(values, tests)
+    return dict if tree is None else _projector(tree)
 
 
-def projector(
-    values: Iterable[Path], tests: Iterable[Path], whole: Callable[[Any], Any], convert: Callable[[Any], Any]
-) -> Project:
-    """As `projection`, with each value that is read passed through `convert`, and through `whole` where all is read.
-
-    What is no record and no list is copied without them.
-    """
+def tree_of(values: Iterable[Path], tests: Iterable[Path]) -> dict[str, Any] | None:
+    """What is read, by name: `WHOLE`, `PRESENT` or the same for what is below; None where all of it is read."""
     tree: dict[str, Any] = {}
     for path in sorted(values):
         if not path:
-            return whole
-        _grow(tree, path, _WHOLE)
+            return None
+        _grow(tree, path, WHOLE)
     for path in sorted(tests, key=len, reverse=True):
-        _grow(tree, path, _PRESENT)
-    return _projector(tree, convert)
+        _grow(tree, path, PRESENT)
+    return tree
 
 
-_WHOLE: Final = "whole"
-_PRESENT: Final = "present"
+WHOLE: Final = "whole"
+PRESENT: Final = "present"
 _ABSENT: Final = object()
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def _grow(tree: dict[str, Any], path: Path, leaf: str) -> None:
     for name in path[:-1]:
         below = tree.setdefault(name, {})
-        if below is _WHOLE:
+        if below is WHOLE:
             return
-        if below is _PRESENT:
+        if below is PRESENT:
             below = tree[name] = {}
         tree = below
-    if leaf is _WHOLE or path[-1] not in tree:
+    if leaf is WHOLE or path[-1] not in tree:
         tree[path[-1]] = leaf
 
 
-def _projector(tree: Mapping[str, Any], convert: Callable[[Any], Any]) -> Project:
-    wholes = [name for name, how in tree.items() if how is _WHOLE]
-    tests = [name for name, how in tree.items() if how is _PRESENT]
-    records = [(name, _projector(how, convert)) for name, how in tree.items() if not isinstance(how, str)]
+def _projector(tree: Mapping[str, Any]) -> Project:
+    steps = [(name, how if isinstance(how, str) else _projector(how)) for name, how in tree.items()]
 
     def project(record: Mapping[str, Any]) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for name in wholes:
-            if name in record:
-                item = record[name]
-                kind = type(item)
-                result[name] = item if kind is str or kind is bool else convert(item)
-        for name in tests:
-            if name in record:
+        for name, how in steps:
+            item = record.get(name, _ABSENT)
+            if item is _ABSENT:
+                continue
+            if how is PRESENT:
                 result[name] = True
-        for name, below in records:
-            if name in record:
-                item = record[name]
-                result[name] = below(item) if type(item) is dict and "__entity" not in item else convert(item)
+            elif how is WHOLE or type(item) is not dict or "__entity" in item:
+                result[name] = item
+            else:
+                result[name] = how(item)  # type: ignore[operator]  # a leaf was handled above
         return result
 
     return project

@@ -12,6 +12,7 @@ stand in a table of constants.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -237,6 +238,9 @@ class _Writer(Scope):
     def _call(self, op: str, of: Any) -> str:
         if op not in EXTENSIONS or not isinstance(of, list):
             raise Unsupported(f"`{op}`")
+        if len(of) == 1 and type(text := of[0].get("Value")) is str:
+            with suppress(Failed):  # one that can't be made fails when it is evaluated
+                return self.constant(call(op, text))
         written = [self.expression(each) for each in of]
         return f"call({op!r}, {', '.join(written)})"
 
