@@ -35,7 +35,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> None:
     """Calls one tool and tells its text, refusals included: the bot can act on them."""
     result = await client.call_tool(tool, arguments)
     text = "".join(getattr(block, "text", "") for block in result.content)
-    print(f"bot: {tool} {'refused' if result.is_error else 'done'}: {text.splitlines()[0][:150] if text else ''}")
+    print(f"bot: {tool} {'refused' if result.is_error else 'done'}: {' '.join(text.split())[:150]}")
 
 
 async def question(support: Client, customer: str) -> None:

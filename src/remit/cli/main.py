@@ -24,6 +24,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "gateway": ("remit.cli.gateway", "gateway"),
     "task": ("remit.cli.task", "task"),
     "decide": ("remit.cli.decide", "decide"),
+    "explain": ("remit.cli.explain", "explain"),
     "replay": ("remit.cli.replay", "replay_command"),
     "ask": ("remit.cli.ask", "ask"),
     "log": ("remit.cli.log", "log"),
@@ -49,7 +50,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
 SECTIONS: Final = {
     "Begin": ("init", "check", "test", "up", "doctor"),
     "Govern": ("run", "exec", "gateway", "task"),
-    "Look": ("decide", "replay", "ask", "log", "lineage", "verify", "evidence", "prove", "witness"),
+    "Look": ("decide", "explain", "replay", "ask", "log", "lineage", "verify", "evidence", "prove", "witness"),
     "Administer": (
         "reload",
         "catalogue",

@@ -350,11 +350,15 @@ class _Tracer:
         raise Unsupported(f"`{op}`")
 
     def _attribute(self, op: str, of: Mapping[str, Any], parts: list[Clause]) -> Any:
-        left = self._value(of["left"], parts)
         names = [of["attr"]] if isinstance(of["attr"], str) else list(of["attr"])
         if op == ".":
-            return operators.attribute(left, names[0], self._request.entities)
-        return operators.has_path(left, names, self._request.entities)
+            return operators.attribute(self._value(of["left"], parts), names[0], self._request.entities)
+        # A test for a fact is not a look at all that it could stand in.
+        above: list[Clause] = []
+        try:
+            return operators.has_path(self._value(of["left"], above), names, self._request.entities)
+        finally:
+            parts += [each for each in above if each.state != "value"]
 
 
 class _Stopped(Exception):
