@@ -458,6 +458,8 @@ def write_project(
     intents: Mapping[str, str] | None = None,
     policies: str = "",
     catalogue: Mapping[str, str] | None = None,
+    temporal: str = "",
+    workloads: str = "",
 ) -> None:
     """A project folder; what is given is added to, or stands in place of, what every stage has."""
     for folder in ("intents", "policies", "catalogue"):
@@ -468,6 +470,10 @@ def write_project(
     for name, text in (CATALOGUE | dict(catalogue or {})).items():
         (root / "catalogue" / f"{name}.yaml").write_text(text)
     (root / "policies" / "own.cedar").write_text(policies)
+    for path, text in (("own.dw", temporal), ("workload/own.dw", workloads)):
+        (root / "policies" / path).parent.mkdir(exist_ok=True)
+        if text:
+            (root / "policies" / path).write_text(text)
     (root / ".remit").mkdir(mode=0o700, exist_ok=True)
 
 

@@ -68,8 +68,11 @@ def decision(configuration: Configuration, case: Case, made: Decision, deadline:
     if made.request is not None:
         body["requestable"] = requests.body_of(made.request)
     if len(case.contexts) > 1:
-        # The tasks above share every fact but their own.
+        # The tasks above share every fact but their own, and what clauses say under their intents.
         body["above"] = [context["task"] for context in case.contexts[1:]]
+        clauses = [context.get("temporal", {}) for context in case.contexts]
+        if any(clauses):
+            body["aboveTemporal"] = clauses[1:]
     if permit and action is not None:
         body["adds"] = {
             "destination": case.destination.host if case.destination else "",

@@ -102,6 +102,19 @@ class History:
 
     __hash__ = None  # type: ignore[assignment]  # it changes
 
+    def serve(self, scope: Scope) -> None:
+        """Answers by these clauses from now on; raises where what is kept says nothing about them.
+
+        Clauses that differ in thresholds alone share what is kept, so that a change of one need not begin anew.
+        """
+        if scope is self.scope:
+            return
+        if scope.digest != self.scope.digest:
+            # SECURITY: a history that is not there is not one in which nothing happened.
+            raise LookupError("the history that policies ask about is not at hand")
+        self._monitor = scope.plan.restore(self._monitor.dump())
+        self.scope = scope
+
     def take(self, kind: str, body: Mapping[str, Any], at: int) -> None:
         """Takes one record of the stream; those of other kinds change nothing."""
         self.n += 1

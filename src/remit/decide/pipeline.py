@@ -403,10 +403,11 @@ class Pipeline:
                     (policies.temporal.workload, world.workload_history(subject.id)),
                 ):
                     wanted = names & scope.names if scope is not None else frozenset()
-                    if wanted:
-                        # SECURITY: a history that is not there is not one in which nothing happened.
-                        if history is None or history.scope is not scope:
+                    if wanted and scope is not None:
+                        if history is None:
+                            # SECURITY: a history that is not there is not one in which nothing happened.
                             raise LookupError("the history that policies ask about is not at hand")
+                        history.serve(scope)
                         found |= history.evaluate(wanted, told, principal, context, attributes, case.now)
             except Unknowable as error:
                 return Reason(code=error.code, message=error.message, next_step=_START)

@@ -316,16 +316,10 @@ class World:
         if _digest(before.workload) != _digest(temporal.workload):
             lacking += self._workloads
             self._workloads.clear()
-        elif temporal.workload is not None:
-            for history in self._workloads.values():
-                history.scope = temporal.workload
-        for root, session in self._sessions.items():
-            if not is_same:
-                session.history = made[root]
-                if session.history is None and temporal.task is not None:
-                    lacking.append(session_stream(root))
-            elif session.history is not None and temporal.task is not None:
-                session.history.scope = temporal.task
+        for root, history in made.items():
+            self._sessions[root].history = history
+            if history is None and temporal.task is not None:
+                lacking.append(session_stream(root))
         return lacking
 
     def histories(self) -> dict[str, int]:

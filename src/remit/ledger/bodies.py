@@ -93,6 +93,7 @@ class Decision(msgspec.Struct, frozen=True, rename="camel"):
     principal: dict[str, Any] = {}
     context: dict[str, Any] = {}
     above: tuple[dict[str, Any], ...] = ()
+    above_temporal: tuple[dict[str, bool], ...] = ()
     obligations: tuple[Obligation, ...] = ()
     adds: Adds = Adds()
     requestable: dict[str, Any] | None = None
@@ -213,6 +214,33 @@ class Erasure(msgspec.Struct, frozen=True):
     keys: tuple[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$", max_length=16)], ...] = ()
 
 
+class Event(msgspec.Struct, frozen=True):
+    """What a workload did, in its own stream."""
+
+    action: _Id
+    decision: _Id
+    kind: Literal["request", "permitted", "response", "error"]
+    subject: _Spiffe
+    task: _Id
+    input: dict[str, Any]
+    output: dict[str, Any] = {}
+
+
+class Events(msgspec.Struct, frozen=True):
+    """What a workload did before policies asked; the first such record is in place of all before it."""
+
+    clauses: _Hex
+    events: tuple[Event, ...]
+    first: bool
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """For which clauses workloads' streams are kept from now on."""
+
+    workloads: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$", max_length=64)]
+    at: _Time
+
+
 class Mode(msgspec.Struct, frozen=True):
     """A switch of the installation's mode."""
 
@@ -233,6 +261,9 @@ BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "configuration": Configuration,
     "mode": Mode,
     "erasure": Erasure,
+    "event": Event,
+    "events": Events,
+    "watch": Watch,
 }
 
 T = TypeVar("T")

@@ -45,6 +45,7 @@ CHECKS: Final[dict[str, str]] = {
     "resolutions": "operators resolve unknown outcomes only, and once",
     "denials": "counted denials repeat one that is recorded",
     "practice": "what a workload is said to have practised was completed",
+    "events": "what a workload is said to have done over all its tasks, its sessions show",
     "erasures": "what was erased was committed to, and somebody had it erased",
     "causes": "what the service did by itself names what it follows from",
     "openings": "every value that is shown is what its record commits to",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from remit.ledger import bodies
+from remit.ledger.deeds import Deeds
 from remit.ledger.erasures import Erasures
 from remit.ledger.findings import Report
 from remit.ledger.practice import Practised
@@ -38,6 +39,7 @@ class Lives:
     risks: dict[str, dict[str, list[Level]]] = field(default_factory=dict)  # by identity and signal
     practised: Practised = field(default_factory=Practised)
     erasures: Erasures = field(default_factory=Erasures)
+    deeds: Deeds = field(default_factory=Deeds)
 
     def enter(self, owner: str, body: bodies.Identity, at: int, n: int, report: Report) -> None:
         """Takes an `identity` record of the stream of `owner`."""

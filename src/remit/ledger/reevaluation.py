@@ -301,5 +301,8 @@ def _known(facts: dict[str, Any]) -> tuple[dict[str, Any], frozenset[Path]]:
 
 def _contexts(body: Decision) -> Iterator[dict[str, Any]]:
     yield body.context
-    for task in body.above:
-        yield {**body.context, "task": task}
+    for number, task in enumerate(body.above):
+        context = {**body.context, "task": task}
+        if number < len(body.above_temporal):
+            context["temporal"] = body.above_temporal[number]
+        yield context

@@ -163,6 +163,7 @@ class Session:
         task = self.tasks.get(body.task)
         if task is None:
             self.find("decisions", f"there is no task `{body.task}` in this session")
+        self.lives.deeds.decided(body, self.report)
         self.lives.practised.decided(body.id, body.subject, self.t, self.report)
         self._novelty(body)
         self._facts(body)
@@ -317,6 +318,7 @@ class Session:
             self.find("outcomes", f"the outcome of `{body.decision}` was told by {by} before; it is {permit.result}")
             return
         permit.by_pep = True
+        self.lives.deeds.ended(body.decision, body.result)
         if body.result == "response":
             self.history.completed(body, self.t)
             self._completed(permit, late)

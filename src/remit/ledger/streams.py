@@ -22,8 +22,9 @@ from remit.ledger.sessions import Session
 
 _DECIDING: Final = frozenset({"decision", "denials"})
 _ALLOWED: Final[dict[str, frozenset[str]]] = {
-    ADMINISTRATION: frozenset({"configuration", "mode", "erasure"}) | _DECIDING,
+    ADMINISTRATION: frozenset({"configuration", "mode", "erasure", "watch"}) | _DECIDING,
     "identity": frozenset({"identity", "exchange", "risk", "practice", "forgotten"}) | _DECIDING,
+    "workload": frozenset({"event", "events"}),
     "session": frozenset({"task", "outcome", "resolution"}) | _DECIDING,
 }
 
@@ -171,7 +172,7 @@ class Stream:
             self._outside(body, record)
 
     def _outside(self, body: object, record: Record) -> None:
-        """The records of `administration` and of identities."""
+        """The records of `administration`, of identities and of what workloads did."""
         if isinstance(body, bodies.Decision):
             self._decision(body, record.n)
         elif isinstance(body, bodies.Denials):
@@ -193,6 +194,11 @@ class Stream:
                 self._find("identities", record.n, f"it is about `{body.id}`, whose stream this is not")
         elif isinstance(body, bodies.Configuration):
             self._configuration(record)
+        elif isinstance(body, bodies.Event):
+            self.lives.deeds.claim(self.name, self.owner, record.n, body, self.report)
+        elif isinstance(body, bodies.Events):
+            for event in body.events:
+                self.lives.deeds.claim(self.name, self.owner, record.n, event, self.report)
         elif isinstance(body, bodies.Erasure):
             self.lives.erasures.take(body, record.t, record.n, self.report)
 

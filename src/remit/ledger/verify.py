@@ -1,6 +1,6 @@
 """Verifies an export, alone: it reads published files and imports nothing of Remit but `core` and `ledger`.
 
-    1 export.json  2 files  3 texts  4 every stream: `administration`, then identities, then sessions
+    1 export.json  2 files  3 texts  4 every stream: `administration`, then identities, workloads, then sessions
       for each line: format -> canonical -> kind -> stream, trust domain -> number -> link -> time -> history -> meaning
       at its end: head
 
@@ -82,6 +82,7 @@ class Verification:
             self._stream(entry)
         self.reevaluation.flush()
         self.lives.practised.finish(self.report)
+        self.lives.deeds.finish(self.report)
         self.lives.erasures.finish(self.lives.refusal, self.report)
         for leaf in self.openings.unused():
             self.report.find("openings", "", 0, f"a value is shown of a record `{leaf}` that is not here")
@@ -158,4 +159,4 @@ class Verification:
 
 def _order(entry: StreamEntry) -> tuple[int, str]:
     space = entry.name.partition("/")[0]
-    return ({ADMINISTRATION: 0, "identity": 1}.get(space, 2), stream_file(entry.name))
+    return ({ADMINISTRATION: 0, "identity": 1, "workload": 2}.get(space, 3), stream_file(entry.name))
