@@ -12,6 +12,7 @@ from remit.core.decisions import PolicyRef
 from remit.core.errors import DocumentError, InvalidInput
 from remit.core.identities import Registration
 from remit.core.intents import Intent
+from remit.core.pausing import no_collection
 from remit.policy import (
     clauses,
     generated,
@@ -252,6 +253,11 @@ class Policies:
             if known is not None:
                 self._slice(known, id_, intent, facts)
         self.general.warm(before.general)
+        self.compile()
+
+    def compile(self) -> list[tuple[Policy, str]]:
+        """Compiles every policy now and not when it is first asked for; those that can't be, with the reason."""
+        return self._shelf.uncompiled()
 
     def notices(self) -> list[str]:
         """What works but deserves a look: tools whose schema can't be used, and policies that cover no action."""
@@ -265,7 +271,12 @@ class Policies:
             for policy in self._policies
             if policy.origin == "user" and validation.is_idle(policy, self.vocabulary, self._groups)
         ]
-        return unusable + idle + self.limits + self.general.notices()
+        slow = [
+            f"{self.refs[id_].path}:{self.refs[id_].line}: policy `{id_}` is not compiled ({why}), so the reference "
+            "engine decides what it is about"
+            for id_, why in self.engine.uncompiled.items()
+        ]
+        return unusable + idle + self.limits + self.general.notices() + slow
 
     def _known(self, principal: Registration, action: str, type_: str, id_: str) -> Known | None:
         """The action, when its schema allows this principal and this resource; nothing else is ever permitted."""
@@ -343,6 +354,7 @@ class Policies:
         return Evaluation(permitted=False, reason=reasons.unpermitted(action, self._justifying.get(action, ())))
 
 
+@no_collection()
 def load(
     *,
     folder_policies: list[Path],

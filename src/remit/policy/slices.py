@@ -13,7 +13,7 @@ None of this changes decision, reasons or errors, and tests compare it with the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from remit.policy.compiled.bundle import SIZES, Bundle, Entry, Outcome, Sizes
@@ -65,13 +65,10 @@ class Slice:
 
     def decide(self, principal: Entity, resource: Entity, given: Given, context: Mapping[str, Any]) -> Verdict:
         """Evaluates one request; `context` is in Cedar's JSON form, and is not changed."""
-        if not self._is_compiled:
-            return self._refer([(principal, resource, context)], given)[0]
-        verdict = self._evaluate(principal, resource, given, context)
+        verdict = self._evaluate(principal, resource, given, context) if self._is_compiled else None
         if verdict is None:
-            self._engine.fell_back()
             return self._refer([(principal, resource, context)], given)[0]
-        if self._engine.sampling.is_due():
+        if self._engine.sampling.is_due() and not verdict.is_broken:
             return self._compare(verdict, principal, resource, given, context)
         return verdict
 
@@ -105,9 +102,9 @@ class Slice:
         try:
             for bundle in self._bundles:
                 bundle.ask(request, outcome)
-        except Unsupported as error:
+        except Unsupported:
             self._is_compiled = False
-            self._shelf.note_uncompiled(self._bundles, str(error))
+            self._shelf.uncompiled(self._bundles)
             return None
         matched = self._ranked(outcome.forbids or outcome.permits)
         if outcome.failed:
@@ -125,6 +122,8 @@ class Slice:
 
     def _refer(self, asked: Sequence[tuple[Entity, Entity, Mapping[str, Any]]], given: Given) -> list[Verdict]:
         """What the reference engine says."""
+        if not self._engine.is_reference:
+            self._engine.fell_back(len(asked))
         requests = [(self._request(principal, resource), context) for principal, resource, context in asked]
         return self._reference.decide_many(requests, given.handle())
 
@@ -136,7 +135,7 @@ class Slice:
         self, verdict: Verdict, principal: Entity, resource: Entity, given: Given, context: Mapping[str, Any]
     ) -> Verdict:
         try:
-            reference = self._refer([(principal, resource, context)], given)[0]
+            reference = self._reference.decide_many([(self._request(principal, resource), context)], given.handle())[0]
         except (ValueError, RuntimeError) as error:
             _log.error("the reference engine refused a request: %s", error)
             reference = BROKEN
@@ -230,25 +229,17 @@ class Shelf:
                 bundle.prepare()
                 self.reads(bundle)
 
-    def note_uncompiled(self, bundles: Sequence[Bundle], why: str) -> None:
-        """Notes which policies can't be compiled."""
-        for bundle in bundles:
+    def uncompiled(self, bundles: Iterable[Bundle] | None = None) -> list[tuple[Policy, str]]:
+        """The policies, of all or of some bundles, that can't be compiled, with the reason; compiles the others."""
+        found = {}
+        for bundle in self._index.all() if bundles is None else bundles:
             for entry in bundle.entries:
                 try:
                     entry.compiled()
                 except Unsupported as error:
+                    found[entry.place] = (self.policies[entry.place], str(error))
                     self.engine.cant_compile(entry.id, str(error))
-
-    def uncompiled(self) -> list[tuple[Policy, str]]:
-        """The policies that the reference engine evaluates, with the reason; compiles all of them."""
-        found = []
-        for bundle in self._index.all():
-            for entry in bundle.entries:
-                try:
-                    entry.compiled()
-                except Unsupported as error:
-                    found.append((self.policies[entry.place], str(error)))
-        return found
+        return [found[place] for place in sorted(found)]
 
     def _bundle(self, entries: Sequence[Entry]) -> Bundle:
         return Bundle(entries, any_resource=self._any_resource, sizes=self._sizes)

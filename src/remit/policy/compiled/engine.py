@@ -40,9 +40,9 @@ class Engine:
             "policy_disagreements": self._disagreements,
         }
 
-    def fell_back(self) -> None:
-        """Counts a decision of the reference for what is not compiled."""
-        self._fallbacks += 1
+    def fell_back(self, count: int) -> None:
+        """Counts decisions of the reference for what is not compiled."""
+        self._fallbacks += count
 
     def cant_compile(self, id_: str, why: str) -> None:
         """Notes a policy that is not compiled."""
