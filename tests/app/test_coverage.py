@@ -192,3 +192,20 @@ def _until(process: subprocess.Popen[str], text: str) -> str:
         if text in line:
             return found
     raise AssertionError(found)
+
+
+def test_what_the_engines_once_disagreed_on_is_put_to_both_again(
+    guarded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = guarded / ".remit" / "disagreements"
+    kept.mkdir(parents=True)
+    (kept / "aa11.json").write_text("{}")
+    result = invoke(guarded)
+    assert result.exit_code == 1
+    assert "the policy engines agree on aa11" in result.output
+    monkeypatch.setattr("remit.app.trial.disagreements.run", lambda _: ["`p` matches only for cedarpy"])
+    report = json.loads(invoke(guarded, "-k", "engines", "--json").output)
+    (case,) = report["cases"]
+    assert case["differences"][0]["got"] == "`p` matches only for cedarpy"
+    monkeypatch.setattr("remit.app.trial.disagreements.run", lambda _: [])
+    assert invoke(guarded).exit_code == 0

@@ -101,10 +101,21 @@ def test_a_question_is_explained_by_the_files_and_records_as_they_are(root: Path
     assert (root / ".remit" / "remit.db").read_bytes() == before
 
 
-def test_personal_values_that_are_kept_are_shown_and_erased_ones_are_unknown(root: Path, story: Story) -> None:
+def test_what_was_erased_is_unknown_and_never_taken_for_absent(root: Path, story: Story) -> None:
     run = command_in(root)
-    assert explained(run, story["look"])["effect"] == "permit"
-    assert run("erase", "--help").exit_code == 0
+    with (root / "policies" / "limits.cedar").open("a") as policies:
+        policies.write(
+            '\n@id("not-kim")\nforbid (principal, action == Remit::Action::"orders/look_up", resource)\n'
+            'when { context.input has email && context.input.email == "kim@example.org" };\n'
+        )
+    question = ("replay", "--json", "--task", story["refund"])
+    assert json.loads(run(*question).stdout)["counts"]["newly denied"] == 1
+    erased = run("erase", "--task", story["refund"], "--yes", "--reason", "asked for")
+    assert erased.exit_code == 0, erased.output
+    found = json.loads(run(*question).stdout)
+    assert (found["counts"]["newly denied"], found["counts"]["not comparable"]) == (0, 1)
+    facts = {fact["path"]: fact for fact in explained(run, story["look"])["levels"][0]["facts"]}
+    assert "context.input.email" not in facts  # no policy that decided then read it
 
 
 def test_the_tree_and_the_page_are_readable_and_nothing_recorded_drives_them(root: Path, story: Story) -> None:

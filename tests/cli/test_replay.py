@@ -133,18 +133,6 @@ def test_what_is_not_in_an_export_is_not_comparable_and_says_why(root: Path, sto
     assert "`input.email`" in why
 
 
-def test_erased_values_are_not_comparable(root: Path, story: Story) -> None:
-    run = command_in(root)
-    assert run("erase", "--task", story["refund"], "--yes", "--reason", "asked for").exit_code in (0, 2)
-    with (root / "policies" / "limits.cedar").open("a") as policies:
-        policies.write(
-            '\nforbid (principal, action == Remit::Action::"orders/look_up", resource)\n'
-            'when { context.input has email && context.input.email == "kim@example.org" };\n'
-        )
-    found = replayed(run)
-    assert told(found)[story["look"]] in ("not comparable", "newly denied")
-
-
 def test_filters_choose_what_is_told_and_not_what_happened(root: Path, story: Story) -> None:
     (root / "policies" / "limits.cedar").write_text(POLICY.replace("500.00", "10.00"))
     run = command_in(root)

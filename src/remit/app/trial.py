@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from remit.app import disagreements
 from remit.app.cases import AnyCase, Call, Case, Change, Habits, Move, Risk, Step, TaskOf, milliseconds
 from remit.app.coverage import Coverage, Covered
 from remit.app.embedded import Embedded
@@ -104,6 +105,33 @@ async def run_covered(
             results.append(result)
             told(result)
     return results, coverage.covered() if coverage is not None else None
+
+
+def run_disagreements(folder: Folder, pattern: str, told: Callable[[Result], None] = lambda _: None) -> list[Result]:
+    """Puts the requests on which the two policy engines once disagreed to both again (`remit.app.disagreements`)."""
+    results: list[Result] = []
+    for file in disagreements.files(folder.disagreements):
+        name = f"the policy engines agree on {file.stem}"
+        if pattern.casefold() not in name.casefold():
+            continue
+        began = time.perf_counter()
+        try:
+            differences, error, next_step = disagreements.run(file), "", ""
+        except RemitError as failure:
+            differences, error, next_step = [], failure.message, failure.next_step
+        result = Result(
+            name=name,
+            path=str(file),
+            line=1,
+            passed=not differences and not error,
+            differences=tuple(Difference(what="engines", expected="the same", got=each) for each in differences),
+            error=error,
+            next_step=next_step,
+            seconds=round(time.perf_counter() - began, 4),
+        )
+        results.append(result)
+        told(result)
+    return results
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +14,11 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from remit.app import disagreements
 from remit.app.cases import AnyCase, chosen, load_cases
 from remit.app.coverage import Covered, PolicyCoverage
 from remit.app.folder import Folder
-from remit.app.trial import Difference, Result, run_covered
+from remit.app.trial import Difference, Result, run_covered, run_disagreements
 from remit.app.watching import changes, marks
 from remit.cli import options
 from remit.cli.failures import FAILED, reported, tell
@@ -76,7 +77,7 @@ def test(
         _watch(folder, pattern, covers=covers)
     started = system_clock()
     cases, found = _chosen(folder, pattern)
-    results, covered = _run(folder, found, covers=covers, as_json=as_json)
+    results, covered = _run(folder, found, pattern, covers=covers, as_json=as_json)
     if junit is not None:
         _write_junit(junit, folder, results, started)
     failed = sum(not result.passed for result in results)
@@ -100,29 +101,35 @@ def test(
 def _chosen(folder: Folder, pattern: str) -> tuple[list[AnyCase], list[AnyCase]]:
     cases = load_cases(folder.root / "tests")
     found = chosen(cases, pattern)
-    if not found:
+    if not found and not disagreements.files(folder.disagreements):
         message = f"no case has `{pattern[:64]}` in its name" if cases else "there are no cases in `tests/*.yaml`"
         raise NotFound("no_cases", message, "write one: docs/guides/cases.md shows how")
     return cases, found
 
 
 def _run(
-    folder: Folder, cases: Sequence[AnyCase], *, covers: bool, as_json: bool
+    folder: Folder, cases: Sequence[AnyCase], pattern: str, *, covers: bool, as_json: bool
 ) -> tuple[list[Result], Covered | None]:
     if not as_json:
         console = screen()
-        return asyncio.run(
-            run_covered(folder, cases, lambda result: _tell(console, folder.root, result), covers=covers)
-        )
+        return _run_all(folder, cases, pattern, lambda result: _tell(console, folder.root, result), covers=covers)
     done = 0
     with progress_bar() as progress:
 
         def count(_: Result) -> None:
             nonlocal done
             done += 1
-            progress("testing", done, len(cases))
+            progress("testing", done, max(done, len(cases)))
 
-        return asyncio.run(run_covered(folder, cases, count, covers=covers))
+        return _run_all(folder, cases, pattern, count, covers=covers)
+
+
+def _run_all(
+    folder: Folder, cases: Sequence[AnyCase], pattern: str, told: Callable[[Result], None], *, covers: bool
+) -> tuple[list[Result], Covered | None]:
+    """The cases, and what the service wrote down of disagreements of its two policy engines."""
+    results, covered = asyncio.run(run_covered(folder, cases, told, covers=covers))
+    return results + run_disagreements(folder, pattern, told), covered
 
 
 # --- watching ---------------------------------------------------------------------------------------------------
@@ -141,7 +148,7 @@ def _watch(folder: Folder, pattern: str, *, covers: bool) -> None:
         try:
             cases, found = _chosen(folder, pattern)
             ordered = _affected_first(found, before, covered, changed)
-            results, covered = _run(folder, ordered, covers=True, as_json=False)
+            results, covered = _run(folder, ordered, pattern, covers=True, as_json=False)
             before = {(result.path, result.name): result for result in results}
             if covers and covered is not None:
                 _show_coverage(console, folder.root, covered)

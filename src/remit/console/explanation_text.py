@@ -92,18 +92,14 @@ def _clause(tree: Tree, clause: Clause, temporal: dict[str, Temporal]) -> None:
     if clause.state == "skipped":
         line.stylize("dim")
     branch = tree.add(line)
-    for name, part in temporal.items():
-        if _is_leaf(clause, name):
-            _temporal(branch, part)
+    for name, history in temporal.items():
+        if clause.reads == _LEAF + name:
+            _temporal(branch, history)
             return
     for part in clause.parts:
         if part.reads == clause.reads and not part.parts and part.text == clause.text:
             continue
         _clause(branch, part, temporal)
-
-
-def _is_leaf(clause: Clause, name: str) -> bool:
-    return clause.reads == _LEAF + name
 
 
 def _temporal(tree: Tree, part: Temporal) -> None:
