@@ -328,7 +328,10 @@ class Writer(Scope):
         shape = declared.shape if declared is not None else None
         is_there = declared is not None and (declared.required or (left.source, name) in known)
         if is_there and left.kind == "record":
-            return Written(self._always(left.source, name, f"{left.source}[{name!r}]"), shape, left.fails)
+            source = f"{left.source}[{name!r}]"
+            if declared is not None and declared.required:
+                source = self._always(left.source, name, source)
+            return Written(source, shape, left.fails)
         if is_there:
             return Written(f"entities.attributes.get({left.source}, ABSENT)[{name!r}]", shape)
         return Written(f"attribute({left.source}, {name!r}, entities)", shape)
