@@ -264,6 +264,7 @@ async def test_a_restart_finds_the_same_histories(stage: Stage) -> None:
     workload = stage.world.workload_history(spiffe("workload/finance"))
     assert before["sessions"][grant.task].history is not None
     await stage.restart()
+    assert not (await stage.probe(grant, FETCH, URL)).permitted  # which has them read
     assert stage.state()["sessions"] == before["sessions"]
     assert stage.world.workload_history(spiffe("workload/finance")) == workload
     assert await stage.refusal(grant, FETCH, URL) == "too_many"
@@ -355,6 +356,7 @@ async def test_decisions_go_on_while_histories_are_made(stage: Stage) -> None:
     assert sum(decision.permitted for decision in decisions) == 30
     before = stage.world.workload_history(spiffe("workload/finance"))
     await stage.restart()
+    assert not (await stage.probe(grants[0], FETCH, URL)).permitted
     assert stage.world.workload_history(spiffe("workload/finance")) == before
 
 

@@ -11,11 +11,16 @@ from tests.decide import (
     test_pipeline,
     test_sweep,
     test_tasks,
+    test_temporal,
 )
 from tests.storage.contract.stages import on_postgres
 
 # What a test does to SQLite's own connection is done to PostgreSQL's in `tests/storage/postgres`.
 OTHERWISE = {
+    "test_temporal": (
+        "test_a_failed_commit_leaves_nothing_in_a_history",
+        "test_a_change_that_can_not_be_recorded_changes_nothing",
+    ),
     "test_sweep": (
         "test_what_is_due_is_known_again_after_a_restart",
         "test_a_sweep_that_fails_is_done_again",
@@ -33,6 +38,7 @@ for module in (
     test_pipeline,
     test_sweep,
     test_tasks,
+    test_temporal,
 ):
     globals().update(on_postgres(module, leave=OTHERWISE.get(module.__name__.rpartition(".")[2], ())))
 del (
@@ -45,4 +51,5 @@ del (
     test_pipeline,
     test_sweep,
     test_tasks,
+    test_temporal,
 )
