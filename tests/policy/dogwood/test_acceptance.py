@@ -132,6 +132,10 @@ STRICTER = {
         f'{LOGIN}{{ callerPrincipal: App::Box::"b" }}',
         "`callerPrincipal` of `Login` is `App::User`",
     ),
+    "a variable of a type that does not exist": (
+        f"exists (a: Strng). {LOGIN}{{ callerPrincipal: a }}",
+        "there is no type `Strng` (did you mean `String`?)",
+    ),
     "a time where a string is": (f"{LOGIN}{{ input.user: context.system.now }}", "`String`, not `datetime`"),
 }
 

@@ -251,3 +251,33 @@ def test_what_is_refused_here_the_reference_refuses(text: str) -> None:
     policy = 'permit(principal, action == App::Action::"Read", resource);'
     with pytest.raises(RuntimeError):
         native.validate_policy(policy, CEDAR, text)
+
+
+def test_the_reference_takes_a_kind_twice_and_knows_the_first_alone() -> None:
+    text = "event <A>::r { a: String }\nevent <A>::r { b: String }"
+    policy = (
+        'permit(principal, action == App::Action::"Read", resource) when temporal { '
+        'formerly within 1h App::Action::"Read"::r{ %s: "x" } };'
+    )
+    assert native.validate_policy(policy % "a", CEDAR, text)["passed"]
+    assert not native.validate_policy(policy % "b", CEDAR, text)["passed"]
+
+
+@pytest.mark.parametrize(("who", "wanted"), [("a", "true"), ("b", "false")])
+def test_the_default_schema_of_the_reference_pins_the_principal(who: str, wanted: str) -> None:
+    # Its guide says that it has no pins; `events = "agentcore"` does as it does.
+    policy = (
+        'permit(principal, action == App::Action::"Read", resource) when temporal { '
+        "exists (n: Long). ((count for (t: Timepoint). where (formerly within 1h "
+        '(App::Action::"Read"::request{ } && tp(t)))) == n && n == 2) };'
+    )
+    given = 'input: { path: "p", meta: { region: "r", level: 1 } }'
+    lines = [
+        f'@{at} scope(principal: App::User::"{user}", resource: App::Box::"x") '
+        f'request_context({given}, task: {{ root: "t" }}) App::Action::"Read"::request({given}, '
+        f'callerPrincipal: App::User::"{user}", callerResource: App::Box::"x", requestId: "{at}")'
+        for at, user in ((0, "a"), (1, who))
+    ]
+    said = native.replay(policy, CEDAR, "\n".join(lines) + "\n", None)
+    assert said.splitlines()[1].endswith(wanted)
+    assert ("callerPrincipal",) in [pin.path for pin in events.derive(events.shipped("task", "agentcore"), NAMES).key]
