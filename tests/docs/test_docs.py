@@ -131,6 +131,7 @@ PROGRAMS = {
     "README.md": "tests/docs/test_docs.py",
     "docs/guides/first-hour.md": "tests/docs/test_first_hour.py",
     "docs/guides/sdk.md": "tests/sdk/test_guide.py",
+    "docs/guides/temporal.md": "tests/docs/test_temporal.py",
     "docs/guides/verifying.md": "tests/docs/test_verifying.py",
 }
 
