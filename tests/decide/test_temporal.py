@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 
 from remit.core.decisions import Decision
+from remit.core.erasing import Erasing
 from remit.core.errors import RemitError
+from remit.decide import world
+from remit.decide.histories import History
+from remit.decide.world import workload_stream
 from tests.decide.stage import (
+    ADMIN,
+    APP,
     CHILDREN,
     FETCH,
     FINANCE,
@@ -17,6 +23,7 @@ from tests.decide.stage import (
     LOOKUP,
     MINUTE,
     READ,
+    SECOND,
     Grant,
     Stage,
     spiffe,
@@ -415,3 +422,63 @@ async def test_a_history_that_is_not_at_hand_denies(stage: Stage) -> None:
     assert session is not None
     session.history = None
     assert await stage.refusal(grant, FETCH, URL) == "internal_fault"
+
+
+@staged(workloads=SAME_PERSON)
+async def test_an_erased_value_denies_as_long_as_policies_look_back_to_it(stage: Stage) -> None:
+    decision = await stage.permit(await stage.start(), LOOKUP, EMAIL)
+    await stage.report(decision, output={"name": "Ada", "team": "a"})
+    grant = await stage.start()
+    await stage.permit(grant, LOOKUP, {**EMAIL, "reason": "r"})
+    await stage.governor.erase(ADMIN, Erasing(what="subject", subject=APP.id, reason="asked for"))
+    assert await stage.refusal(await stage.start(), LOOKUP, EMAIL | {"reason": "r"}) == "task_value_erased"
+    await stage.restart()
+    assert await stage.refusal(await stage.start(), LOOKUP, EMAIL | {"reason": "r"}) == "task_value_erased"
+    stage.clock.pass_(HOUR // 2 + SECOND)
+    assert await stage.refusal(await stage.start(), LOOKUP, EMAIL | {"reason": "r"}) == "not_looked_up"
+
+
+@staged(workloads=TWO_FETCHES.replace("n < 2", "n < 9") + SAME_PERSON)
+async def test_a_start_goes_on_from_a_dump_of_a_history(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "DUMP_AFTER", 3)
+    for _ in range(8):
+        await stage.permit(await stage.start(), FETCH, URL)
+    stream = workload_stream(spiffe("workload/finance"))
+    before = stage.world.workload_history(spiffe("workload/finance"))
+    await stage.restart()
+    scope = stage.world.temporal.workload
+    assert scope is not None
+    dumped = stage.store.find(stream, scope.digest)
+    assert dumped is not None
+    assert 3 <= dumped[0] <= 8
+    read: list[int] = []
+    after = stage.store.after
+    monkeypatch.setattr(stage.store, "after", lambda name, n: read.append(n) or after(name, n))
+    assert stage.world.workload_history(spiffe("workload/finance")) == before
+    assert read == [dumped[0]]
+    await stage.permit(await stage.start(), FETCH, URL)
+    assert await stage.refusal(await stage.start(), FETCH, URL) == "too_many"
+    await stage.governor.erase(ADMIN, Erasing(what="subject", subject=APP.id, reason="asked for"))
+    await stage.permit(await stage.start(), LOOKUP, EMAIL)
+    await stage.governor.erase(ADMIN, Erasing(what="subject", subject=APP.id, reason="asked for"))
+    assert stage.store.find(stream, scope.digest) is None
+
+
+@pytest.mark.parametrize("harm", ["cut", "bit", "foreign"])
+@staged(workloads=TWO_FETCHES)
+async def test_a_damaged_dump_permits_nothing_more(stage: Stage, harm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "DUMP_AFTER", 1)
+    for _ in range(2):
+        await stage.permit(await stage.start(), FETCH, URL)
+    scope = stage.world.temporal.workload
+    assert scope is not None
+    history = stage.world.workload_history(spiffe("workload/finance"))
+    assert isinstance(history, History)
+    state = {
+        "cut": history.dump()[:-5],
+        "bit": bytes(byte ^ (number == 40) for number, byte in enumerate(history.dump())),
+        "foreign": b"\x00" * 64,
+    }[harm]
+    stage.store._db.execute("UPDATE histories SET state = ?", (state,))
+    await stage.restart()
+    assert await stage.refusal(await stage.start(), FETCH, URL) == "too_many"

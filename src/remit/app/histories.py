@@ -32,7 +32,7 @@ log = logging.getLogger("remit.histories")
 Progress = Callable[[float, str], None]
 
 _EVERY: Final = 1_000  # records between two calls of progress
-_KINDS: Final = ("decision", "outcome")
+_KINDS: Final = ("task", "decision", "outcome")
 
 
 def told(share: float, what: str) -> None:

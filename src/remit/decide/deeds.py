@@ -10,18 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from remit.core import canonical
 from remit.decide import entries
 from remit.decide.configuration import Configuration
-from remit.decide.histories import History, Told, Waiting, event_body, happened
+from remit.decide.histories import History, Waiting, event_body, happened
 from remit.decide.sequence import Entry
 from remit.decide.world import ADMINISTRATION, Noted, World
 from remit.policy.dogwood.temporal import Scope
 
 EVENTS_IN_RECORD: Final = 100
 BYTES_IN_RECORD: Final = 32 * 1024
+
+
+class _Deed(NamedTuple):
+    at: int
+    event: dict[str, Any]
+    behind: str
 
 
 class Deeds:
@@ -33,16 +39,20 @@ class Deeds:
         self._since = since
         self._seen: dict[str, int] = {}
         self._waiting: dict[str, dict[str, Waiting]] = {}
-        self._found: dict[str, list[dict[str, Any]]] = {}
+        self._behind: dict[str, str] = {}  # by stream: whom personal values in it are about
+        self._found: dict[str, list[_Deed]] = {}
 
     def take(self, stream: str, n: int, kind: str, body: dict[str, Any], at: int) -> None:
         """Takes a record of a session, unless it was taken before."""
         if n <= self._seen.get(stream, 0):
             return
         self._seen[stream] = n
+        if kind == "task":
+            self._behind.setdefault(stream, body.get("onBehalfOf") or body.get("starter", ""))
         for name, told in happened(self.scope, self._waiting.setdefault(stream, {}), kind, body):
             if at >= self._since and self.scope.watches(told.action, name):
-                self._note(name, told, at)
+                event = {**event_body(name, told, self.scope), "at": at}
+                self._found.setdefault(told.subject, []).append(_Deed(at, event, self._behind.get(stream, "")))
 
     def workloads(self) -> list[str]:
         """Those that did anything."""
@@ -55,12 +65,9 @@ class Deeds:
                 self.take(stream, n, kind, body, at)
         for workload, events in sorted(self._found.items()):
             is_first = True
-            for part in _parts(sorted(events, key=lambda event: int(event["at"]))):
-                yield entries.events(configuration, workload, self.scope.digest, part, is_first=is_first)
+            for behind, part in _parts(sorted(events, key=lambda each: each.at)):
+                yield entries.events(configuration, workload, self.scope.digest, part, behind, is_first=is_first)
                 is_first = False
-
-    def _note(self, kind: str, told: Told, at: int) -> None:
-        self._found.setdefault(told.subject, []).append({**event_body(kind, told, self.scope), "at": at})
 
 
 @dataclass(slots=True)
@@ -87,15 +94,17 @@ def watched(world: World, configuration: Configuration, made: Made | None, now: 
     return (*found, Entry(ADMINISTRATION, "watch", {"at": now, "workloads": digest}))
 
 
-def _parts(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _parts(deeds: list[_Deed]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Events that fit one record, in order, each with whom their personal values are about: one for each record."""
     part: list[dict[str, Any]] = []
-    size = 0
-    for event in events:
-        more = len(canonical.encode(event))
-        if part and (size + more > BYTES_IN_RECORD or len(part) >= EVENTS_IN_RECORD):
-            yield part
+    size, behind = 0, ""
+    for deed in deeds:
+        more = len(canonical.encode(deed.event))
+        if part and (size + more > BYTES_IN_RECORD or len(part) >= EVENTS_IN_RECORD or deed.behind != behind):
+            yield behind, part
             part, size = [], 0
-        part.append(event)
+        part.append(deed.event)
         size += more
+        behind = deed.behind
     if part:
-        yield part
+        yield behind, part

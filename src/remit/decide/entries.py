@@ -202,9 +202,18 @@ def event(configuration: Configuration, kind: str, told: Told, scope: Scope, tas
 
 
 def events(
-    configuration: Configuration, workload: str, clauses: str, several: list[dict[str, Any]], *, is_first: bool
+    configuration: Configuration,
+    workload: str,
+    clauses: str,
+    several: list[dict[str, Any]],
+    subject: str,
+    *,
+    is_first: bool,
 ) -> Entry:
-    """The entry of what a workload did before policies asked; the first one is in place of all before it."""
+    """The entry of what a workload did before policies asked; the first one is in place of all before it.
+
+    `subject` is whom personal values in all of these events are about.
+    """
     catalogue = configuration.catalogue.actions
     personal = {
         f"events.{path}"
@@ -213,7 +222,7 @@ def events(
         for path in action.personal
     }
     body = {"clauses": clauses, "events": several, "first": is_first}
-    return _concealed(workload_stream(workload), "events", body, "", tuple(sorted(personal)))
+    return _concealed(workload_stream(workload), "events", body, "", tuple(sorted(personal)), subject)
 
 
 def registration(changed: Registration, by: str, reason: str, signal: str = "") -> Entry:

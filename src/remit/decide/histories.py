@@ -8,8 +8,9 @@
 | `events`, in a workload's stream | those that it says; the first such record is in place of all before it, after a
   change of the policies. Only for the clauses that it names |
 
-A history is a function of the records and of the clauses alone. At its bound it is full, and where a value was erased
-that a clause may read it is incomplete: then nothing is decided on it, and the question is denied.
+A history is a function of the records and of the clauses alone. At its bound it is full, and as long as clauses look
+back to where a value was erased that they may read it is incomplete: then nothing is decided on it, and the question is
+denied.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class _Dump(msgspec.Struct, frozen=True):
     monitor: bytes
     waiting: dict[str, Waiting]
     full: bool
-    erased: bool
+    erased: int
 
 
 class History:
@@ -80,7 +81,7 @@ class History:
         self._monitor = monitor or scope.plan.start()
         self._waiting: dict[str, Waiting] = {}
         self._full = False
-        self._erased = False
+        self._erased = -1  # when (ms) the last event happened of which a value was erased; -1: none
 
     @classmethod
     def restored(cls, scope: Scope, n: int, data: bytes) -> History:
@@ -124,7 +125,7 @@ class History:
             if body["clauses"] != self.scope.digest:
                 return
             if body["first"]:
-                self._monitor, self._full, self._erased = self.scope.plan.start(), False, False
+                self._monitor, self._full, self._erased = self.scope.plan.start(), False, -1
             for each in body["events"]:
                 self._observe(each["kind"], _told(each), each["at"])
         else:
@@ -144,7 +145,7 @@ class History:
         if self._full:
             raise Unknowable("bound_reached", "this history holds as many events as it may")
         event = self._event("request", told, now)
-        if self._erased or event is None:
+        if event is None or 0 <= self._erased >= now - self.scope.reach:
             # SECURITY: an erased value is left as its commitment; no clause may take it for one that never was.
             raise Unknowable("task_value_erased", "this depends on what happened before, of which values were erased")
 
@@ -166,7 +167,7 @@ class History:
             return
         event = self._event(kind, told, at)
         if event is None:
-            self._erased = True
+            self._erased = max(self._erased, at)
             return
         try:
             self._monitor.observe(event)

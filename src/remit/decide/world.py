@@ -423,11 +423,14 @@ class World:
             self._noted.broken.update(streams)
 
     def renew(self, streams: Iterable[str]) -> None:
-        """Drops sessions some of whose personal values were erased: who needs one next reads it again.
+        """Drops histories and sessions some of whose personal values were erased: who needs one next reads it again.
 
         The request digests of permits without an outcome stay in memory, so that what is under way can be reported.
         """
-        for root in dict.fromkeys(stream.removeprefix("session/") for stream in streams):
+        streams = tuple(dict.fromkeys(streams))
+        for stream in streams:
+            self._workloads.pop(stream, None)
+        for root in (stream.removeprefix("session/") for stream in streams):
             session = self._sessions.get(root)
             if session is None:
                 continue

@@ -73,8 +73,9 @@ class Followed:
         self.world.drop(streams)
 
     def renew(self, streams: Iterable[str]) -> None:
-        """Lets sessions be read anew, some of whose personal values were erased."""
-        streams = [stream for stream in streams if stream.startswith("session/") and self.holds(stream)]
+        """Lets sessions and histories be read anew, some of whose personal values were erased."""
+        spaces = ("session/", "workload/")
+        streams = [stream for stream in streams if stream.startswith(spaces) and self.holds(stream)]
         self.world.renew(streams)
         self.forget(streams)
 

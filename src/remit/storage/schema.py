@@ -53,6 +53,17 @@ CREATE TABLE pending (root TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 """
 
 
+# Derived from the records, and never in their place: an earlier program does not look at it.
+_DERIVED: Final = """
+CREATE TABLE IF NOT EXISTS histories ( -- the state of a workload's history after record n of its stream
+    stream  TEXT PRIMARY KEY,
+    clauses TEXT NOT NULL,
+    n       INTEGER NOT NULL,
+    state   BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
 def prepare(db: sqlite3.Connection, progress: Progress = logged) -> None:
     """Sets the pragmas, creates the tables in an empty database, and upgrades one of an earlier version.
 
@@ -73,6 +84,7 @@ def prepare(db: sqlite3.Connection, progress: Progress = logged) -> None:
         db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
     elif version == 1:
         upgrade_sqlite(db, PERSONAL, VERSION, progress)
+    db.executescript(_DERIVED)
 
 
 def truncate(db: sqlite3.Connection) -> bool:

@@ -29,6 +29,7 @@ from typing import Any, Final, Self, TypeVar
 from remit.core import bounds
 from remit.core.clock import Clock, system_clock
 from remit.core.errors import RemitError, Unavailable
+from remit.decide.histories import History
 from remit.decide.sequence import NOTHING_KNOWN, Entry, Erased, Kept, Needs, Step, Unreadable, Wanted, Work
 from remit.decide.world import LIFE_KINDS, Replayed, World
 from remit.ledger.record import decode_record, encode_record, leaf_hash
@@ -111,6 +112,7 @@ class SqliteStore:
             row = db.execute("SELECT t FROM records ORDER BY seq DESC LIMIT 1").fetchone()
             self._last = int(row[0]) if row else 0
             self.world = World(self._replay, self._find, self._last)
+            self.world.dumps = self
             self._load()
         except BaseException as error:
             if db is not None:
@@ -168,6 +170,22 @@ class SqliteStore:
         with self._guard:
             if digest not in self._kept:
                 self._texts[digest] = text
+
+    def find(self, stream: str, digest: str) -> tuple[int, bytes] | None:
+        """As `Dumps.find`."""
+        try:
+            sql = "SELECT n, state FROM histories WHERE stream = ? AND clauses = ?"
+            row = self._db.execute(sql, (stream, digest)).fetchone()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        return (row[0], row[1]) if row else None
+
+    def after(self, stream: str, number: int) -> Iterable[Replayed]:
+        """As `Dumps.after`."""
+        try:
+            return self._read(stream, number)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
 
     def renew(self, streams: Iterable[str]) -> None:
         """As `Sequencer.renew`: the world reads for itself here."""
@@ -345,6 +363,7 @@ class SqliteStore:
             )
             noted = sqlite_erasing.put(db, self._vault.take_made(), uncommitted.openings, self._noted)
             gone = sqlite_erasing.erase(db, uncommitted.erased)
+            dumped = self._dump(uncommitted)
             changed = self._pending_changes(uncommitted.touched)
             for root, pending in changed:
                 sql = (
@@ -365,8 +384,24 @@ class SqliteStore:
         else:
             self._noted |= noted
         self._vault.forget(gone)
+        if dumped is not None:
+            dumped.dumped = dumped.n
         for root, pending in changed:
             (self._pending.add if pending else self._pending.discard)(root)
+
+    def _dump(self, uncommitted: _Uncommitted) -> History | None:
+        """Stores the state of one history that has grown; all that it is made of is durable with it."""
+        if uncommitted.erased:
+            # SECURITY: what was erased must not be left in a state that was made of it.
+            self._db.execute("DELETE FROM histories")
+            return None
+        found = next(self.world.dumpable(), None)
+        if found is None:
+            return None
+        stream, history = found
+        sql = "INSERT OR REPLACE INTO histories (stream, clauses, n, state) VALUES (?, ?, ?, ?)"
+        self._db.execute(sql, (stream, history.scope.digest, history.n, history.dump()))
+        return history
 
     def _pending_changes(self, touched: Iterable[str]) -> list[tuple[str, bool]]:
         changes = []
@@ -423,16 +458,16 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
 
-    def _read(self, stream: str) -> list[Replayed]:
+    def _read(self, stream: str, after: int = 0) -> list[Replayed]:
         opened: dict[int, list[tuple[str, bytes]]] = {}
         for n, (path, _, value) in sqlite_erasing.openings(self._db, stream):
             opened.setdefault(n, []).append((path, value))
         found = []
-        sql = "SELECT n, bytes FROM records WHERE stream = ?"
+        sql = "SELECT n, bytes FROM records WHERE stream = ? AND n > ?"
         kinds = LIFE_KINDS if stream.startswith("identity/") else ()
         if kinds:
             sql += f" AND kind IN ({', '.join('?' * len(kinds))})"
-        for n, data in self._db.execute(sql + " ORDER BY n", (stream, *kinds)):
+        for n, data in self._db.execute(sql + " ORDER BY n", (stream, after, *kinds)):
             record = decode_record(data)
             found.append((record.kind, reveal(record.body, opened.get(n, [])), record.t))
         return found
