@@ -395,7 +395,51 @@ class _Maker:
 
     def leaf(self) -> Condition:
         """A closed condition."""
+        if self._rng.random() < 0.3:
+            return self._usual_shape()
         return self._condition(self._rng.choice((1, 2, 2, 3, 3, 4)), {})
+
+    def _usual_shape(self) -> Condition:
+        """What policies ask: of two events that share a value, which was there, since when, and how often."""
+        rng = self._rng
+        of = rng.choice(("Long", "String", "Bool", WORKLOAD))
+        shared = Binder("x", of)
+        first, second = self._mention(shared), self._mention(shared)
+        window = Window(*rng.choice(((5, "s"), (1, "m"), (1, "h"), (1, "d"))))
+        since = Since(first if rng.random() < 0.3 else Not(first), window, second)
+        timed = Formerly(window, And(first, Tp("t")))
+        matched = Count((Binder("t", "Timepoint"),), timed)
+        op = rng.choice(("<", ">=", "==", "!="))
+        few = Constant(rng.choice((0, 1, 2, 3)))
+        body: Condition
+        match rng.choice(("since", "since", "without", "counted", "previous", "kept", "summed", "within")):
+            case "since":
+                body = since
+            case "without":
+                body = And(Formerly(window, first), Not(Formerly(self._window(), second)))
+            case "counted":
+                body = And(Formerly(self._window(), second), Comparison(op, matched, few))
+            case "previous":
+                body = And(first, Previous(self._window(), second if rng.random() < 0.5 else Not(second)))
+            case "kept":
+                return Comparison(op, Count((shared,), since), few)
+            case "summed":
+                total = Sum("x", (Binder("x", "Long"), Binder("t", "Timepoint")), self._over(window, "Long"))
+                return Comparison(op, total, few)
+            case _:
+                body = Formerly(window, And(first, Formerly(self._window(), second)))
+        return Exists(shared, body)
+
+    def _over(self, window: Window, of: str) -> Condition:
+        return Formerly(window, And(self._mention(Binder("x", of)), Tp("t")))
+
+    def _mention(self, binder: Binder) -> Condition:
+        """An event that has the variable's value, with hardly anything else asked of it."""
+        signature = self._rng.choice(self._usual)
+        having = [path for path, of in self._signatures[signature].items() if of == binder.type]
+        if not having:
+            return self._binding(binder, {})
+        return Predicate("R::Action", *signature, (Argument(self._rng.choice(having), Var(binder.name)),))
 
     def _condition(self, depth: int, scope: Bound) -> Condition:
         """One that varies with the timepoint, and binds nothing that is not bound."""
