@@ -10,7 +10,6 @@ recursive descent with one token ahead, so no text takes longer than its length,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Final, Literal, NoReturn
 
 from remit.policy.dogwood import lexer
@@ -127,14 +126,12 @@ def check_size(node: Condition | Term, at: int) -> None:
         if height > MAX_HEIGHT or count > MAX_NODES:
             bound = f"is nested more than {MAX_HEIGHT} deep" if height > MAX_HEIGHT else f"has over {MAX_NODES} parts"
             raise Mistake(at, f"the condition {bound}, with its macros put in", "split it into several rules")
-        if isinstance(one, tuple):
-            waiting.extend((item, height) for item in one)
-        elif hasattr(one, "__dataclass_fields__"):
-            waiting.extend(
-                (value, height + 1)
-                for value in (getattr(one, each.name) for each in fields(one))
-                if not isinstance(value, str | int)
-            )
+        for name in type(one).__slots__:
+            value = getattr(one, name)
+            if isinstance(value, tuple):
+                waiting.extend((item, height + 1) for item in value if not isinstance(item, str))
+            elif not isinstance(value, str | int):
+                waiting.append((value, height + 1))
 
 
 def free(node: Condition | Term) -> frozenset[str]:
