@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,21 +27,19 @@ class StoredBody:
     reads: frozenset[int]  # the stores that it looks into, and those that they do
     find: Step
     slots: int
-    wanted: tuple[int, ...]  # the slots of the columns
+    columns: int
+    row: Callable[[Sequence[Any]], Row]  # of the slots, what is kept
 
     def rows(self, moment: Moment) -> Rows:
         """Its rows at a timepoint."""
         slots: list[Any] = [None] * self.slots
         check, find = self.find
         if check is not None:
-            return {self._row(slots): None} if check(slots, moment) else NO_ROWS
+            return {self.row(slots): None} if check(slots, moment) else NO_ROWS
         found: Rows = {}
         for _ in find(slots, moment) if find else ():
-            found[self._row(slots)] = None
+            found[self.row(slots)] = None
         return found
-
-    def _row(self, slots: list[Any]) -> Row:
-        return tuple([slots[slot] for slot in self.wanted])
 
     def store(self) -> Store:
         """An empty store for it."""

@@ -50,10 +50,11 @@ from remit.policy.dogwood.monitor.forms import (
     is_parameter,
     stores,
 )
-from remit.policy.dogwood.monitor.parameters import Parameters, uses
+from remit.policy.dogwood.monitor.parameters import Parameters, Read, reader, uses
 from remit.policy.dogwood.monitor.renaming import canonical
 from remit.policy.dogwood.monitor.schedule import arranged, produced
 from remit.policy.dogwood.monitor.steps import About, Check, Compiler, Indexing
+from remit.policy.dogwood.monitor.stores import key_at
 from remit.policy.dogwood.timepoints import Signature
 
 Tallied = Term | Tally
@@ -95,7 +96,7 @@ class Layout:
         compiler = Compiler(self._abouts)
         holds = compiler.holds(group, bound)
         terms = {name: term for term, name in self.parameters.terms.items()}
-        parameters = [(compiler.slot(name), int(name[1:]), terms[name]) for name in read]
+        parameters = [(compiler.slot(name), int(name[1:]), reader(terms[name])) for name in read]
         told = tuple(self._told(terms, *each) for each in kept)
         return LeafForm(holds, len(compiler.slots), tuple(parameters), self.reached(stores(group)), told)
 
@@ -113,13 +114,13 @@ class Layout:
         if number is None:
             compiler = Compiler(self._abouts)
             find = compiler.either(Group(form), NONE)
-            wanted = tuple(map(compiler.slot, ordered))
+            row = key_at(tuple(map(compiler.slot, ordered)))
             about = About(kind, window, Indexing(self._indexed))
             reads = self.reached(stores(Group(form)))
             number = self._numbers[key] = len(self.bodies)
             self._abouts.append(about)
             self.bodies.append(
-                StoredBody(about, key, _identity(form), is_wide, reads, find, len(compiler.slots), wanted)
+                StoredBody(about, key, _identity(form), is_wide, reads, find, len(compiler.slots), len(ordered), row)
             )
         return Held(number, tuple(names))
 
@@ -149,7 +150,7 @@ class LeafForm:
 
     holds: Check
     slots: int
-    parameters: tuple[tuple[int, int, Term], ...]  # the slot of each, its number, what it reads of the request
+    parameters: tuple[tuple[int, int, Read], ...]  # the slot of each, its number, and how it is read of a request
     stores: frozenset[int]
     kept: tuple[Kept, ...]
 

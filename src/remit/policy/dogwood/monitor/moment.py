@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Protocol
 
 from remit.policy.compiled.values import key
@@ -15,11 +15,6 @@ from remit.policy.dogwood.timepoints import ABSENT, Signature, field_of
 class Body(Protocol):
     """What a store is about."""
 
-    @property
-    def identity(self) -> Signature | None:
-        """The one event at which it has rows; `None`: any could."""
-        ...
-
     def rows(self, moment: Moment) -> Rows:
         """Its rows at a timepoint."""
         ...
@@ -28,15 +23,37 @@ class Body(Protocol):
 class Moment:
     """The event is the last timepoint; the stores do not have it yet, and are not changed."""
 
-    __slots__ = ("_bodies", "_keys", "_left", "_pending", "_work", "at", "event", "identity", "number", "stores")
+    __slots__ = (
+        "_bodies",
+        "_keys",
+        "_left",
+        "_pending",
+        "_work",
+        "at",
+        "changed",
+        "event",
+        "identity",
+        "number",
+        "stores",
+    )
 
-    def __init__(self, event: Event, number: int, stores: Sequence[Store], bodies: Sequence[Body], work: int) -> None:
+    def __init__(
+        self,
+        event: Event,
+        number: int,
+        stores: Sequence[Store],
+        bodies: Sequence[Body],
+        changed: Mapping[int, None],
+        work: int,
+    ) -> None:
+        """`changed`: the stores that such an event can change; no other has rows at it."""
         self.at = event.at
         self.number = number
         self.identity: Signature = (event.type, event.action, event.kind)
         self.stores = stores
         self.event = event
         self._bodies = bodies
+        self.changed = changed
         self._keys: dict[Path, Hashable] = {}
         self._pending: dict[int, Rows] = {}
         self._left = self._work = work
@@ -47,6 +64,9 @@ class Moment:
 
     def field(self, path: Path) -> Hashable:
         """What the value of a field compares by; `None` where it is absent."""
+        value = self.event.fields.get(path)
+        if type(value) is str or type(value) is int:
+            return value
         if path not in self._keys:
             value = field_of(self.event.fields, path)
             self._keys[path] = None if value is ABSENT else key(value)
@@ -54,12 +74,11 @@ class Moment:
 
     def pending(self, store: int) -> Rows:
         """The rows that a store's body has at this timepoint."""
-        body = self._bodies[store]
-        if body.identity is not None and body.identity != self.identity:
+        if store not in self.changed:
             return NO_ROWS
         found = self._pending.get(store)
         if found is None:
-            found = self._pending[store] = body.rows(self)
+            found = self._pending[store] = self._bodies[store].rows(self)
         return found
 
     def work(self) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
+from typing import Any, Final
 
+from remit.policy.compiled.values import key
 from remit.policy.dogwood.ast import (
     And,
     ArrayTerm,
@@ -26,8 +28,14 @@ from remit.policy.dogwood.ast import (
     Tp,
     Var,
 )
+from remit.policy.dogwood.history import Request
+from remit.policy.dogwood.terms import value_of
+from remit.policy.dogwood.timepoints import ABSENT, within
 
 Names = Mapping[str, str]
+Read = Callable[[Request], Hashable]
+
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 
 class Parameters:
@@ -91,6 +99,20 @@ class Parameters:
             self._variables += 1
         fresh = {binder.name: each.name for binder, each in zip(binders, made, strict=True)}
         return tuple(made), {**names, **fresh}
+
+
+def reader(term: Term) -> Read:
+    """A function that reads a term of a request: what its value compares by, `None` where there is none."""
+    if isinstance(term, ContextTerm):
+        path = term.path
+        return lambda request: _compared(within(request.context, path))
+    return lambda request: _compared(value_of(term, request, _NOTHING))
+
+
+def _compared(value: Any) -> Hashable:
+    if type(value) is str:
+        return value
+    return None if value is ABSENT else key(value)
 
 
 def uses(condition: Condition) -> Counter[str]:

@@ -6,7 +6,9 @@ MessagePack: `[digest of what follows, version, digest of the plan, timepoints, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +20,7 @@ from remit.policy.dogwood.monitor.stores import Last, Latest, Row, Runs, Store
 VERSION: Final = 1
 _EXTENSIONS: Final[dict[str, Any]] = {"decimal": Decimal, "datetime": Datetime, "duration": Duration, "ipaddr": Ip}
 _BYTES: Final = 16
+_PLAIN: Final = frozenset({str, int})  # keys that stand as they are
 
 
 class _State(msgspec.Struct, frozen=True, array_like=True):
@@ -66,10 +69,9 @@ def form_of(store: Store) -> Any:
         for row, number in store.rows.items():
             began.setdefault(number, []).append(row)
         return [[number, _ordered(rows)] for number, rows in sorted(began.items())]
-    stamps: dict[tuple[int, int], list[Row]] = {}
-    for row, stamp in store.rows.items():
-        stamps.setdefault(stamp, []).append(row)
-    return [[number, at, _ordered(rows)] for (number, at), rows in sorted(stamps.items())]
+    # They are in the order of their timepoints.
+    by_stamp = groupby(store.rows.items(), itemgetter(1))
+    return [(number, at, _ordered([row for row, _ in rows])) for (number, at), rows in by_stamp]
 
 
 def in_order(forms: list[Any], stores: int) -> list[tuple[int, Any]]:
@@ -112,7 +114,11 @@ def _fill_latest(store: Latest, form: Any, columns: int, number: int, now: int) 
 
 
 def _rows(form: Any, columns: int) -> dict[Row, None]:
-    found: dict[Row, None] = {tuple(map(_key_of, row)): None for row in form}
+    found: dict[Row, None] = {
+        tuple(row if _PLAIN.issuperset(map(type, row)) else map(_key_of, row)): None
+        for row in form
+        if type(row) is list
+    }
     _check(len(found) == len(form) and all(len(row) == columns for row in found))
     return found
 
@@ -122,8 +128,9 @@ def _check(claim: bool) -> None:
         raise ValueError("this is no stored state of a monitor")
 
 
-def _ordered(rows: Any) -> list[Any]:
-    return sorted((list(map(_form, row)) for row in rows), key=msgspec.msgpack.encode)
+def _ordered(rows: Collection[Row]) -> list[Any]:
+    forms = [row if _PLAIN.issuperset(map(type, row)) else tuple(map(_form, row)) for row in rows]
+    return sorted(forms, key=msgspec.msgpack.encode) if len(forms) > 1 else forms
 
 
 def _form(key: Hashable) -> Any:

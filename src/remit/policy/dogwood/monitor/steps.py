@@ -37,6 +37,7 @@ from remit.policy.dogwood.monitor.forms import (
 )
 from remit.policy.dogwood.monitor.moment import Moment
 from remit.policy.dogwood.monitor.schedule import arranged, binds, produced
+from remit.policy.dogwood.monitor.stores import Row, key_at
 
 Slots = list[Any]
 Check = Callable[[Slots, Moment], bool]
@@ -222,7 +223,7 @@ class Compiler:
             case ArrayTerm(items):
                 return _array([self._value(item) for item in items])
         constant = constant_of(term)
-        return lambda *_: constant
+        return lambda _slots, _moment: constant
 
     # --- counting -------------------------------------------------------------------------------------------
 
@@ -231,14 +232,14 @@ class Compiler:
         if len(members) == 1 and isinstance(members[0], Held) and self._is_running(members[0], tally, bound):
             return self._running(members[0], tally, bound)
         found = self.rows(tally.body, bound)
-        wanted = [self.slot(name) for name in tally.binders]
+        row_of = self._row_of(tally.binders)
         summed = None if tally.summed is None else tally.binders.index(tally.summed)
 
         def count(slots: Slots, moment: Moment) -> int:
-            rows = {tuple([slots[slot] for slot in wanted]) for _ in found(slots, moment)}
+            rows = {row_of(slots) for _ in found(slots, moment)}
             if summed is None:
                 return len(rows)
-            return _clamped(sum(row[summed] for row in rows if type(row[summed]) is int))
+            return _clamped(sum(each for row in rows if type(each := row[summed]) is int))
 
         return count
 
@@ -250,18 +251,18 @@ class Compiler:
     def _running(self, held: Held, tally: Tally, bound: Columns) -> Value:
         """The number and the sum are kept, as rows come and leave the window."""
         about, number = self._stores[held.store], held.store
-        positions = [at for at, name in enumerate(held.columns) if name in bound]
-        keyed = [self.slot(held.columns[at]) for at in positions]
+        positions = tuple(at for at, name in enumerate(held.columns) if name in bound)
+        keyed, key_of = self._row_of([held.columns[at] for at in positions]), key_at(positions)
         summed = None if tally.summed is None else held.columns.index(tally.summed)
         index, window = about.indexing.number(positions, summed), about.window
 
         def count(slots: Slots, moment: Moment) -> int:
             store = moment.stores[number]
-            wanted = tuple([slots[slot] for slot in keyed])
+            wanted = keyed(slots)
             cutoff = moment.at - window
             rows, total = store.within(index, wanted, cutoff)  # type: ignore[union-attr]  # it is a `Latest`
             for row in moment.pending(number):
-                if all(row[at] == each for at, each in zip(positions, wanted, strict=True)):
+                if key_of(row) == wanted:
                     known = store.rows.get(row)
                     if known is None or known[1] < cutoff:  # type: ignore[index]
                         rows += 1
@@ -278,20 +279,20 @@ class Compiler:
         return None, self._rows(form, bound)
 
     def _row(self, form: Held) -> Check:
-        number, wanted = form.store, [self.slot(name) for name in form.columns]
+        number, row_of = form.store, self._row_of(form.columns)
         about = self._stores[number]
         window = about.window
         if about.kind == "last":
 
             def was_there(slots: Slots, moment: Moment) -> bool:
                 store = moment.stores[number]
-                row = tuple([slots[slot] for slot in wanted])
+                row = row_of(slots)
                 return row in store.rows and store.at >= moment.at - window  # type: ignore[union-attr]
 
             return was_there
 
         def is_there(slots: Slots, moment: Moment) -> bool:
-            row = tuple([slots[slot] for slot in wanted])
+            row = row_of(slots)
             found: Any = moment.stores[number].rows.get(row)
             return (found is not None and found[1] >= moment.at - window) or row in moment.pending(number)
 
@@ -309,18 +310,18 @@ class Compiler:
     def _enumerated(self, form: Held, bound: Columns) -> Callable[[Slots, Moment], Iterator[int]]:
         """The numbers of the latest timepoints of the rows that agree with what is bound, the latest first."""
         about, number = self._stores[form.store], form.store
-        positions = [at for at, name in enumerate(form.columns) if name in bound]
-        keyed = [self.slot(form.columns[at]) for at in positions]
+        positions = tuple(at for at, name in enumerate(form.columns) if name in bound)
+        keyed, key_of = self._row_of([form.columns[at] for at in positions]), key_at(positions)
         free = [(at, self.slot(name)) for at, name in enumerate(form.columns) if name not in bound]
         index, window, is_last = about.indexing.number(positions), about.window, about.kind == "last"
 
         def enumerated(slots: Slots, moment: Moment) -> Iterator[int]:
-            wanted = tuple([slots[slot] for slot in keyed])
+            wanted = keyed(slots)
             cutoff = moment.at - window
             store: Any = moment.stores[number]
             if not is_last:
                 for row in moment.pending(number):
-                    if all(row[at] == each for at, each in zip(positions, wanted, strict=True)):
+                    if key_of(row) == wanted:
                         moment.work()
                         for at, slot in free:
                             slots[slot] = row[at]
@@ -354,10 +355,10 @@ class Compiler:
                         yield
 
             return None, find
-        number, wanted, window = anchor.store, [self.slot(name) for name in anchor.columns], self._window(anchor)
+        number, row_of, window = anchor.store, self._row_of(anchor.columns), self._stores[anchor.store].window
 
         def check(slots: Slots, moment: Moment) -> bool:
-            row = tuple([slots[slot] for slot in wanted])
+            row = row_of(slots)
             if row in moment.pending(number):
                 return True
             stamp: Any = moment.stores[number].rows.get(row)
@@ -390,20 +391,20 @@ class Compiler:
         return never
 
     def _never_since(self, held: Held) -> Callable[[Slots, Moment, int], bool]:
-        number, wanted = held.store, [self.slot(name) for name in held.columns]
+        number, row_of = held.store, self._row_of(held.columns)
 
         def never(slots: Slots, moment: Moment, then: int) -> bool:
-            row = tuple([slots[slot] for slot in wanted])
+            row = row_of(slots)
             stamp: Any = moment.stores[number].rows.get(row)
             return (stamp is None or stamp[0] <= then) and row not in moment.pending(number)
 
         return never
 
     def _running_since(self, held: Held) -> Callable[[Slots, Moment, int], bool]:
-        number, wanted = held.store, [self.slot(name) for name in held.columns]
+        number, row_of = held.store, self._row_of(held.columns)
 
         def running(slots: Slots, moment: Moment, then: int) -> bool:
-            row = tuple([slots[slot] for slot in wanted])
+            row = row_of(slots)
             if row not in moment.pending(number):
                 return False
             began: Any = moment.stores[number].rows.get(row, moment.number)
@@ -411,8 +412,8 @@ class Compiler:
 
         return running
 
-    def _window(self, held: Held) -> int:
-        return self._stores[held.store].window
+    def _row_of(self, names: Sequence[str]) -> Callable[[Slots], Row]:
+        return key_at(tuple(map(self.slot, names)))
 
 
 # --- functions of functions -------------------------------------------------------------------------------------

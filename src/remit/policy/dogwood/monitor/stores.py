@@ -13,8 +13,9 @@ One row suffices of each: whatever an earlier timepoint in the window makes hold
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 
 Row = tuple[Hashable, ...]
 Rows = dict[Row, None]
@@ -27,13 +28,9 @@ class Index:
     """Rows by some of their columns; `summed` is the position of the column that is added up, if there is one."""
 
     def __init__(self, positions: tuple[int, ...], summed: int | None) -> None:
-        self.positions = positions
+        self.key = key_at(positions)  # what a row is found by
         self.summed = summed
         self.buckets: dict[Row, Bucket] = {}
-
-    def key(self, row: Row) -> Row:
-        """What a row is found by."""
-        return tuple([row[position] for position in self.positions])
 
     def amount(self, row: Row) -> int:
         """What a row adds to the sum; what is no integer adds nothing."""
@@ -64,6 +61,16 @@ class Index:
         bucket.total -= self.amount(row)
         if not bucket.rows:
             del self.buckets[key]
+
+
+def key_at(positions: tuple[int, ...]) -> Callable[[Sequence[Hashable]], Row]:
+    """What a row has at these positions."""
+    if not positions:
+        return lambda row: ()
+    if len(positions) == 1:
+        only = positions[0]
+        return lambda row: (row[only],)
+    return itemgetter(*positions)
 
 
 class Bucket:
@@ -149,6 +156,8 @@ class Latest:
         bucket = index.buckets.get(key)
         if bucket is None:
             return 0, 0
+        if self.rows[next(iter(bucket.rows))][1] >= cutoff:
+            return len(bucket.rows), bucket.total
         passed = bucket.passed
         if passed is None or passed.cutoff > cutoff:
             passed = bucket.passed = Passed(bucket)

@@ -6,7 +6,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from heapq import heappop, heappush, heapreplace
 from typing import Any, Final
 
-from remit.policy.compiled.values import key
 from remit.policy.dogwood.history import Event, Exceeded, Request
 from remit.policy.dogwood.interpreter import Interpreter
 from remit.policy.dogwood.monitor import snapshots
@@ -14,8 +13,7 @@ from remit.policy.dogwood.monitor.bodies import StoredBody
 from remit.policy.dogwood.monitor.layout import LeafForm
 from remit.policy.dogwood.monitor.moment import Moment
 from remit.policy.dogwood.monitor.stores import Latest, Rows, Stamp, Store
-from remit.policy.dogwood.terms import value_of
-from remit.policy.dogwood.timepoints import ABSENT, Signature
+from remit.policy.dogwood.timepoints import Signature
 
 WORK_BOUND: Final = 200_000  # rows that one question or one event looks at
 
@@ -50,11 +48,14 @@ class Watch:
         self._looked_at: Moment | None = None  # a decision's own event is asked about, and then observed
         self._due: list[tuple[int, int]] = []  # a heap: until when nothing leaves the window of which store
         # Those that any event changes, if only by not being one of theirs; and by event, all that it changes.
-        self._always = [n for n, body in enumerate(bodies) if body.identity is None or body.about.kind != "latest"]
-        self._watching: dict[Signature, list[int]] = {}
+        self._always: dict[int, None] = {}
+        for number, body in enumerate(bodies):
+            if body.identity is None or body.about.kind != "latest":
+                self._always[number] = None
+        self._watching: dict[Signature, dict[int, None]] = {}
         for number, body in enumerate(bodies):
             if body.identity is not None and body.about.kind == "latest":
-                self._watching.setdefault(body.identity, list(self._always)).append(number)
+                self._watching.setdefault(body.identity, dict(self._always))[number] = None
 
     @property
     def size(self) -> int:
@@ -64,9 +65,15 @@ class Watch:
     def observe(self, event: Event) -> None:
         """Takes an event that happened. Raises `Exceeded` and changes nothing where the bound is reached."""
         moment = self._moment(event)
-        rows = {number: moment.pending(number) for number in self._watching.get(moment.identity, self._always)}
+        rows: dict[int, Rows] = {}
+        held = self._held
+        for number in moment.changed:
+            found = moment.pending(number)
+            if found or self._stores[number] is not self._blank[number]:
+                rows[number] = found
+                held += len(found)
         self.steps = moment.worked
-        if self._held + sum(map(len, rows.values())) > self._bound:
+        if held > self._bound:
             self._check_bound(rows, event.at)
         if self._replayed is not None:
             self._replayed.observe(event)
@@ -84,7 +91,17 @@ class Watch:
         """
         moment = self._moment(event)
         known: dict[int, Hashable] = {}
-        found = {name: self._ask(self._leaves[name], request, moment, known) for name in names if name in self._leaves}
+        found: dict[str, bool] = {}
+        for name in names:
+            leaf = self._leaves.get(name)
+            if leaf is None:
+                continue
+            slots: list[Any] = [None] * leaf.slots
+            for slot, number, read in leaf.parameters:
+                if number not in known:
+                    known[number] = read(request)
+                slots[slot] = known[number]
+            found[name] = leaf.holds(slots, moment)
         self.steps = moment.worked
         if others := names - found.keys():
             if self._replayed is None:
@@ -106,7 +123,7 @@ class Watch:
         for which, form in snapshots.in_order(forms, len(self._bodies)):
             body = self._bodies[which]
             store = self._stores[which] = body.store()
-            snapshots.fill(store, form, len(body.wanted), number, at)
+            snapshots.fill(store, form, body.columns, number, at)
         if self._replayed is not None:
             self._replayed.load(replayed)
         self._number, self._at = number, at if number else None
@@ -116,8 +133,6 @@ class Watch:
 
     def _commit(self, number: int, rows: Rows, stamp: Stamp) -> None:
         store = self._stores[number]
-        if not rows and not store.size:
-            return
         before = store.size
         if not before:
             store = self._stores[number] = self._bodies[number].store()
@@ -133,18 +148,11 @@ class Watch:
             raise ValueError("an event of a history is earlier than the one before it")
         looked_at = self._looked_at
         if looked_at is None or looked_at.event is not event or looked_at.number != self._number:
-            looked_at = self._looked_at = Moment(event, self._number, self._stores, self._bodies, WORK_BOUND)
+            identity = (event.type, event.action, event.kind)
+            changed = self._watching.get(identity, self._always)
+            looked_at = self._looked_at = Moment(event, self._number, self._stores, self._bodies, changed, WORK_BOUND)
         looked_at.begin()
         return looked_at
-
-    def _ask(self, leaf: LeafForm, request: Request, moment: Moment, known: dict[int, Hashable]) -> bool:
-        slots: list[Any] = [None] * leaf.slots
-        for slot, number, term in leaf.parameters:
-            if number not in known:
-                value = value_of(term, request, {})
-                known[number] = None if value is ABSENT else key(value)
-            slots[slot] = known[number]
-        return leaf.holds(slots, moment)
 
     def _check_bound(self, rows: Mapping[int, Rows], now: int) -> None:
         held = self.size
