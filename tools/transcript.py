@@ -7,7 +7,8 @@ In a page, every ```console block is run in order, in an empty folder: lines wit
 replaced by their output. What differs each time (ids, times, digests, free space) is not compared. Comments before a
 block change that: `<!-- not run -->`; `<!-- background -->` starts a service, in place of the one before; `<!-- file:
 PATH -->` before any other block writes the block to that file. `<!-- given: PATH -->` copies an example, and `<!--
-verifier: FILE -->` builds the verifier in one file. `remit log show` is given the latest denial's id.
+verifier: FILE -->` builds the verifier in one file. `remit log show` and `remit explain` are given the latest denial's
+id.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ _MASKS: Final = (
     (re.compile(r"\b\d+\.\d (GiB free|s\b)"), r"N \1"),
     (re.compile(r"-?\d{10,} ms"), "N ms"),
     (re.compile(r"\bafter \d+(\.\d+)? (ms|s|min)( \d+ s)?"), "after N"),
+    (re.compile(r"\b(now|\d+ (s|min) ago)$", re.MULTILINE), "AGE"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"\b\d+ policies\b"), "N policies"),
     (re.compile(r"\bpolicies +\d+\b"), "policies N"),
@@ -180,6 +182,8 @@ def _block(stage: Stage, block: re.Match[str], differences: list[str]) -> str:
     for command, expected in _commands(body):
         if command.startswith("remit log show "):
             command = f"remit log show {stage.denial()}"
+        if command.startswith("remit explain ") and "/" not in command:
+            command = f"remit explain {stage.denial()}"
         output = stage.start(command) if note == "background" else stage.run(command.replace("\\\n", " "))
         output = output.strip("\n")
         if _masked(output) != _masked(expected):
