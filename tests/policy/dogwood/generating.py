@@ -412,7 +412,7 @@ class _Maker:
         op = rng.choice(("<", ">=", "==", "!="))
         few = Constant(rng.choice((0, 1, 2, 3)))
         body: Condition
-        match rng.choice(("since", "since", "without", "counted", "previous", "kept", "summed", "within")):
+        match rng.choice(("since", "since", "without", "counted", "previous", "kept", "summed", "within", "shadow")):
             case "since":
                 body = since
             case "without":
@@ -426,6 +426,12 @@ class _Maker:
             case "summed":
                 total = Sum("x", (Binder("x", "Long"), Binder("t", "Timepoint")), self._over(window, "Long"))
                 return Comparison(op, total, few)
+            case "shadow":
+                # One name for two variables.
+                again = Binder("x", rng.choice((of, "Long", "String")))
+                inside = Formerly(window, self._mention(again))
+                other = Exists(again, inside) if rng.random() < 0.5 else Comparison(op, Count((again,), inside), few)
+                body = And(Formerly(window, first), And(other, Formerly(self._window(), second)))
             case _:
                 body = Formerly(window, And(first, Formerly(self._window(), second)))
         return Exists(shared, body)
@@ -484,7 +490,7 @@ class _Maker:
         inner = {**{name: of for name, of in scope.items() if name != binder.name}, binder.name: binder.type}
         body = self._restrict(binder, depth - 1, {name: of for name, of in inner.items() if name != binder.name})
         while self._rng.random() < 0.55:
-            more = self._filter(inner) if self._rng.random() < 0.4 else self._condition(depth - 2, inner)
+            more = self._filter(inner) if self._rng.random() < 0.4 else self._condition(depth - 1, inner)
             body = And(body, more)
         return Exists(binder, body)
 
