@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 import pytest
 from dogwood import native
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from remit.core.errors import DocumentError
 from remit.policy.dogwood import conditions, events
@@ -238,6 +243,63 @@ def test_the_reference_takes_the_schemas_that_come_with_remit(scope: Scope, chos
         'formerly within 30d App::Action::"Read"::response{ output.size: 1, requestId: "r", task.id: "t" } };'
     )
     assert native.validate_policy(policy, CEDAR, text)["passed"]
+
+
+_TEXT = (
+    "max_window = 7 d decision event < A > :: request { ... inputs ( A ) , pin a : String = context . b . c , "
+    "who : principalType ( A ) , m : { pin d : App :: Box = resource . e , ... outputs ( A ) } , } "
+    "event < A > :: done { pin : Bool , }"
+)
+_VALID = _TEXT.split()
+_WORDS = [*_VALID, "permitted", "3", "h", "principal", "pin", "event", "decision", "max_window", ";", "="]
+
+
+@st.composite
+def _texts(draw: st.DrawFn) -> str:
+    """A schema with a few words changed, left out, put in or swapped."""
+    words = list(_VALID)
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.integers(0, len(words) - 1))
+        match draw(st.integers(0, 3)):
+            case 0:
+                words[place] = draw(st.sampled_from(_WORDS))
+            case 1:
+                del words[place]
+            case 2:
+                words.insert(place, draw(st.sampled_from(_WORDS)))
+            case _:
+                other = draw(st.integers(0, len(words) - 1))
+                words[place], words[other] = words[other], words[place]
+    return " ".join(words)
+
+
+@settings(max_examples=400 * int(os.environ.get("REMIT_FUZZ", "1")), deadline=None)
+@given(_texts())
+def test_a_text_is_a_schema_here_just_where_it_is_one_for_the_reference(text: str) -> None:
+    try:
+        schema = events.parse(text)
+        derived = events.derive(schema, NAMES)
+        kinds = set(derived.kinds)
+    except DocumentError as error:
+        if any(own in str(error) for own in ("declared twice", "there is no type", "declares no events", "at most")):
+            return
+        kinds = set()
+    assert bool(kinds) == _is_schema(text), text
+
+
+def _is_schema(text: str) -> bool:
+    try:
+        native.validate_policy('permit(principal, action == App::Action::"Read", resource);', CEDAR, text)
+    except RuntimeError:
+        return False
+    return True
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with contextlib.suppress(DocumentError):
+        events.parse(text)
 
 
 # --- the same as the reference ------------------------------------------------------------------------------

@@ -363,7 +363,9 @@ class _Checker:
                 self.wrong(
                     at,
                     f"`{action.uid[1]}` has no `{said}`{_similar(name, shape.fields)}",
-                    "the rule is about that action too: name others in its scope, or correct the path",
+                    "correct the path"
+                    if len(self.about) == 1
+                    else "the rule is about that action too: name others in its scope, or correct the path",
                 )
                 return
             shape = found.shape
