@@ -20,6 +20,7 @@ from remit.policy.compiled.engine import Engine, Name
 from remit.policy.compiled.sampling import Case, Sampling
 from remit.policy.compiled.values import Failed, Unsupported
 from remit.policy.engine import load
+from remit.policy.slices import Shelf
 from tests.policy.project import (
     INTENTS,
     PAY,
@@ -47,7 +48,13 @@ def loaded(folder: Path, rules: str = BLOCK, *, name: Name = "compiled", sample:
 
 
 @pytest.fixture
-def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def untyped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every policy is compiled by itself, so that one can be changed."""
+    monkeypatch.setattr(Shelf, "environment", lambda *_: None)
+
+
+@pytest.fixture
+def wrong(untyped: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A compiler that gets the policy `block` wrong: it never matches."""
 
     def mistaken(id_: str, policy: Any, slots: Any = None) -> Compiled:
@@ -143,6 +150,7 @@ def test_the_reference_engine_alone_decides_if_it_is_told_so(tmp_path: Path, mon
     assert policies.engine.metrics()["policy_comparisons"] == 0
 
 
+@pytest.mark.usefixtures("untyped")
 def test_what_is_not_compiled_goes_to_the_reference_engine_and_is_counted_and_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +168,7 @@ def test_what_is_not_compiled_goes_to_the_reference_engine_and_is_counted_and_sh
     assert any("`block` is not compiled (`when` on Tuesdays)" in each for each in policies.notices())
 
 
+@pytest.mark.usefixtures("untyped")
 def test_a_failure_only_one_engine_sees_is_a_disagreement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(id_: str, policy: Any, slots: Any = None) -> Compiled:
         made = compile_policy(id_, policy, slots)

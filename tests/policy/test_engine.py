@@ -201,6 +201,20 @@ def test_a_slice_holds_only_what_can_apply() -> None:
     ]
 
 
+def test_a_context_that_is_not_what_the_schema_says_is_evaluated_with_every_check(tmp_path: Path) -> None:
+    policies = with_rules(tmp_path, f'@id("late") forbid ({TOOLS}) when {{ context.risk > 50 }};')
+    chosen: Slice = policies._slice(policies.vocabulary.actions[PAY], "payments", PAY_INVOICE.name)
+    assert pay(policies).permitted
+    assert chosen._typed[("Remit::Workload", "Remit::Server")] is not None
+    assert "late" in [ref.id for ref in pay(policies, risk=51).reason.policies]
+    for wrong in ("51", True, [51], {"x": 51}):
+        assert [id_ for id_, _ in pay(policies, risk=wrong).errors] == ["intent:pay-invoice/risk", "late"]
+    missing = context()
+    del missing["risk"]
+    evaluation = policies.evaluate(WORKLOAD, PAY, SERVER, missing, PAY_INVOICE.name)
+    assert [id_ for id_, _ in evaluation.errors] == ["intent:pay-invoice/risk", "late"]
+
+
 def test_texts_and_digest() -> None:
     assert {path.split("/")[0] for path, _ in POLICIES.sources()} == {"shipped", "generated"}
     assert set(POLICIES.texts.values()) == {text for _, text in POLICIES.sources()}

@@ -27,6 +27,7 @@ from remit.policy import (
 )
 from remit.policy.cache import Cache
 from remit.policy.compiled.engine import Engine
+from remit.policy.compiled.environment import of_vocabulary
 from remit.policy.compiled.values import Entity
 from remit.policy.dogwood.invocations import Invocation
 from remit.policy.dogwood.providers import NO_PROVIDERS, Providers
@@ -95,7 +96,7 @@ class Policies:
         self._invocations: dict[str, tuple[Invocation, ...]] = {}
         self.general = General(entities, handle, self._policies, engine, namespace)
         self._entities = Identities(_fixed_entities(vocabulary, catalogue, intents))
-        self._shelf = Shelf(self._policies, engine, by_intent=True)
+        self._shelf = Shelf(self._policies, engine, by_intent=True, environments=of_vocabulary(vocabulary))
         self._shelf.prepare()
         self._slices: dict[tuple[str, str, str, frozenset[str] | None], Slice] = {}
         self._explained: dict[tuple[str, bool, tuple[str, ...]], Evaluation] = {}
@@ -248,12 +249,16 @@ class Policies:
 
     def warm(self, before: Policies) -> None:
         """Makes what `before` was asked about ready, so that no question waits for it. For a thread of its own."""
-        for name, id_, intent, facts in list(before._slices):
+        for (name, id_, intent, facts), asked in list(before._slices.items()):
             known = self.vocabulary.actions.get(name)
             if known is not None:
-                self._slice(known, id_, intent, facts)
+                self._slice(known, id_, intent, facts).warm(asked)
         self.general.warm(before.general)
         self.compile()
+
+    def parts(self) -> list[object]:
+        """The many objects that it consists of, for who lets go of it bit by bit."""
+        return [*self._policies, *self._shelf.entries()]
 
     def compile(self) -> list[tuple[Policy, str]]:
         """Compiles every policy now and not when it is first asked for; those that can't be, with the reason."""

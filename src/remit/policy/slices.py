@@ -3,7 +3,9 @@
 1. A slice holds every policy whose scope and leading intent allow one action, resource and intent: bundles that all
    slices share, and one of its own for the small ones.
 2. The context is converted to values, as far as the slice reads it.
-3. Compiled policies decide (`compiled.bundle`). What can't be compiled goes to the reference engine, the whole slice.
+3. Compiled policies decide: its own as one function with the types of the schema (`compiled.fused`) where the context
+   has these types, else each with all checks (`compiled.bundle`). What can't be compiled goes to the reference engine,
+   the whole slice.
 4. A sample of it the reference engine decides too; where it disagrees, the answer is a deny.
 5. A policy that fails denies.
 
@@ -14,12 +16,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from remit.policy.compiled.bundle import SIZES, Bundle, Entry, Outcome, Sizes
-from remit.policy.compiled.contexts import MALFORMED, reading
+from remit.policy.compiled.contexts import MALFORMED, Reading, checked_reading, reading
 from remit.policy.compiled.engine import Engine
+from remit.policy.compiled.environment import Environment
 from remit.policy.compiled.facts import Request
+from remit.policy.compiled.fused import Functions, Fused
 from remit.policy.compiled.index import Index
 from remit.policy.compiled.sampling import case_of
 from remit.policy.compiled.values import Entity, Unsupported
@@ -39,9 +43,17 @@ class Slice:
     """The policies that can matter to one kind of request."""
 
     def __init__(
-        self, bundles: Sequence[Bundle], shelf: Shelf, action: Entity, above_action: frozenset[Entity]
+        self,
+        shared: Sequence[Bundle],
+        own: Bundle | None,
+        shelf: Shelf,
+        action: Entity,
+        above_action: frozenset[Entity],
     ) -> None:
-        self._bundles = tuple(bundles)
+        self._shared = tuple(shared)
+        self._own = own
+        self._bundles = self._shared if own is None else (*self._shared, own)
+        self._typed: dict[tuple[str, str], Typed | None] = {}
         self._shelf = shelf
         self._engine = shelf.engine
         self._action = action
@@ -72,6 +84,11 @@ class Slice:
             return self._compare(verdict, principal, resource, given, context)
         return verdict
 
+    def warm(self, before: Slice) -> None:
+        """Makes ready what the questions to `before` needed."""
+        for principal, resource in list(before._typed):
+            self._types_of(principal, resource)
+
     def decide_many(self, asked: Sequence[tuple[Entity, Entity, Mapping[str, Any]]], given: Given) -> list[Verdict]:
         """Evaluates requests (principal, resource, context) over the same entities."""
         if not self._is_compiled:
@@ -82,11 +99,19 @@ class Slice:
         self, principal: Entity, resource: Entity, given: Given, context: Mapping[str, Any]
     ) -> Verdict | None:
         """What the compiled policies say; None where one of them can't be compiled."""
+        typed = self._types_of(principal[0], resource[0])
         try:
-            values = self._read(context)
+            values = self._read(context) if typed is None else typed.read(context)
         except MALFORMED as error:
-            _log.error("the context of a request has a malformed value: %s", error)
-            return BROKEN
+            if typed is None:
+                _log.error("the context of a request has a malformed value: %s", error)
+                return BROKEN
+            typed = None
+            try:
+                values = self._read(context)
+            except MALFORMED as malformed:
+                _log.error("the context of a request has a malformed value: %s", malformed)
+                return BROKEN
         entities = given.values
         request = Request(
             principal,
@@ -100,8 +125,10 @@ class Slice:
         )
         outcome = Outcome()
         try:
-            for bundle in self._bundles:
+            for bundle in self._bundles if typed is None else self._shared:
                 bundle.ask(request, outcome)
+            if typed is not None:
+                typed.ask(*request, outcome.permits, outcome.forbids, outcome.failed)
         except Unsupported:
             self._is_compiled = False
             self._shelf.uncompiled(self._bundles)
@@ -113,6 +140,23 @@ class Slice:
             failed = tuple((self._shelf.policies[place], messages[place]) for place in sorted(messages))
             return Verdict(False, matched, failed)
         return Verdict(bool(outcome.permits) and not outcome.forbids, matched, ())
+
+    def _types_of(self, principal: str, resource: str) -> Typed | None:
+        """What evaluates its own policies for requests of these types; None where they are evaluated without types."""
+        key = (principal, resource)
+        if key not in self._typed:
+            self._typed[key] = self._make_typed(principal, resource)
+        return self._typed[key]
+
+    def _make_typed(self, principal: str, resource: str) -> Typed | None:
+        environment = self._shelf.environment(principal, self._action, resource)
+        if environment is None or self._own is None:
+            return None
+        ask = self._shelf.functions.fuse(self._own.entries, environment)
+        try:
+            return Typed(checked_reading(self.values, self.tests, environment), ask) if ask is not None else None
+        except Unsupported:
+            return None
 
     def _ranked(self, entries: Sequence[Entry]) -> tuple[Policy, ...]:
         policies = self._shelf.policies
@@ -152,6 +196,13 @@ class Slice:
         )
 
 
+class Typed(NamedTuple):
+    """Typed evaluation of the policies of a slice."""
+
+    read: Reading
+    ask: Fused
+
+
 class Shelf:
     """All policies of a project, as the bundles that slices consist of. Immutable but for caches."""
 
@@ -163,11 +214,17 @@ class Shelf:
         by_intent: bool = False,
         any_resource: bool = False,
         sizes: Sizes = SIZES,
+        environments: Iterable[Environment] = (),
     ) -> None:
-        """`policies` stand in rank order. Slices are cut by the intent of the task, or not, and by resource, or not."""
+        """`policies` stand in rank order. Slices are cut by the intent of the task, or not, and by resource, or not.
+
+        `environments` are the kinds of requests for which the policies were validated; their entities fit the schema.
+        """
         self.policies = tuple(policies)
         self.engine = engine
         self._any_resource = any_resource
+        self.functions = Functions()
+        self._environments = {(each.principal, each.action, each.resource): each for each in environments}
         self._sizes = sizes
         self._index = Index(
             (
@@ -206,9 +263,12 @@ class Shelf:
         }
         if keep is not None:
             large = [self._kept(bundle, *keep) for bundle in large]
-        if own:
-            large.append(self._bundle([own[place] for place in sorted(own)]))
-        return Slice(large, self, Entity(action), above)
+        bundle = self._bundle([own[place] for place in sorted(own)]) if own else None
+        return Slice(large, bundle, self, Entity(action), above)
+
+    def environment(self, principal: str, action: Entity, resource: str) -> Environment | None:
+        """What the schema says of requests of an action and these types."""
+        return self._environments.get((principal, action, resource))
 
     def reads(self, bundle: Bundle) -> tuple[frozenset[Path], frozenset[Path]]:
         """The paths of the context that its policies read, and those that they only test."""
@@ -228,6 +288,10 @@ class Shelf:
             if len(bundle.entries) > self._sizes.own:
                 bundle.prepare()
                 self.reads(bundle)
+
+    def entries(self) -> list[Entry]:
+        """Every policy as it stands in the index."""
+        return list({id(entry): entry for bundle in self._index.all() for entry in bundle.entries}.values())
 
     def uncompiled(self, bundles: Iterable[Bundle] | None = None) -> list[tuple[Policy, str]]:
         """The policies, of all or of some bundles, that can't be compiled, with the reason; compiles the others."""

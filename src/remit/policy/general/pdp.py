@@ -19,6 +19,7 @@ import msgspec
 
 from remit.policy import obligations, reasons
 from remit.policy.compiled.engine import Engine
+from remit.policy.compiled.environment import of_declared
 from remit.policy.compiled.values import Entity as CedarEntity
 from remit.policy.entities import Entities
 from remit.policy.evaluation import Evaluation
@@ -56,7 +57,7 @@ class General:
         self.entities = entities
         self.declared = entities.declared
         names = Names(entities.declared, namespace)
-        shelf = Shelf(policies, engine, any_resource=True)
+        shelf = Shelf(policies, engine, any_resource=True, environments=of_declared(entities.declared))
         self._asking = Asking(entities, Kinds(entities, shelf, names), names)
         self._files = OfFiles(entities)
         self._all = Given(self._files, lambda: handle, self._files.forms)
