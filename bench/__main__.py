@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bench.result import Result
 
-NAMES = ("decide", "gateway", "record", "http", "replicas", "ledger", "filters", "temporal")
+NAMES = ("decide", "gateway", "record", "http", "replicas", "ledger", "engine", "filters", "load", "temporal")
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from remit.policy.compiled.entities import EntityStore
 from remit.policy.compiled.index import Answer, Index
-from remit.policy.compiled.requests import Misfit
-from remit.policy.compiled.values import Unsupported, entity_of, value_of
+from remit.policy.compiled.typed_index import answer as answer_of
+from remit.policy.compiled.values import entity_of, value_of
 from tests.policy.compiled.generating import Generator, links_of
 from tests.policy.compiled.sets import entries_in, typed_index
 
@@ -73,18 +73,16 @@ def compare(
         Counted.decided += bool(wanted.reasons)
         Counted.failed += bool(wanted.errors)
         fits = reference(request, policies, known, parsed)
-        kind = typed.kind(principal, action, resource)
-        try:
-            mine = None if kind is None else kind.decide(principal, action, resource, request["context"], store)
-        except (Misfit, Unsupported):
-            mine = None
+        outcome = typed.decide(principal, action, resource, request["context"], store)
         # SECURITY: what the reference refuses as a request of this schema has no typed evaluation.
-        assert (mine is None) is (fits is None), f"{mine} {fits}\n{shown}"
-        if mine is None:
+        assert (outcome is None) is (fits is None), f"{outcome} {fits}\n{shown}"
+        if outcome is None:
             Counted.refused += 1
             continue
         Counted.typed += 1
+        mine = answer_of(outcome)
         assert mine == wanted, f"typed: {mine} {wanted}\n{shown}"
+        kind = typed.kind(principal, action, resource)
         assert kind is not None
         assert not kind.untyped, shown
 

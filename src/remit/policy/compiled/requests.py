@@ -42,10 +42,13 @@ class Checker:
         """The values of the context of a request of this environment; `Misfit` where it is none."""
         if (principal[0], action, resource[0]) != self._kind:
             raise Misfit("it is a request of another kind")
-        if self._listed:
-            for place, ids in self._listed:
-                if (principal, resource)[place][1] not in ids:
-                    raise Misfit("the schema does not list the entity")
+        return self.values(principal, resource, context)
+
+    def values(self, principal: Entity, resource: Entity, context: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same, of a request of which the types and the action are known to be those of the environment."""
+        for place, ids in self._listed:
+            if (principal, resource)[place][1] not in ids:
+                raise Misfit("the schema does not list the entity")
         values: Mapping[str, Any] = self.context(context)
         return values
 

@@ -15,7 +15,7 @@ from remit.policy.compiled.facts import Request
 from remit.policy.compiled.fused import Functions, Fused
 from remit.policy.compiled.index import Answer
 from remit.policy.compiled.operators import Entities
-from remit.policy.compiled.requests import Check, Checker
+from remit.policy.compiled.requests import Check, Checker, Misfit
 from remit.policy.compiled.values import Entity, Unsupported
 
 MANY: Final = 96  # policies at one place that facts narrow down faster than one function asks them all
@@ -65,6 +65,24 @@ class TypedIndex:
                 return kind
         return None
 
+    def decide(
+        self, principal: Entity, action: Entity, resource: Entity, context: Mapping[str, Any], entities: Entities
+    ) -> Outcome | None:
+        """What the policies say to one request, of which the context is in Cedar's JSON form.
+
+        None where the request is not what the schema says, so that it has no typed evaluation; `Unsupported` where it
+        meets a policy that can't be compiled.
+        """
+        kind = self.kind(principal, action, resource)
+        if kind is None:
+            return None
+        outcome = Outcome()
+        try:
+            kind.ask(principal, resource, kind.check.values(principal, resource, context), entities, outcome)
+        except Misfit:
+            return None
+        return outcome
+
     def _made(self, environment: Environment) -> Kind | None:
         if environment.groups is None:
             return None
@@ -99,17 +117,6 @@ class Kind:
                 else:
                     self._placed.setdefault(principal, []).append(asked)
         self._scoped = frozenset(self._placed)
-
-    def decide(
-        self, principal: Entity, action: Entity, resource: Entity, context: Mapping[str, Any], entities: Entities
-    ) -> Answer:
-        """The answer to one request of this kind, of which the context is in Cedar's JSON form.
-
-        `Misfit` where the request is not what the schema says, `Unsupported` as `ask`.
-        """
-        outcome = Outcome()
-        self.ask(principal, resource, self.check(principal, action, resource, context), entities, outcome)
-        return answer(outcome)
 
     def ask(
         self, principal: Entity, resource: Entity, values: Mapping[str, Any], entities: Entities, outcome: Outcome
