@@ -447,7 +447,8 @@ class Stage:
         target = self.folder.root / f"export-{next(self._numbers)}"
         export_folder(self.folder, target)
         report = verify(target, evaluator=CedarEvaluator())
-        assert [(f.check, f.stream, f.message) for f in report.findings] == []
+        wrong = [(f.check, f.stream, f.message) for f in report.findings]
+        assert not wrong, wrong
         return report
 
 
@@ -460,6 +461,7 @@ def write_project(
     catalogue: Mapping[str, str] | None = None,
     temporal: str = "",
     workloads: str = "",
+    providers: str = "",
 ) -> None:
     """A project folder; what is given is added to, or stands in place of, what every stage has."""
     for folder in ("intents", "policies", "catalogue"):
@@ -474,6 +476,9 @@ def write_project(
         (root / "policies" / path).parent.mkdir(exist_ok=True)
         if text:
             (root / "policies" / path).write_text(text)
+    if providers:
+        (root / "providers").mkdir(exist_ok=True)
+        (root / "providers" / "own.py").write_text(providers)
     (root / ".remit").mkdir(mode=0o700, exist_ok=True)
 
 

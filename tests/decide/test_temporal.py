@@ -458,7 +458,6 @@ async def test_a_start_goes_on_from_a_dump_of_a_history(stage: Stage, monkeypatc
     assert read == [dumped[0]]
     await stage.permit(await stage.start(), FETCH, URL)
     assert await stage.refusal(await stage.start(), FETCH, URL) == "too_many"
-    await stage.governor.erase(ADMIN, Erasing(what="subject", subject=APP.id, reason="asked for"))
     await stage.permit(await stage.start(), LOOKUP, EMAIL)
     await stage.governor.erase(ADMIN, Erasing(what="subject", subject=APP.id, reason="asked for"))
     assert stage.store.find(stream, scope.digest) is None

@@ -82,11 +82,13 @@ class Providers:
         self.code = tuple(
             code
         )  # what was loaded, for whoever runs it: `Strings::Matches: providers/strings.py:matches`
-        listed = sorted((texts or {}).items())
-        self.digest = (
-            canonical.digest([[path, canonical.sha256(text.encode())] for path, text in listed]) if listed else ""
-        )
-        self.texts: Mapping[str, str] = {canonical.sha256(text.encode()): text for _, text in listed}  # by digest
+        files = sorted((texts or {}).items())
+        listed = [[path, canonical.sha256(text.encode())] for path, text in files]
+        self.digest = canonical.digest(listed) if listed else ""
+        # By digest; the list of them too.
+        self.texts: dict[str, str] = {canonical.sha256(text.encode()): text for _, text in files}
+        if listed:
+            self.texts[self.digest] = canonical.encode(listed).decode()
 
     def evaluate(
         self,
