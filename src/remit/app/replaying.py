@@ -63,6 +63,8 @@ _ELSEWHERE: Final = frozenset(
         *("record_too_large", "record_too_deep", "record_invalid"),
     }
 )
+_FINAL: Final = frozenset({"response", "error", "not_executed"})
+_TOO_MANY: Final = "its session was begun too many sessions before to be kept in memory"
 _NO_ANSWER: Final = frozenset({"engines_disagree", "provider_failed"})
 _UNKNOWABLE: Final = frozenset({"task_value_erased"})
 
@@ -116,7 +118,8 @@ class Replay:
         self._world = World(lambda _: (), lambda _: None)
         self._world.watch(configuration.policies.temporal)
         self._judging = Judging(configuration)
-        self._permits: dict[str, str] = {}  # in the new history: decision -> who acts
+        self._permits: dict[str, str] = {}  # without an outcome, in the new history: decision -> who acts
+        self._begun: set[str] = set()  # roots of sessions
         self._told: dict[str, int] = {}  # denials: decision -> its place in `changes`, or one of the two below
         self._changes: list[Change] = []
         self._counted: Counter[str] = Counter()
@@ -150,6 +153,10 @@ class Replay:
 
     def _take(self, recording: Recording) -> None:
         kind, body = recording.kind, recording.body
+        if recording.stream.startswith("session/") and not self._at_hand(recording):
+            if kind == "decision" and "/" in body["action"]:
+                self._told_if_wanted(recording, _TOO_MANY)
+            return
         if kind == "decision":
             self._decision(recording)
         elif kind == "denials":
@@ -157,12 +164,26 @@ class Replay:
         elif kind in ("outcome", "resolution"):
             if body["decision"] in self._permits:
                 self._apply(recording, body, self._permits[body["decision"]])
+                if body.get("result") in _FINAL and body.get("standing", "believed") == "believed":
+                    del self._permits[body["decision"]]
         elif kind == "task":
             if "intent" in body:
                 self._start(recording)
             self._apply(recording, body)
         elif recording.stream.startswith("identity/") and kind in ("identity", "risk", "practice", "forgotten"):
             self._world.apply(recording.stream, kind, body, recording.t)
+
+    def _at_hand(self, recording: Recording) -> bool:
+        """Whether the session is in memory, or begins here; the state keeps `SESSIONS_IN_MEMORY` of them."""
+        root = recording.stream[len("session/") :]
+        if root not in self._begun:
+            self._begun.add(root)
+            return True
+        return self._world.session(root) is not None
+
+    def _told_if_wanted(self, recording: Recording, after: Side | str | None) -> None:
+        if self._wanted.fits(recording.t, recording.body.get("task", ""), recording.body["subject"]):
+            self._compare(recording, after)
 
     def _apply(self, recording: Recording, body: dict[str, Any], subject: str = "") -> None:
         self._world.apply(recording.stream, recording.kind, body, recording.t)
@@ -181,8 +202,7 @@ class Replay:
         after: Side | str | None = None
         if is_call:
             after = self._judging.judge(recording, self._world)
-            if self._wanted.fits(recording.t, body.get("task", ""), body["subject"]):
-                self._compare(recording, after)
+            self._told_if_wanted(recording, after)
         if not is_call:
             if in_session:
                 self._apply(recording, body)
