@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -26,22 +27,16 @@ SECONDS: Final = 120.0  # then the service does it all by itself
 async def load_beside(folder: Folder) -> None:
     """Reads the folder in another process, whatever comes of it; a mistake is found again by whoever reads it next."""
     # SECURITY: -P keeps the working directory out of the places that code is loaded from.
-    command = (sys.executable, "-P", "-m", "remit.app.loading", str(folder.root))
-    nothing = asyncio.subprocess.DEVNULL
+    command = [sys.executable, "-P", "-m", "remit.app.loading", str(folder.root)]
+    await asyncio.to_thread(_run, command)
+
+
+def _run(command: list[str]) -> None:
+    nothing = subprocess.DEVNULL
     try:
-        process = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=nothing, stderr=nothing)
-    except OSError as error:
-        log.warning("no process could be started to read the folder, so the service does it alone: %s", error)
-        return
-    try:
-        async with asyncio.timeout(SECONDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-    except BaseException:
-        process.kill()
-        raise
+        subprocess.run(command, stdin=nothing, stdout=nothing, stderr=nothing, timeout=SECONDS, check=False)  # noqa: S603 - our own program
+    except (OSError, subprocess.TimeoutExpired) as error:
+        log.warning("no other process could read the folder, so the service does it alone: %s", error)
 
 
 def main() -> None:

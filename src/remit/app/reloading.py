@@ -31,6 +31,7 @@ from remit.app.identities import declared, without_key
 from remit.app.loading import load_beside
 from remit.app.project import load_project, notices
 from remit.core.errors import DocumentError, RemitError
+from remit.core.pausing import no_collection
 from remit.core.reloading import Reloaded
 from remit.core.settings import FILE, Settings
 from remit.decide.configuration import Configuration
@@ -43,7 +44,9 @@ log = logging.getLogger("remit.reload")
 Progress = Callable[[float, str], None]
 Prepare = Callable[[Configuration, Progress], Awaitable[Made | None]]
 
-SWITCH_SECONDS: Final = 0.000_5  # how long another thread waits for Python while a configuration is read
+SWITCH_SECONDS: Final = 0.000_1  # how long another thread waits for Python while a configuration is read
+IN_FLIGHT_SECONDS: Final = 1.0  # until nothing is decided any more by the configuration before
+AT_ONCE: Final = 100  # of its parts
 # Settings that decide, and are part of a configuration; identities are registered when they are read.
 LIVE: Final = frozenset({
     "limits", "mode", "destinations", "risk", "novelty", "denials", "retention", "authzen", "operator", "workload",
@@ -70,6 +73,7 @@ class Reloader:
         self._governor = governor
         self._one_at_a_time = asyncio.Lock()
         self._last: dict[str, float] = {"reloads": 0, "reload_failures": 0, "reload_failing": 0}
+        self._letting_go: asyncio.Task[None] | None = None
         self.prepare: Prepare = ready
 
     def gauges(self) -> dict[str, float]:
@@ -100,9 +104,9 @@ class Reloader:
         return found
 
     async def _reload(self) -> Reloaded:
-        before = self._governor.configuration
         await load_beside(self._folder)
-        settings, configuration = await asyncio.to_thread(self._load, before)
+        before = self._governor.configuration
+        settings, configuration, found = await asyncio.to_thread(self._load, before)
         if settings.trust_domain != self._settings.trust_domain:
             raise DocumentError(
                 f"the trust domain is `{self._settings.trust_domain}` as long as the service runs",
@@ -117,22 +121,25 @@ class Reloader:
             finally:
                 self._governor.prepared()
         await self._register(settings)
-        gc.freeze()
         changed = {name for name in {**before.parts, **configuration.parts} if _differ(name, before, configuration)}
+        if configuration is not before:
+            self._letting_go = asyncio.create_task(_let_go(before.policies.parts()))
         return Reloaded(
             config=configuration.digest,
             before=before.digest,
             changed=tuple(sorted(changed)),
             restart=restart,
-            notices=tuple(notices(configuration)),
+            notices=found,
         )
 
-    def _load(self, before: Configuration) -> tuple[Settings, Configuration]:
+    def _load(self, before: Configuration) -> tuple[Settings, Configuration, tuple[str, ...]]:
         with quietly():
             settings, configuration = load_project(self._folder)
             if configuration.digest == before.digest:
-                return settings, before
-        return settings, configuration
+                configuration = before
+            else:
+                configuration.policies.warm(before.policies)
+            return settings, configuration, tuple(notices(configuration))
 
     async def _register(self, settings: Settings) -> None:
         """Registers what `remit.toml` names of identities, where that has changed."""
@@ -142,6 +149,14 @@ class Reloader:
         made = without_key(settings) if is_shared else frozenset[str]()
         if any(self._governor.registration(each.id) != each for each in registrations):
             await self._governor.bootstrap(registrations, FILE, made)
+
+
+async def _let_go(parts: list[object]) -> None:
+    """Forgets the parts of a configuration that decides no more, a few at a time: all at once would hold up others."""
+    await asyncio.sleep(IN_FLIGHT_SECONDS)
+    while parts:
+        del parts[-AT_ONCE:]
+        await asyncio.sleep(0)
 
 
 def needs_restart(before: Settings, now: Settings) -> tuple[str, ...]:
@@ -161,13 +176,12 @@ _quiet = threading.Lock()
 @contextmanager
 def quietly() -> Iterator[None]:
     """While something long runs in a thread: others wait less for Python, and no garbage is looked for."""
-    with _quiet:
-        interval, collects = sys.getswitchinterval(), gc.isenabled()
+    with _quiet, no_collection():
+        interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_SECONDS)
-        gc.disable()
         try:
             yield
         finally:
             sys.setswitchinterval(interval)
-            if collects:
-                gc.enable()
+            # What was made lasts; else the next collection would look at all of it, and hold up everything.
+            gc.freeze()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 
@@ -85,6 +86,9 @@ async def run_service(
         elsewhere.on_unknown_key = refresher.wake
 
         def listening(listener: Listener) -> None:
+            # What was loaded lasts: no collection of garbage stops everything to look at it again.
+            gc.collect()
+            gc.freeze()
             tasks.append(asyncio.create_task(_keep_keys(installation, certificates)))
             tasks.append(asyncio.create_task(keep_reloading(installation)))
             refresher.start()

@@ -39,7 +39,7 @@ def validate(policies: Sequence[Policy], vocabulary: Vocabulary, cache: Cache) -
     """The engine's schema under which all `policies` are valid; a `DocumentError` at the first that is not."""
     text = msgspec.json.encode(vocabulary.cedar_json()).decode()
     try:
-        handle = cedar.Schema.from_json_str(text)
+        handle = cedar.Schema.from_json_str(text, release_gil=True)
     except ValueError as error:
         if vocabulary.declared.json:
             raise _conflict(vocabulary, str(error)) from None
@@ -50,7 +50,7 @@ def validate(policies: Sequence[Policy], vocabulary: Vocabulary, cache: Cache) -
     changed = {
         mark: policy
         for policy in policies
-        if not cache.is_valid(mark := hashlib.sha256(under + policy.text.encode()).digest())
+        if not cache.is_valid(mark := hashlib.sha256(under + (policy.checked or policy.text).encode()).digest())
     }
     if changed:
         _check(list(changed.values()), vocabulary, handle)
