@@ -269,7 +269,8 @@ class _Values:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         size = rng.choice((2, 3, 3, 9))
-        self._longs = rng.sample(LONGS, min(size, len(LONGS)))
+        # Sums of some go beyond a Long.
+        self._longs = [*HUGE, 1, -1] if rng.random() < 0.12 else rng.sample(LONGS, min(size, len(LONGS)))
         self._strings = rng.sample(STRINGS, min(size, len(STRINGS)))
         self._decimals = rng.sample(DECIMALS, min(size, len(DECIMALS)))
 
@@ -425,7 +426,7 @@ class _Maker:
                 return Comparison(op, Count((shared,), since), few)
             case "summed":
                 total = Sum("x", (Binder("x", "Long"), Binder("t", "Timepoint")), self._over(window, "Long"))
-                return Comparison(op, total, few)
+                return Comparison(op, total, self._values.literal("Long") if rng.random() < 0.5 else few)
             case "shadow":
                 # One name for two variables.
                 again = Binder("x", rng.choice((of, "Long", "String")))
