@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from dogwood import native
 
+from remit.policy.dogwood import acceptance, conditions
 from remit.policy.dogwood.ast import Leaf
 from remit.policy.dogwood.interpreter import Interpretation
 from remit.policy.dogwood.mistakes import Mistake
@@ -20,6 +24,9 @@ REFUSED = [case for case in CASES if case.refused]
 REPLAYED = [case for case in ACCEPTED if case.log]
 
 
+BATTERY = tomllib.loads((Path(__file__).with_name("corpus") / "acceptance.toml").read_text("utf-8"))
+
+
 def interpreted(leaves: Iterable[Leaf]) -> Plan:
     return Interpretation(leaves)
 
@@ -29,7 +36,8 @@ def monitored(leaves: Iterable[Leaf]) -> Plan:
 
 
 def test_the_cases_are_all_there() -> None:
-    assert (len(CASES), len(REFUSED), len(REPLAYED)) == (153, 26, 121)
+    assert len(BATTERY["condition"]) == 60
+    assert (len(CASES), len(REFUSED), len(REPLAYED)) == (169, 27, 136)
 
 
 @pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.name)
@@ -41,6 +49,22 @@ def test_a_policy_of_the_corpus_is_accepted(case: Case) -> None:
 def test_a_policy_that_the_corpus_refuses_is_refused(case: Case) -> None:
     with pytest.raises(Mistake):
         Loaded(case)
+
+
+@pytest.mark.parametrize("each", BATTERY["condition"], ids=lambda each: each["name"])
+def test_a_condition_is_accepted_as_the_tests_of_the_reference_say(each: dict[str, Any]) -> None:
+    action = "Login" if "context" in each["text"] else "Transfer"
+    policy = f'permit(principal, action == Drupe::Action::"{action}", resource) when temporal {{ {each["text"]} }};'
+    try:
+        acceptance.check(conditions.parse(each["text"]))
+        accepted = True
+    except Mistake:
+        accepted = False
+    try:
+        theirs = native.validate_policy(policy, BATTERY["schema"], None)["passed"]
+    except RuntimeError:
+        theirs = False
+    assert accepted == theirs == each["accepted"]
 
 
 @pytest.mark.parametrize("make_plan", [interpreted, monitored])
