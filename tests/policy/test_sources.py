@@ -101,7 +101,7 @@ def test_reads_folders_below_each_file_once(tmp_path: Path) -> None:
 def test_a_wrong_temporal_condition_is_refused_not_ignored(tmp_path: Path) -> None:
     folder = write(tmp_path)
     (folder / "order.dw").write_text("permit (principal, action, resource)\nwhen temporal { true };")
-    with pytest.raises(DocumentError, match=r"order.dw:2:22: a value is not a condition"):
+    with pytest.raises(DocumentError, match=r"order.dw:2:17: a value is not a condition"):
         loaded(folder)
 
 

@@ -163,7 +163,7 @@ def test_providers_see_nothing_that_remit_keeps(root: str) -> None:
         ("\n\npermit (action, principal)\nwhen { true && };", 4, 16, "unexpected token `}`"),
         (f"permit ()\nwhen temporal {{\n  {EVENT}\n}}\nwhen {{ 1 < }};", 5, 12, "unexpected token `}`"),
         (f"permit ()\nwhen {{ temporal {{ {EVENT} }} && temporal {{ {EVENT} }} + }};", 2, 91, "unexpected token `}`"),
-        (f"permit ()\nwhen {{\n  temporal {{\n    {EVENT}\n    && x\n  }}\n}};", 6, 3, "a value is not a condition"),
+        (f"permit ()\nwhen {{\n  temporal {{\n    {EVENT}\n    && x\n  }}\n}};", 5, 8, "a value is not a condition"),
         ("def cedar one(?n) { ?n + };\npermit ();", 1, 21, "not valid Cedar"),
         ("def cedar one(?n) { ?n + 1 };\npermit ()\nwhen { one(2) < };", 3, 17, "unexpected token `}`"),
         ("permit ()\nwhen { X::Y(context.input.user).a < };", 2, 37, "unexpected token `}`"),

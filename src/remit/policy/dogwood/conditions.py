@@ -42,7 +42,7 @@ from remit.policy.dogwood.ast import (
     Wildcard,
     Window,
 )
-from remit.policy.dogwood.macros import Macro, Macros, Use
+from remit.policy.dogwood.macros import Macro, Macros, Use, instead
 from remit.policy.dogwood.mistakes import Mistake
 from remit.policy.text import Token
 
@@ -273,9 +273,9 @@ class _Reader:
         left = self._start()
         if not isinstance(left, _TERMS):
             return left
-        return self._compared(left, bare=bare)
+        return self._compared(left, token.start, bare=bare)
 
-    def _compared(self, left: Term, *, bare: bool) -> Condition | Term:
+    def _compared(self, left: Term, start: int, *, bare: bool) -> Condition | Term:
         op = _COMPARING.get(self._text())
         if op is None:
             if bare and self._stops(0):
@@ -283,7 +283,7 @@ class _Reader:
             what = "a count or a sum" if isinstance(left, Count | Sum) else "a value"
             if self._text() == "=":
                 self._refuse("`=` compares nothing", "write `==`")
-            self._refuse(f"{what} is not a condition", "compare it with `<`, `<=`, `==`, `!=`, `>=` or `>`")
+            self._refuse(f"{what} is not a condition", "compare it with `<`, `<=`, `==`, `!=`, `>=` or `>`", at=start)
         at = self._take().start
         right = self.term()
         return Comparison(op, left, right, self._at(at))
@@ -296,7 +296,7 @@ class _Reader:
         self._expect(")", "close the parenthesis")
         self._depth -= 1
         if isinstance(inner, Count | Sum) and not is_double:
-            return self._compared(inner, bare=bare)
+            return self._compared(inner, opening.start, bare=bare)
         if isinstance(inner, _TERMS):
             self._refuse(
                 "a value is not a condition",
@@ -505,7 +505,8 @@ class _Reader:
             self._refuse("a macro's body can't call macros", "pass what it calls as an argument", at=name.start)
         macro = self._macros.get(name.text)
         if macro is None:
-            self._refuse(f"there is no macro `{name.text}`", self._known(), at=name.start)
+            temporal = [each.name for each in self._macros.values() if each.kind != "cedar"]
+            self._refuse(f"there is no macro `{name.text}`", instead(name.text, temporal, "temporal"), at=name.start)
         if macro.kind == "cedar":
             self._refuse(
                 f"`{name.text}` is a macro of Cedar, not of temporal conditions", "call it outside", at=name.start
@@ -593,10 +594,6 @@ class _Reader:
                 f"`{token.text}` is {what}, and stands outside of a macro", "write a plain name", at=token.start
             )
         return token.text[1:] + (self.inside.suffix or "$")
-
-    def _known(self) -> str:
-        names = sorted(name for name, macro in self._macros.items() if macro.kind != "cedar")[:8]
-        return f"known are: {', '.join(names)}" if names else "define it with `def temporal`"
 
     # --- small parts ----------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from remit.policy.dogwood import conditions, lexer
 from remit.policy.dogwood.ast import Leaf
 from remit.policy.dogwood.bodies import FUNCTIONS, KEYWORDS, METHODS
 from remit.policy.dogwood.invocations import Call, Invocation, read_arguments
-from remit.policy.dogwood.macros import Macro, Macros
+from remit.policy.dogwood.macros import Macro, Macros, instead
 from remit.policy.dogwood.mistakes import Mistake
 from remit.policy.dogwood.rules import Rule
 from remit.policy.text import Token
@@ -307,9 +307,10 @@ class _Lowering:
         name = found[place]
         macro = self._macros.get(name.text)
         if macro is None:
-            known = sorted(each.name for each in self._macros.values() if each.kind == "cedar")[:8]
-            step = f"known macros are: {', '.join(known)}" if known else "define it with `def cedar`"
-            raise Mistake(name.start, f"there is no function or macro `{name.text}`", step)
+            known = [each.name for each in self._macros.values() if each.kind == "cedar"]
+            raise Mistake(
+                name.start, f"there is no function or macro `{name.text}`", instead(name.text, known, "cedar")
+            )
         if macro.kind != "cedar":
             raise Mistake(
                 name.start, f"`{name.text}` is a macro of temporal conditions", "call it within `temporal { … }`"

@@ -6,7 +6,8 @@ no calls (Dogwood guide, chapter 06), so each call is read once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -42,3 +43,11 @@ class Macro:
 
 
 Macros = Mapping[str, Macro]
+
+
+def instead(name: str, known: Sequence[str], kind: str) -> str:
+    """What to do about a macro that there is not."""
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"known are: {', '.join(sorted(known)[:8])}" if known else f"define it with `def {kind}`"
