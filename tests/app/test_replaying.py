@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from pathlib import Path
 
@@ -119,10 +120,8 @@ def test_a_lower_limit_over_all_tasks_is_evaluated_on_what_the_workload_did(supp
 
 
 def test_with_cascade_a_step_that_would_have_been_denied_was_not_done(support: Folder, tmp_path: Path) -> None:
-    old = "// The steps of a case."
     forbid = '@id("no-cases")\nforbid (principal, action == Remit::Action::"support/open_case", resource);\n'
     policies = proposed(support, tmp_path, "case-types.cedar", "// What the ticket", f"{forbid}// What the ticket")
-    assert old
     assert replayed(support, policies).counts["newly denied"] == 2
     assert replayed(support, policies, cascade=True).counts["newly denied"] == 2 + 3
 
@@ -160,3 +159,44 @@ def test_sessions_that_are_not_in_memory_any_more_are_not_comparable(
 
     found = replay(Late(), configuration_for(support, None, {}), Wanted())
     assert [change.why for change in found.changes] == [replaying._TOO_MANY]
+
+
+def traced(*events: str) -> str:
+    """Lines of a trace: `<seconds> <tool> <kind> <output>`, of one task."""
+    lines = []
+    for event in events:
+        at, tool, kind, *output = event.split(" ", 3)
+        own = 'task: { root: "t_1", id: "t_1" }, callerPrincipal: Remit::Workload::"bot", requestId: "' + at + '"'
+        context = 'input: { customer: "C-1" }, task: { root: "t_1", id: "t_1", caseType: "access-request" }'
+        scope = (
+            f'scope(principal: Remit::Workload::"bot", resource: Remit::Server::"support") request_context({context}) '
+        )
+        fields = ", ".join(['input: { customer: "C-1" }', *output, own])
+        lines.append(f'@{at} {asked if kind == "request" else ""}Remit::Action::"support/{tool}"::{kind}({fields})')
+    return "\n".join(lines) + "\n"
+
+
+def test_a_trace_is_put_to_both_configurations(support: Folder, tmp_path: Path) -> None:
+    file = tmp_path / "trace.log"
+    file.write_text(
+        traced(
+            "0 open_case response",
+            "10 verify_customer response output: { verified: true }",
+            "20 export_customer request",
+            "30 obtain_consent response output: { granted: true }",
+            "60 export_customer request",
+            "60 export_customer permitted",
+            "120 export_customer request",
+        )
+    )
+    run = runner(support)
+    same = json.loads(run("replay", "--trace", str(file), "--json").stdout)
+    assert (same["decisions"], same["unchanged"]) == (3, 3)
+    policies = proposed(support, tmp_path, "export.dw", "consented(30m,", "consented(1m,")
+    found = json.loads(run("replay", "--trace", str(file), "--policies", str(policies), "--json").stdout)
+    assert [(change["category"], change["id"]) for change in found["changes"]] == [("newly denied", "120")]
+    file.write_text(traced("0 open_case response") + "@1 nonsense\n")
+    wrong = run("replay", "--trace", str(file))
+    assert wrong.exit_code == 1
+    assert f"{file}:2:" in wrong.output
+    assert "no such file" in run("replay", "--trace", str(tmp_path / "none")).output

@@ -120,11 +120,7 @@ class Replay:
         self._judging = Judging(configuration)
         self._permits: dict[str, str] = {}  # without an outcome, in the new history: decision -> who acts
         self._begun: set[str] = set()  # roots of sessions
-        self._told: dict[str, int] = {}  # denials: decision -> its place in `changes`, or one of the two below
-        self._changes: list[Change] = []
-        self._counted: Counter[str] = Counter()
-        self._omitted = 0
-        self._first = self._last = 0
+        self._tally = Tally(configuration.digest, cascade=cascade)
 
     def run(self, recordings: Recordings, progress: Progress) -> Replayed:
         """All records."""
@@ -147,7 +143,7 @@ class Replay:
                     "replay the records from their beginning; `remit verify` says what is wrong with them",
                 ) from None
         progress("replaying", done, max(done, recordings.count))
-        return self._replayed()
+        return self._tally.replayed()
 
     # --- one record -------------------------------------------------------------------------------------------
 
@@ -160,7 +156,7 @@ class Replay:
         if kind == "decision":
             self._decision(recording)
         elif kind == "denials":
-            self._repeated(body)
+            self._tally.repeated(body["decision"], body["count"])
         elif kind in ("outcome", "resolution"):
             if body["decision"] in self._permits:
                 self._apply(recording, body, self._permits[body["decision"]])
@@ -216,94 +212,101 @@ class Replay:
 
     def _compare(self, recording: Recording, after: Side | str | None) -> None:
         body = recording.body
-        self._first = self._first or recording.t
-        self._last = recording.t
         before = Side(
             effect=_verdict(body),
             reason=body["reason"]["code"],
             message=body["reason"]["message"],
             policies=tuple(body["reason"]["policies"]),
         )
-        category = _category(before, after)
-        if category is None:
-            self._count("unchanged" if after is not None else "elsewhere", body["id"], 1)
-            return
         task = body.get("task", "")
-        self._note(
-            Change(
-                category=category,
-                id=body["id"],
-                at=recording.t,
-                stream=recording.stream,
-                n=recording.n,
-                action=body["action"],
-                workload=body["subject"],
-                task=task,
-                intent=self._intent(task),
-                before=before,
-                after=after if isinstance(after, Side) else None,
-                why=after if isinstance(after, str) else "",
-            )
+        about = Change(
+            category="changed",
+            id=body["id"],
+            at=recording.t,
+            stream=recording.stream,
+            n=recording.n,
+            action=body["action"],
+            workload=body["subject"],
+            task=task,
+            intent=self._intent(task),
+            before=before,
         )
+        self._tally.compare(before, after, about)
 
     def _start(self, recording: Recording) -> None:
         body = recording.body
         if not self._wanted.fits(recording.t, body["task"], body["workload"]):
             return
-        self._first = self._first or recording.t
-        self._last = recording.t
         after = self._judging.start(body, self._world)
         if isinstance(after, Side) and after.effect == "permit":
-            self._count("unchanged", body["task"], 1)
-            return
-        self._note(
-            Change(
-                category="newly denied" if isinstance(after, Side) else "not comparable",
-                id=body["task"],
-                at=recording.t,
-                stream=recording.stream,
-                n=recording.n,
-                action=START,
-                workload=body["workload"],
-                task=body["task"],
-                intent=body["intent"],
-                before=Side(effect="permit", reason=PERMITTED),
-                after=after if isinstance(after, Side) else None,
-                why=after if isinstance(after, str) else "",
-            )
+            # Which policies permitted it is not recorded.
+            after = Side(effect="permit", reason=PERMITTED)
+        before = Side(effect="permit", reason=PERMITTED)
+        about = Change(
+            category="changed",
+            id=body["task"],
+            at=recording.t,
+            stream=recording.stream,
+            n=recording.n,
+            action=START,
+            workload=body["workload"],
+            task=body["task"],
+            intent=body["intent"],
+            before=before,
         )
-
-    def _repeated(self, body: Mapping[str, Any]) -> None:
-        """Identical denials that were only counted are as the first of them."""
-        place = self._told.get(body["decision"])
-        if place is None:
-            return
-        if place < 0:
-            self._counted["unchanged" if place == -1 else "elsewhere"] += body["count"]
-            return
-        change = self._changes[place]
-        self._changes[place] = msgspec.structs.replace(change, times=change.times + body["count"])
-
-    def _count(self, what: str, id_: str, times: int) -> None:
-        self._counted[what] += times
-        self._told[id_] = -1 if what == "unchanged" else -2
-
-    def _note(self, change: Change) -> None:
-        if len(self._changes) >= CHANGES:
-            self._omitted += 1
-            self._counted[change.category] += 1
-            return
-        self._told[change.id] = len(self._changes)
-        self._changes.append(change)
+        self._tally.compare(before, after, about)
 
     def _intent(self, task: str) -> str:
         session = self._world.session(task) if task else None
         found = session.tasks.get(task) if session is not None else None
         return found.intent if found is not None else ""
 
-    # --- all of it --------------------------------------------------------------------------------------------
 
-    def _replayed(self) -> Replayed:
+class Tally:
+    """Counts what would be different, and keeps each of it."""
+
+    def __init__(self, config: str, *, cascade: bool = False) -> None:
+        self._config = config
+        self._cascade = cascade
+        self._told: dict[str, int] = {}  # by id: its place in `changes`, or one of the two of `_count`
+        self._changes: list[Change] = []
+        self._counted: Counter[str] = Counter()
+        self._omitted = 0
+        self._first = self._last = 0
+
+    def compare(self, before: Side | str, after: Side | str | None, about: Change) -> None:
+        """Takes one decision: what was said, and what would be; `about` names it. `after` None: nothing changes it."""
+        self._first = self._first or about.at
+        self._last = about.at
+        category = _category(before, after)
+        if category is None:
+            what = "elsewhere" if after is None else "unchanged"
+            self._counted[what] += 1
+            self._told[about.id] = -1 if what == "unchanged" else -2
+            return
+        why = next((each for each in (before, after) if isinstance(each, str)), "")
+        said = after if isinstance(after, Side) and not why else None
+        change = msgspec.structs.replace(about, category=category, after=said, why=why)
+        if len(self._changes) >= CHANGES:
+            self._omitted += 1
+            self._counted[category] += 1
+            return
+        self._told[change.id] = len(self._changes)
+        self._changes.append(change)
+
+    def repeated(self, id_: str, times: int) -> None:
+        """Identical denials that were only counted are as the first of them."""
+        place = self._told.get(id_)
+        if place is None:
+            return
+        if place < 0:
+            self._counted["unchanged" if place == -1 else "elsewhere"] += times
+            return
+        change = self._changes[place]
+        self._changes[place] = msgspec.structs.replace(change, times=change.times + times)
+
+    def replayed(self) -> Replayed:
+        """All of it."""
         counts: dict[str, int] = {name: self._counted[name] for name in CATEGORIES}
         why: Counter[str] = Counter()
         for change in self._changes:
@@ -313,7 +316,7 @@ class Replay:
         elsewhere = self._counted["elsewhere"]
         unchanged = self._counted["unchanged"] + elsewhere
         return Replayed(
-            config=self._configuration.digest,
+            config=self._config,
             cascade=self._cascade,
             first=self._first,
             last=self._last,
@@ -541,10 +544,10 @@ def _verdict(body: Mapping[str, Any]) -> Literal["permit", "deny"]:
     return "permit" if (body.get("would") or body["effect"]) == "permit" else "deny"
 
 
-def _category(before: Side, after: Side | str | None) -> Category | None:
+def _category(before: Side | str, after: Side | str | None) -> Category | None:
     if after is None:
         return None
-    if isinstance(after, str):
+    if isinstance(after, str) or isinstance(before, str):
         return "not comparable"
     if before.effect != after.effect:
         return "newly denied" if after.effect == "deny" else "newly permitted"

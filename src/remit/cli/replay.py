@@ -12,9 +12,11 @@ import click
 import msgspec
 
 from remit.app.folder import Folder
+from remit.app.project import load_project
 from remit.app.recordings import Installed, Recordings, recordings_of
 from remit.app.records import reader_of
 from remit.app.replaying import Wanted, configuration_for, replay
+from remit.app.replaying_traces import replay_trace
 from remit.cli import options
 from remit.cli.failures import FAILED, reported
 from remit.cli.log_filters import time_of
@@ -40,6 +42,13 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 @click.option("--against", type=_FOLDER, default=None, metavar="DIR", help="Judge by all of another project folder.")
 @click.option("--from", "source", type=_FOLDER, default=None, metavar="DIR", help="An export, a log or an archive.")
 @click.option("--archive", type=_FOLDER, multiple=True, metavar="DIR", help="With --from: its archived entries.")
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    metavar="FILE",
+    help="A Dogwood trace in place of records: what the folder's own policies say to it, and what the others would.",
+)
 @click.option("--since", default="", metavar="TIME", help="Not before: `2h` ago, `2026-11-01`, or RFC 3339.")
 @click.option("--until", default="", metavar="TIME", help="Before: in the same forms.")
 @click.option("--task", default="", metavar="ID", help="Only this task and its children (an id, or its end).")
@@ -67,6 +76,7 @@ def replay_command(
     against: Path | None,
     source: Path | None,
     archive: tuple[Path, ...],
+    trace: Path | None,
     since: str,
     until: str,
     task: str,
@@ -93,19 +103,26 @@ def replay_command(
     """
     if archive and source is None:
         raise click.UsageError("--archive goes with --from only")
+    if trace is not None and (source is not None or cascade):
+        raise click.UsageError("--trace goes with neither --from nor --cascade")
     folder = options.folder_of(context, project)
     now = system_clock()
     given = dict(zip(_PARTS, (policies, intents, catalogue), strict=True))
     parts = {name: path.resolve() for name, path in given.items() if path is not None}
     configuration = configuration_for(folder, against, parts)
-    with _recordings(folder, source, archive, task) as (recordings, root):
-        wanted = Wanted(
-            since=time_of(since, "--since", now) if since else 0,
-            until=time_of(until, "--until", now) if until else None,
-            task=root,
-            workload=matcher("workload", workload) if workload else lambda _: True,
-        )
+    chosen = Wanted(
+        since=time_of(since, "--since", now) if since else 0,
+        until=time_of(until, "--until", now) if until else None,
+        task=task,
+        workload=matcher("workload", workload) if workload else lambda _: True,
+    )
+    if trace is not None:
+        _, current = load_project(folder)
         with progress_bar() as progress:
+            found = replay_trace(trace, current, configuration, chosen, progress)
+    else:
+        with _recordings(folder, source, archive, task) as (recordings, root), progress_bar() as progress:
+            wanted = msgspec.structs.replace(chosen, task=root)
             found = replay(recordings, configuration, wanted, cascade=cascade, progress=progress)
     if page is not None:
         write_page(page, replay_page(found, now, _against(folder, against, given)))
