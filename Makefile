@@ -24,8 +24,8 @@ demo: $(VENV)/.demo ## Install, and show the main job on real servers (under a m
 test: $(VENV)/.dev ## All tests that run in minutes.
 	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadgroup
 
-test-long: $(VENV)/.dev ## All tests, the long ones too.
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 1800
+test-long: $(VENV)/.dev ## All tests, the long ones too, and ten times as many generated cases (REMIT_FUZZ).
+	@REMIT_FUZZ=$${REMIT_FUZZ:-10} $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 1800
 
 check: $(VENV)/.dev ## Format, lint, strict types, layers and tests.
 	@$(BIN)/ruff format --check src tests bench examples tools

@@ -407,7 +407,10 @@ class _Maker:
         shared = Binder("x", of)
         first, second = self._mention(shared), self._mention(shared)
         window = Window(*rng.choice(((5, "s"), (1, "m"), (1, "h"), (1, "d"))))
-        since = Since(first if rng.random() < 0.3 else Not(first), window, second)
+        left = rng.choice(
+            (first, Not(first), Not(first), Formerly(self._window(), first), Not(Previous(window, first)))
+        )
+        since = Since(left, window, second)
         timed = Formerly(window, And(first, Tp("t")))
         matched = Count((Binder("t", "Timepoint"),), timed)
         op = rng.choice(("<", ">=", "==", "!="))
