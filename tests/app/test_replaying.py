@@ -168,9 +168,8 @@ def traced(*events: str) -> str:
         at, tool, kind, *output = event.split(" ", 3)
         own = 'task: { root: "t_1", id: "t_1" }, callerPrincipal: Remit::Workload::"bot", requestId: "' + at + '"'
         context = 'input: { customer: "C-1" }, task: { root: "t_1", id: "t_1", caseType: "access-request" }'
-        scope = (
-            f'scope(principal: Remit::Workload::"bot", resource: Remit::Server::"support") request_context({context}) '
-        )
+        asked = 'scope(principal: Remit::Workload::"bot", resource: Remit::Server::"support") '
+        asked += f"request_context({context}) "
         fields = ", ".join(['input: { customer: "C-1" }', *output, own])
         lines.append(f'@{at} {asked if kind == "request" else ""}Remit::Action::"support/{tool}"::{kind}({fields})')
     return "\n".join(lines) + "\n"
