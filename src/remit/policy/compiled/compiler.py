@@ -55,29 +55,18 @@ class Compiled:
     matches: Matches
     principals: frozenset[Entity] | None  # one of them is the principal or above it; None: any principal
     actions: frozenset[Entity] | None
-    source: str  # all that must hold, in Python
-    fails: bool  # whether an evaluation could fail
 
 
 def compile_policy(id_: str, policy: Mapping[str, Any], slots: Mapping[str, Entity] | None = None) -> Compiled:
     """The policy, or the template with `slots` (`?principal`, `?resource`) filled; `Unsupported` where it can't be."""
     writer = _Writer(slots or {})
     try:
-        source = writer.tests(policy)
-    except RecursionError as error:
-        raise Unsupported("it is nested too deeply") from error
-    return compiled_as(id_, policy, writer, source)
-
-
-def compiled_as(id_: str, policy: Mapping[str, Any], written: Scope, source: str, *, fails: bool = True) -> Compiled:
-    """The policy, of which `source` is all that must hold."""
-    try:
-        code = compile(f"lambda {ARGUMENTS}: {source}", "<policy>", "eval")
+        code = compile(f"lambda {ARGUMENTS}: {writer.tests(policy)}", "<policy>", "eval")
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise Unsupported("it is nested too deeply") from error
-    function = eval(code, {**NAMES, **written.constants})  # noqa: S307 - see SECURITY
-    principals, actions = written.anchors(policy["principal"]), written.anchors(policy["action"])
-    return Compiled(id_, policy["effect"] == "forbid", function, principals, actions, source, fails)
+    function = eval(code, {**NAMES, **writer.constants})  # noqa: S307 - see SECURITY
+    principals, actions = writer.anchors(policy["principal"]), writer.anchors(policy["action"])
+    return Compiled(id_, policy["effect"] == "forbid", function, principals, actions)
 
 
 class Scope:

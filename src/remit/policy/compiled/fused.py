@@ -32,6 +32,10 @@ class Asked(Protocol):
 Fused = Callable[..., None]
 
 
+# SECURITY: an entity that lacks what the schema requires of it must fail its policies, not the question.
+_FAILURES: Final = (Failed, KeyError)
+
+
 class Functions:
     """The functions of one policy set: the same policies are one function for all environments that type them alike.
 
@@ -39,7 +43,7 @@ class Functions:
     """
 
     def __init__(self) -> None:
-        self._space: dict[str, Any] = {**NAMES, "Failed": Failed, "str": str}
+        self._space: dict[str, Any] = {**NAMES, "failures": _FAILURES, "str": str}
         self._table = Table(self._space, {})
         self._named: dict[int, str] = {}
         self._made: dict[str, Fused] = {}
@@ -99,7 +103,7 @@ class _Body:
                         else f"{indent}{effect} += ({', '.join(names)})"
                     )
             if fails:
-                lines.append(" except Failed as failure:")
+                lines.append(" except failures as failure:")
                 lines += [f"  failed.append(({name}, str(failure)))" for name, _ in found]
         return "\n".join([*lines, " return None", ""])
 

@@ -1,4 +1,4 @@
-"""One policy as one Python function for one kind of request, with the checks left out that the types make needless.
+"""Policies for one kind of request as Python expressions, without the checks that the types make needless.
 
 Sound for requests that keep what their environment promises (`requests`), over entities that fit the schema.
 
@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from remit.policy import shapes
 from remit.policy.compiled import operators
-from remit.policy.compiled.compiler import ABOVE, Compiled, Scope, compiled_as
+from remit.policy.compiled.compiler import ABOVE, Scope
 from remit.policy.compiled.environment import Environment
 from remit.policy.compiled.values import (
     LONG_MAX,
@@ -33,19 +33,6 @@ from remit.policy.compiled.values import (
     value_of,
 )
 from remit.policy.shapes import BOOL, DATETIME, DECIMAL, DURATION, IPADDR, LONG, STRING, Attribute, Shape
-
-
-def compile_typed(
-    id_: str, policy: Mapping[str, Any], slots: Mapping[str, Entity] | None, environment: Environment
-) -> Compiled | None:
-    """The policy, or the template with its slots filled, for requests of this environment; None where it can't be."""
-    writer = Writer(slots or {}, environment)
-    try:
-        tests = writer.tests(policy)
-        return compiled_as(id_, policy, writer, tests.source, fails=tests.fails)
-    except (Unsupported, Failed, RecursionError):
-        return None
-
 
 Path = tuple[str | None, ...]  # of a context: names of attributes, and None for the keys of a set
 Proof = tuple[str, str]  # of what source, which attribute is there

@@ -93,13 +93,18 @@ def value_of(form: Any) -> Any:
             raise Unsupported("an integer of more than 64 bits")
         return form
     if kind is list or kind is tuple:
+        if form and set(map(type, form)) == {str}:
+            return Set(form, frozenset(form))
         return Set(map(value_of, form))
     if kind is dict:
         if "__entity" in form:
             return entity_of(form)
         if "__extn" in form:
             return _extension(form["__extn"])
-        return {name: value_of(each) for name, each in form.items()}
+        # Most of a context: not worth a call for each.
+        return {
+            name: each if (of := type(each)) is str or of is bool else value_of(each) for name, each in form.items()
+        }
     raise Unsupported(kind.__name__)
 
 
