@@ -57,6 +57,9 @@ if [ "$extras" = dev ]; then
     # A verifier of logs that is not ours: it asks for Python 3.12, and what the tests use of it runs on 3.11.
     .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --ignore-requires-python --upgrade \
         --target .venv/aics aics-tlog==0.2.1
+    # `python -m bench engine` measures beside it, in a process of its own: what it needs is not what Remit needs.
+    .venv/bin/python -m pip install -q --disable-pip-version-check --upgrade --target .venv/agt \
+        agent-governance-toolkit-core==5.0.0
 fi
 echo "installing what comes from npm into node_modules"
 npm install --silent --no-fund --no-audit >/dev/null
