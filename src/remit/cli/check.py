@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from remit.app.project import load_project, notices
 from remit.cli import options
-from remit.cli.failures import reported
+from remit.cli.failures import FAILED, OK, reported, tell
 from remit.policy.clauses import InWords
 
 
@@ -18,10 +19,18 @@ from remit.policy.clauses import InWords
 @options.project
 @click.option("--show-generated", is_flag=True, help="Print the policies that intents generate and those that ship.")
 @click.option("--show-schema", is_flag=True, help="Print the Cedar schema: all that a policy can read.")
+@click.option("--strict", is_flag=True, help="Exit with 1 where there are warnings.")
 @options.as_json
 @click.pass_context
 @reported
-def check(context: click.Context, project: Path | None, show_generated: bool, show_schema: bool, as_json: bool) -> None:
+def check(
+    context: click.Context,
+    project: Path | None,
+    show_generated: bool,
+    show_schema: bool,
+    strict: bool,
+    as_json: bool,
+) -> None:
     """Check settings, catalogue, intents, policies, entities and windows; the first mistake with file, line and fix."""
     folder = options.folder_of(context, project)
     settings, configuration = load_project(folder)
@@ -35,7 +44,7 @@ def check(context: click.Context, project: Path | None, show_generated: bool, sh
         click.echo(configuration.policies.schema_text())
         return
     actions = configuration.catalogue.actions.values()
-    found = {
+    found: dict[str, Any] = {
         "trustDomain": settings.trust_domain,
         "mode": configuration.mode,
         "intents": len(configuration.intents),
@@ -45,15 +54,18 @@ def check(context: click.Context, project: Path | None, show_generated: bool, sh
         "entities": len(configuration.policies.general.entities.by_uid),
         "digest": configuration.digest,
         "notices": notices(configuration),
+        "warnings": configuration.policies.warnings(),
         "code": list(configuration.policies.providers.code),
         "clauses": [_clause(each) for each in configuration.policies.in_words()],
     }
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
-        return
+        sys.exit(FAILED if strict and found["warnings"] else OK)
     for notice in notices(configuration):
         click.secho("notice: ", fg="yellow", nl=False)
         click.echo(notice)
+    for warning in found["warnings"]:
+        tell(warning.as_error(), kind="warning")
     for clause in configuration.policies.in_words():
         click.secho(f"{clause.path}:{clause.line}: ", fg="cyan", nl=False)
         click.echo(f"{clause.says}; {clause.keeps}")
@@ -66,6 +78,7 @@ def check(context: click.Context, project: Path | None, show_generated: bool, sh
         f"{found['intents']} intents, {found['actions']} actions ({found['unreviewed']} not reviewed), "
         f"{found['policies']} policies, {entities}mode {found['mode']}, digest {str(found['digest'])[:12]}"
     )
+    sys.exit(FAILED if strict and found["warnings"] else OK)
 
 
 def _clause(clause: InWords) -> dict[str, Any]:

@@ -51,8 +51,8 @@ def _of_system(error: OSError) -> RemitError:
     return Unavailable("system_refused", f"{what}{cause}", next_step)
 
 
-def tell(error: RemitError, *, as_json: bool = False) -> None:
-    """Shows an error to whoever called the command."""
+def tell(error: RemitError, *, as_json: bool = False, kind: str = "error") -> None:
+    """Shows an error, or a warning in the form of one, to whoever called the command."""
     if as_json:
         shown: dict[str, Any] = {"error": error.code, "message": error.message, "next": error.next_step}
         if isinstance(error, DocumentError):
@@ -60,12 +60,13 @@ def tell(error: RemitError, *, as_json: bool = False) -> None:
         click.echo(msgspec.json.encode(shown).decode(), err=True)
         return
     where = f"{error.path}:{error.line}:{error.column}: " if isinstance(error, DocumentError) else ""
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    colour = "red" if kind == "error" else "yellow"
+    click.secho(f"{kind}: ", fg=colour, bold=True, nl=False, err=True)
     click.echo(f"{where}{error.message}", err=True)
     if isinstance(error, DocumentError) and (lines := error.excerpt()):
         line, _, mark = lines.partition("\n")
         click.echo(line, err=True)
-        click.secho(mark, fg="red", bold=True, err=True)
+        click.secho(mark, fg=colour, bold=True, err=True)
     if error.next_step:
         click.secho("  next: ", fg="cyan", nl=False, err=True)
         click.echo(error.next_step, err=True)

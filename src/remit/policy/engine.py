@@ -25,6 +25,7 @@ from remit.policy import (
     sources,
     validation,
 )
+from remit.policy import warnings as warned
 from remit.policy.cache import Cache
 from remit.policy.compiled.engine import Engine
 from remit.policy.compiled.environment import of_vocabulary
@@ -41,6 +42,7 @@ from remit.policy.slices import Shelf, Slice
 from remit.policy.sources import Policy, Source
 from remit.policy.typed import Converter, value_converter
 from remit.policy.verdict import Verdict
+from remit.policy.warnings import Warned
 
 _SLICES: Final = 20_000  # kept, by action, resource and intent
 _REMEMBERED: Final = Cache()
@@ -263,6 +265,10 @@ class Policies:
     def compile(self) -> list[tuple[Policy, str]]:
         """Compiles every policy now and not when it is first asked for; those that can't be, with the reason."""
         return self._shelf.uncompiled()
+
+    def warnings(self) -> list[Warned]:
+        """What is right by the schema, and probably not what was meant. As costly as validating all policies."""
+        return warned.warnings(self._policies, self.vocabulary)
 
     def notices(self) -> list[str]:
         """What works but deserves a look: tools whose schema can't be used, and policies that cover no action."""

@@ -40,6 +40,21 @@ def clause_at(text: str, message: str, handle: Any) -> Span | None:
     return None
 
 
+def conditions_in(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """What stands before the conditions of a policy, and each with its `when` or `unless`, without braces."""
+    tokens = list(cedar_text.tokens(text))
+    first = next((token.start for token in tokens if token.text in ("when", "unless")), len(text))
+    found: list[tuple[str, str]] = []
+    place = 0
+    while place < len(tokens) - 1:
+        if tokens[place].text in ("when", "unless") and tokens[place + 1].text == "{":
+            inside = _inside(tokens, place + 1)
+            found.append((tokens[place].text, " ".join(token.text for token in inside)))
+            place += len(inside) + 2
+        place += 1
+    return " ".join(token.text for token in tokens if token.start < first and token.text != ";"), found
+
+
 def _bodies(tokens: list[Token]) -> Iterator[list[list[Token]]]:
     """The clauses of each `when { … }` and `unless { … }`."""
     place = 0

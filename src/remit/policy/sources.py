@@ -165,6 +165,11 @@ def parse(source: Source, cache: Cache | None = None, known: Macros = _NO_MACROS
     """
     if source.is_event_schema:
         return
+    turned = cedar_text.turning(source.text)
+    if turned is not None:
+        # SECURITY: what a reviewer reads would not be what decides (CVE-2021-42574).
+        what = f"a character that turns the direction of the text (U+{ord(source.text[turned]):04X})"
+        raise error_at(source, turned, what, "remove it; in a string write it as `\\u{…}`")
     if source.is_dogwood:
         yield from _lowered(source, cache, known)
         return

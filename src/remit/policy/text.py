@@ -31,6 +31,7 @@ _TOKEN = re.compile(
 # What can hide a `;`, and the `;` itself: the same places as above, found faster.
 _END = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n\r]*|;', re.DOTALL)
 _BLANK = re.compile(r"(?:\s++|//[^\n\r]*+)*+")
+_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _OPERATORS = frozenset({"&&", "||", "+", "-", "*", "if"})
 _LINKS = frozenset({".", "::", "["})
@@ -96,6 +97,12 @@ def line_at(text: str, number: int) -> str:
     """The text of line `number` (1-based)."""
     lines = text.split("\n")
     return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""
+
+
+def turning(text: str) -> int | None:
+    """Where a character stands that turns the direction of what is shown after it; None where there is none."""
+    found = None if text.isascii() else _TURNING.search(text)
+    return found.start() if found else None
 
 
 def excess(piece: list[Token]) -> tuple[Token, str] | None:
