@@ -141,6 +141,7 @@ def test_lowers_as_the_reference_does(text: str) -> None:
         ("permit(principal, action, resource) when { X::Y(1 + 2) };", "constants and fields"),
         ("permit(principal, action, resource) when { X::Y(if true then 1 else 2) };", "constants and fields"),
         ("permit(principal, action, resource) when { X::Y(principal) };", "takes a field of `principal`"),
+        ('permit(principal, action, resource) when { X::Y(context.input["a", 1]) };', "can't stand in a provider"),
         ("permit(principal, action, resource) when { X::Y(1,) };", "missing after the `,`"),
         ("@id(\"a\")", "not finished"),
     ],

@@ -249,6 +249,12 @@ def test_wrong_calls_are_refused_as_the_reference_refuses_them(call: str, words:
     assert lowered(text, SCHEMA) is None
 
 
+def test_an_argument_that_the_body_does_not_use_is_looked_at_too() -> None:
+    definition = "def cedar first(?a, ?b) { ?a };"
+    assert "not valid Cedar" in refused(f"{definition} permit() when {{ first(true, 1 +) }};").message
+    assert cedar(definition, "first(true, 1 + 1)").endswith("when { ((true) ) };")
+
+
 def test_a_parameter_of_no_macro_is_refused_in_tp_too() -> None:
     """The reference reads it as a variable that nothing binds."""
     text = 'permit(principal, action == A::Action::"T", resource) when temporal { tp(?t) };'

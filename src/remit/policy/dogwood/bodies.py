@@ -63,6 +63,18 @@ def check_body(body: Sequence[Token], parameters: Collection[str]) -> None:
         raise Mistake(_named(body, str(error)), f"the body is not valid Cedar: {error}") from None
 
 
+def check_expression(text: str, at: int) -> None:
+    """Refuses what is no expression of Cedar. Raises `Mistake`."""
+    whole = f"permit(principal,action,resource)when{{({text})}};"
+    over = cedar_text.excess(list(cedar_text.tokens(whole)))
+    if over is not None:
+        raise Mistake(at, over[1])
+    try:
+        cedar.policies_to_json_str(whole)
+    except (ValueError, RecursionError) as error:
+        raise Mistake(at, f"the argument is not valid Cedar: {error}") from None
+
+
 def _named(body: Sequence[Token], message: str) -> int:
     """Where the word stands that the engine names."""
     return next((token.start for token in body if f"`{token.text}`" in message), body[0].start)

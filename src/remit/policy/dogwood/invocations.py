@@ -95,9 +95,11 @@ def _path(found: Sequence[Token]) -> Term:
         if found[place].text == "." and place + 1 < len(found) and found[place + 1].kind == "word":
             path.append(found[place + 1].text)
             place += 2
-        elif found[place].text == "[" and place + 2 < len(found) and found[place + 1].kind == "string":
+        elif [token.kind for token in found[place : place + 3]] == ["other", "string", "other"] and (
+            found[place].text == "[" and found[place + 2].text == "]"
+        ):
             path.append(lexer.string(found[place + 1]))
-            place = lexer.closing(found, place) + 1
+            place += 3
         else:
             raise Mistake(
                 found[place].start,

@@ -21,7 +21,7 @@ from typing import Final
 from remit.policy import text as cedar_text
 from remit.policy.dogwood import conditions, lexer
 from remit.policy.dogwood.ast import Leaf
-from remit.policy.dogwood.bodies import FUNCTIONS, KEYWORDS, METHODS
+from remit.policy.dogwood.bodies import FUNCTIONS, KEYWORDS, METHODS, check_expression
 from remit.policy.dogwood.invocations import Call, Invocation, read_arguments
 from remit.policy.dogwood.macros import Macro, Macros, instead
 from remit.policy.dogwood.mistakes import Mistake
@@ -324,6 +324,11 @@ class _Lowering:
                 f"the macro `{macro.name}` takes {len(macro.parameters)} arguments, not {len(passed)}",
                 f"its parameters are: {wanted}",
             )
+        used = {token.text[1:] for token in macro.body if token.kind == "sigil"}
+        for parameter, parts in zip(macro.parameters, passed, strict=True):
+            if parameter not in used:
+                # Nobody else would look at it.
+                check_expression("".join(part.text for part in parts), parts[0].at)
         return list(_expanded(macro, passed, name.start)), end + 1
 
     # --- parts ----------------------------------------------------------------------------------------------
