@@ -43,6 +43,7 @@ def check(
     if show_schema:
         click.echo(configuration.policies.schema_text())
         return
+    configuration.policies.compile()  # so that notices name what can't be
     actions = configuration.catalogue.actions.values()
     found: dict[str, Any] = {
         "trustDomain": settings.trust_domain,
