@@ -407,9 +407,9 @@ class _Maker:
         shared = Binder("x", of)
         first, second = self._mention(shared), self._mention(shared)
         window = Window(*rng.choice(((5, "s"), (1, "m"), (1, "h"), (1, "d"))))
-        left = rng.choice(
-            (first, Not(first), Not(first), Formerly(self._window(), first), Not(Previous(window, first)))
-        )
+        # The last two look further back than the window.
+        further = Formerly(Window(1, "d"), first)
+        left = rng.choice((first, Not(first), Not(first), Not(Previous(window, first)), further, Not(further)))
         since = Since(left, window, second)
         timed = Formerly(window, And(first, Tp("t")))
         matched = Count((Binder("t", "Timepoint"),), timed)
@@ -429,7 +429,9 @@ class _Maker:
                 return Comparison(op, Count((shared,), since), few)
             case "summed":
                 total = Sum("x", (Binder("x", "Long"), Binder("t", "Timepoint")), self._over(window, "Long"))
-                return Comparison(op, total, self._values.literal("Long") if rng.random() < 0.5 else few)
+                return Comparison(
+                    op, total, rng.choice((few, self._values.literal("Long"), Constant(rng.choice(HUGE))))
+                )
             case "shadow":
                 # One name for two variables.
                 again = Binder("x", rng.choice((of, "Long", "String")))
