@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any, Final
 
 from remit.policy.compiled.values import Entity, Set
@@ -37,6 +38,106 @@ class Conditions:
             except Mistake:
                 continue
             return Leaf(name, condition)
+
+    def likely(self, name: str = "p/0") -> Leaf:
+        """A leaf of the kinds that policies are written with, about the events that are the most frequent."""
+        condition = self._kind()
+        while self.chance.random() < 0.25:
+            condition = ast.And(condition, self._kind())
+        acceptance.check(condition)
+        return Leaf(name, condition)
+
+    def _kind(self) -> Condition:
+        chance, one, other = self.chance, self._frequent, self._frequent
+        a, b = ast.Var("a"), ast.Var("b")
+        match chance.randrange(20):
+            case 0:
+                return self._maybe_not(self._formerly(one()))
+            case 1:
+                return self._maybe_not(ast.Previous(self._window(), one()))
+            case 2 | 3:
+                return self._since(ast.Not(other()), one())
+            case 4:
+                return self._since(ast.And(ast.Not(other()), ast.Not(self._frequent())), one())
+            case 5:
+                return self._since(other(), one())
+            case 6:
+                return self._since(self._formerly(other()), one())
+            case 7:
+                return self._number(ast.Count((_binder("t"),), self._formerly(ast.And(one(), ast.Tp("t")))))
+            case 8:
+                return self._number(ast.Count((_binder("a"),), self._formerly(one(amount=a))))
+            case 9:
+                body = self._formerly(ast.And(one(amount=a), ast.Tp("t")))
+                return self._number(ast.Sum("a", (_binder("a"), _binder("t")), body))
+            case 10:
+                body = self._formerly(one(user=b, amount=a))
+                if chance.random() < 0.5:
+                    return self._exists_b(self._number(ast.Sum("a", (_binder("a"),), body)))
+                return self._number(ast.Sum("a", (_binder("a"), _binder("b")), body))
+            case 11:
+                body = ast.And(one(amount=a), self._about_amount(a))
+                return ast.Exists(_binder("a"), self._formerly(body))
+            case 12:
+                broken = ast.Exists(_binder("a"), ast.And(other(amount=a), self._about_amount(a)))
+                return self._since(ast.Not(broken), one())
+            case 13:
+                both = ast.And(self._formerly(one(user=b)), self._maybe_not(self._formerly(other(user=b))))
+                return ast.Exists(_binder("b"), both)
+            case 14:
+                return ast.Exists(_binder("b"), self._since(ast.Not(other(user=b)), one(user=b)))
+            case 15:
+                both = ast.And(
+                    ast.Previous(self._window(), one(user=b)), self._maybe_not(self._formerly(other(user=b)))
+                )
+                return ast.Exists(_binder("b"), both)
+            case 16:
+                body = ast.And(one(), ast.Not(self._frequent(user=ast.Constant("ada"))))
+                return self._formerly(body)
+            case 17:
+                inside = ast.Exists(_binder("a"), ast.And(one(amount=a), self._about_amount(a)))
+                return self._maybe_not(self._formerly(inside))
+            case 18:
+                event = one(user=b, amount=a)
+                caller = ast.Argument(("callerPrincipal",), ast.ScopeTerm("principal"))
+                event = replace(event, arguments=(*event.arguments, caller))
+                body = self._formerly(ast.And(event, ast.Tp("t")))
+                return self._number(ast.Sum("a", (_binder("t"), _binder("a"), _binder("b")), body))
+            case 19:
+                body = ast.And(one(), self._maybe_not(self._formerly(other(user=ast.Constant("ada")))))
+                return self._formerly(body)
+        inner = chance.choice((self._formerly, lambda each: ast.Previous(self._window(), each)))(one())
+        return chance.choice((self._formerly, lambda each: ast.Previous(self._window(), each)))(inner)
+
+    def _exists_b(self, body: Condition) -> Condition:
+        return ast.Exists(_binder("b"), ast.And(self._formerly(self._frequent(user=ast.Var("b"))), body))
+
+    def _number(self, term: Term) -> Condition:
+        op = self.chance.choice(("<", "<=", ">", ">=", "==", "!="))
+        return ast.Comparison(op, term, ast.Constant(self.chance.randrange(6)))
+
+    def _about_amount(self, variable: ast.Var) -> Condition:
+        op = self.chance.choice(("<", ">", "==", "!="))
+        return ast.Comparison(op, variable, ast.ContextTerm(("input", "amount")))
+
+    def _formerly(self, body: Condition) -> Condition:
+        return ast.Formerly(self._window(), body)
+
+    def _since(self, left: Condition, right: Condition) -> Condition:
+        return ast.Since(left, self._window(), right)
+
+    def _maybe_not(self, condition: Condition) -> Condition:
+        return ast.Not(condition) if self.chance.random() < 0.3 else condition
+
+    def _window(self) -> ast.Window:
+        return self.chance.choice(_WINDOWS[:3])
+
+    def _frequent(self, **wanted: Term) -> ast.Predicate:
+        chance = self.chance
+        if "user" not in wanted and chance.random() < 0.6:
+            wanted["user"] = ast.ContextTerm(("input", "user"))
+        arguments = tuple(ast.Argument(("input", name), term) for name, term in wanted.items())
+        return ast.Predicate(ACTION, chance.choice(("read", "read", "pay")), "request", arguments)
 
     def _chain(self, depth: int, bound: frozenset[str]) -> Condition:
         made = self._member(depth, bound)
@@ -135,18 +236,22 @@ class Conditions:
 
 
 def trace(chance: random.Random, length: int) -> list[Event]:
-    """Events in the order of their times, many at the same."""
+    """Events in the order of their times, many at the same; in half of them requests to read are the most frequent."""
     at, events = 1_000_000, []
+    frequent = 0.8 * (chance.random() < 0.5)
     for _ in range(length):
         at += chance.choice((0, 0, 500, 1_000, 1_000, 2_000, 5_000))
         if chance.random() < 0.03:
             at += 70_000
-        events.append(event(chance, at))
+        made = event(chance, at)
+        if chance.random() < frequent:
+            made = replace(made, action=chance.choice(("read", "read", "read", "pay")), kind="request")
+        events.append(made)
     return events
 
 
 def event(chance: random.Random, at: int) -> Event:
-    """One event, some of whose fields are absent."""
+    """One event, some of whose fields are absent, or are of another type."""
     values: dict[tuple[str, ...], Any] = {
         ("input", "user"): chance.choice(USERS),
         ("input", "amount"): chance.randrange(4),
@@ -155,6 +260,8 @@ def event(chance: random.Random, at: int) -> Event:
         ("input", "tags"): Set(chance.choice((("ada",), ("bob", "ada"), ("ada", "bob"), ("ada", "cy")))),
     }
     fields = {path: value for path, value in values.items() if chance.random() < 0.9}
+    if chance.random() < 0.1:
+        fields["input", "amount"] = chance.choice(("2", True, Entity(("Remit::Workload", "w1"))))
     return Event(ACTION, chance.choice(ACTIONS), chance.choice(KINDS), at, fields)
 
 
@@ -165,6 +272,10 @@ def request(chance: random.Random) -> Request:
         del inputs["user"]
     principal = Entity(("Remit::Workload", chance.choice(("w1", "w2"))))
     return Request(principal, Entity(("Remit::Server", "crm")), {"input": inputs})
+
+
+def _binder(name: str) -> ast.Binder:
+    return ast.Binder(name, {"t": "Timepoint", "b": "String"}.get(name, "Long"))
 
 
 def _all(condition: Condition) -> list[Condition]:

@@ -58,6 +58,7 @@ INCREMENTAL = (
     "exists (n: Long). ((sum a for (a: Long), (t: Timepoint). where formerly within 1h "
     "(pay{input.n: a} && a > 0 && tp(t))) == n && n > 5)",
     "exists (a: Long). formerly within 1h (pay{input.n: a} && a > context.input.limit)",
+    "!formerly within 1h (exists (a: Long). (pay{input.n: a} && a > context.input.limit))",
     "exists (a: Long). (!(close{input.n: a} && a > context.input.limit) since within 1h open{})",
     "exists (u: String). (formerly within 1h read{input.u: u} && formerly within 1h pay{input.u: u})",
     "formerly within 1h (read{input.u: context.input.u} && formerly within 2h open{input.u: context.input.u})",
@@ -168,6 +169,21 @@ def test_what_the_request_lacks_matches_nothing_and_breaks_nothing() -> None:
     monitor.observe(event(1, "open"))
     monitor.observe(event(2, "close", u="ada"))
     assert ask(monitor, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "formerly within 1h read{} && context.input.no == context.input.no",
+        "formerly within 1h read{} && context.input.no != context.input.u",
+        "formerly within 1h read{} && context.input.no < 5",
+        "exists (x: Long). (x == context.input.no && !formerly within 1h pay{input.n: x} && formerly within 1h read{})",
+    ],
+)
+def test_a_comparison_with_what_the_request_lacks_is_false(text: str) -> None:
+    monitor = watch(text)
+    monitor.observe(event(1))
+    assert not ask(monitor, 2, u="ada")
 
 
 def test_many_questions_on_an_idle_history_look_at_each_row_that_left_the_window_once() -> None:

@@ -33,7 +33,7 @@ def planned(leaves: Sequence[Leaf]) -> Plan:
 @pytest.mark.timeout(120 * fuzz())
 def test_the_reference_gives_the_same_verdicts(reference: Reference) -> None:
     agreement = Agreement()
-    for seed in seeds(60, first=500_000):
+    for seed in seeds(25, first=500_000):
         agreement += assert_agrees(planned, generated(seed, conditions=4), reference)
     assert agreement.refused_by_plan == 0
     assert agreement.compared > 0.8 * (agreement.compared + agreement.refused_by_reference + agreement.lost)
@@ -42,10 +42,11 @@ def test_the_reference_gives_the_same_verdicts(reference: Reference) -> None:
 @pytest.mark.timeout(120 * fuzz())
 def test_the_interpreter_gives_the_same_verdicts_to_every_request() -> None:
     incremental = asked = true = 0
-    for seed in seeds(250):
+    for seed in seeds(180):
         chance = random.Random(seed)
         making = histories.Conditions(chance)
-        leaves = [making.leaf(f"p/{number}") for number in range(chance.choice((1, 1, 3)))]
+        make = making.leaf if seed % 3 == 0 else making.likely
+        leaves = [make(f"p/{number}") for number in range(chance.choice((1, 2, 4)))]
         names = frozenset(leaf.name for leaf in leaves)
         found = planned(leaves)
         incremental += sum(not found.bounds(name).replayed for name in names)
@@ -69,7 +70,8 @@ def test_the_interpreter_gives_the_same_verdicts_to_every_request() -> None:
 def test_a_state_rebuilt_from_all_events_is_the_same_bytes() -> None:
     for seed in seeds(60):
         chance = random.Random(seed)
-        leaf = histories.Conditions(chance).leaf()
+        making = histories.Conditions(chance)
+        leaf = making.leaf() if seed % 2 else making.likely()
         events = histories.trace(chance, 40)
         before, after = planned([leaf]).start(), planned([leaf]).start()
         for number, event in enumerate(events):
@@ -84,7 +86,8 @@ def test_a_state_rebuilt_from_all_events_is_the_same_bytes() -> None:
 def test_a_state_rebuilt_from_the_events_that_it_reaches_back_to_gives_the_same_verdicts() -> None:
     for seed in seeds(60):
         chance = random.Random(seed)
-        leaf = histories.Conditions(chance).leaf()
+        making = histories.Conditions(chance)
+        leaf = making.leaf() if seed % 2 else making.likely()
         found = planned([leaf])
         reach = found.bounds(leaf.name).reach
         events = histories.trace(chance, 40)

@@ -326,8 +326,6 @@ class Compiler:
                         for at, slot in free:
                             slots[slot] = row[at]
                         yield moment.number
-            elif store.at < cutoff:
-                return
             bucket = store.indexes[index].buckets.get(wanted)
             for row in reversed(bucket.rows) if bucket else ():
                 moment.work()
