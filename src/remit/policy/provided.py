@@ -40,19 +40,6 @@ def with_given(vocabulary: Vocabulary, policies: Iterable[Policy], providers: Pr
     return msgspec.structs.replace(vocabulary, given=given) if given else vocabulary
 
 
-def attributes(policies: Iterable[Policy], providers: Providers) -> dict[str, Attribute]:
-    """What exactly these policies read: `temporal` and `providers`, with the names that decisions give."""
-    policies = tuple(policies)
-    leaves = {leaf.name: shapes.always(BOOL) for policy in policies for leaf in policy.leaves}
-    values = {
-        invocation.name: shapes.always(providers.result_of(invocation))
-        for policy in policies
-        for invocation in policy.providers
-    }
-    records = {"temporal": leaves, "providers": values}
-    return {name: shapes.always(Shape(kind="record", fields=fields)) for name, fields in records.items() if fields}
-
-
 def check(policies: Iterable[Policy], vocabulary: Vocabulary, providers: Providers) -> None:
     """Refuses calls of providers that are not as declared, with a `DocumentError`.
 
