@@ -113,6 +113,16 @@ def test_policies_across_tasks_are_of_the_workload(tmp_path: Path) -> None:
     assert policy.scope_kind == "workload"
 
 
+def test_policies_across_tasks_are_known_by_their_folder_wherever_it_stands() -> None:
+    for path, kind in (
+        ("workload/a.dw", "workload"),
+        ("policies/workload/x/a.dw", "workload"),
+        ("workload.dw", "task"),
+    ):
+        (policy,) = parse("permit (principal, action, resource);", path)
+        assert policy.scope_kind == kind
+
+
 def test_a_misspelt_ending_does_not_switch_a_policy_off(tmp_path: Path) -> None:
     folder = write(tmp_path)
     (folder / "guard.ceder").write_text("forbid (principal, action, resource);")

@@ -344,7 +344,7 @@ def _policy(source: Source, start: int, end: int, parsed: Parsed, default_id: st
         reads=parsed.reads,
         obligations=parsed.obligations,
         approvers=parsed.approvers,
-        scope_kind="workload" if f"/{_WORKLOAD}/" in source.path else "task",
+        scope_kind="workload" if f"/{_WORKLOAD}/" in f"/{source.path}" else "task",
     )
 
 
