@@ -34,13 +34,13 @@ from remit.core.obligations import KNOWN
 from remit.decide import entries
 from remit.decide.case import Case
 from remit.decide.configuration import Configuration
-from remit.decide.histories import SERVER, WORKLOAD, History, Told, plain
+from remit.decide.histories import WORKLOAD, History, Told, Unknowable
 from remit.decide.pipeline import Pipeline
 from remit.decide.sequence import Sequencer
 from remit.decide.world import LIFE_KINDS, Replayed, World, session_stream, workload_stream
 from remit.ledger.concealed import known
 from remit.ledger.configured import Configured, read_configured
-from remit.policy.compiled.values import Entity, Failed, Unsupported, value_of
+from remit.policy.compiled.values import Entity, Failed, Unsupported
 from remit.policy.dogwood.ast import (
     And,
     Argument,
@@ -50,6 +50,7 @@ from remit.policy.dogwood.ast import (
     ContextTerm,
     Exists,
     Formerly,
+    Leaf,
     Not,
     Path,
     Predicate,
@@ -59,8 +60,8 @@ from remit.policy.dogwood.ast import (
     Var,
 )
 from remit.policy.dogwood.history import Event as Happened
-from remit.policy.dogwood.history import Exceeded
-from remit.policy.dogwood.interpreter import Interpretation
+from remit.policy.dogwood.history import Request as Asking
+from remit.policy.dogwood.interpreter import Interpreter
 from remit.policy.dogwood.printing import show
 from remit.policy.dogwood.temporal import Scope
 from remit.policy.dogwood.witnesses import REQUEST_ID, Compared, Part, Witness
@@ -414,42 +415,48 @@ def _listed(names: Any) -> str:
 # --- temporal clauses ---------------------------------------------------------------------------------------------
 
 
+class _Explainer(Interpreter):
+    """A monitor that keeps every event, and why each clause that it evaluated last holds or does not."""
+
+    def __init__(self, leaves: Sequence[Leaf]) -> None:
+        super().__init__(leaves, _EVENTS, _WORK)
+        self.parts: dict[str, Part] = {}
+
+    def evaluate(self, request: Asking, event: Happened, names: frozenset[str]) -> dict[str, bool]:
+        """As `Monitor.evaluate`."""
+        self.parts = {name: self.explain(request, event, name) for name in sorted(names)}
+        return {name: part.holds for name, part in self.parts.items()}
+
+
+class _Explaining:
+    """Fulfils `Plan`."""
+
+    digest = ""
+
+    def __init__(self, leaves: Sequence[Leaf]) -> None:
+        self._leaves = leaves
+
+    def start(self) -> _Explainer:
+        """As `Plan.start`."""
+        return _Explainer(self._leaves)
+
+    def restore(self, data: bytes) -> _Explainer:
+        """Nothing is dumped of it."""
+        raise NotImplementedError
+
+
 class _Traceable(History):
-    """A history that keeps every event, and explains."""
+    """A history that explains."""
 
     def __init__(self, scope: Scope) -> None:
         leaves = tuple(scope.leaves.values())
-        super().__init__(Scope(leaves, Interpretation(leaves, _EVENTS, _WORK), scope.kinds))
+        self.explainer = _Explainer(leaves)
+        super().__init__(Scope(leaves, _Explaining(leaves), scope.kinds), self.explainer)
 
     def _event(self, kind: str, told: Told, at: int) -> Happened | None:
         # The decision is named, also where no clause looks at its id.
         event = super()._event(kind, told, at)
         return replace(event, fields={**event.fields, REQUEST_ID: told.decision}) if event is not None else None
-
-    def part(
-        self,
-        name: str,
-        told: Told,
-        principal: Entity,
-        context: Mapping[str, Any],
-        attributes: Mapping[str, Any],
-        at: int,
-    ) -> Part | None:
-        """Why the clause holds or does not; None where that can't be said any more."""
-        event = self._event("request", told, at)
-        if event is None or self._full or self._erased:
-            return None
-
-        def attribute(_: Entity, path: Path) -> Any:
-            found: Any = attributes
-            for step in path:
-                found = found.get(step) if isinstance(found, Mapping) else None
-            return None if found is None else value_of(found)
-
-        server = Entity((SERVER, told.action.partition("/")[0]))
-        request = self.scope.request(principal, server, {**context, "input": plain(context["input"])}, attribute)
-        explained: Part = self._monitor.explain(request, event, name)  # type: ignore[attr-defined]  # an interpreter's
-        return explained
 
 
 class _Events:
@@ -475,17 +482,17 @@ class _Events:
         self._take(self._temporal.workload, records)
 
     def parts(self, context: Mapping[str, Any]) -> dict[str, Temporal]:
-        """Each clause that was asked, part by part."""
+        """Each clause that was asked, part by part; nothing of those that can't be evaluated any more."""
         found: dict[str, Temporal] = {}
         principal = Entity((WORKLOAD, self._told.subject))
+        attributes = {principal: self._attributes}
         for history in self._histories:
             for name in sorted(history.scope.names & context.get("temporal", {}).keys()):
                 try:
-                    part = history.part(name, self._told, principal, context, self._attributes, self._at)
-                except (Exceeded, Failed, Unsupported, LookupError, TypeError):
+                    history.evaluate(frozenset((name,)), self._told, principal, context, attributes, self._at)
+                except (Unknowable, Failed, Unsupported, LookupError, TypeError):
                     continue
-                if part is not None:
-                    found[name] = _temporal(part)
+                found[name] = _temporal(history.explainer.parts[name])
         return found
 
     def _take(self, scope: Scope | None, records: Any) -> None:
