@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import py_compile
+import sys
 import threading
 import time
 from decimal import Decimal
@@ -327,6 +330,34 @@ def test_a_reload_takes_up_what_changed(project: Path) -> None:
     ask = [Invocation("a/0", "Content::Risk", (Constant("other"),))]
     assert before.evaluate(ask, WHO, WHERE, CONTEXT) != after.evaluate(ask, WHO, WHERE, CONTEXT)
     assert before.digest != after.digest
+
+
+def test_what_runs_is_what_the_digest_is_of(project: Path) -> None:
+    """Bytecode of another text stands beside the module, of the same size and time."""
+    lists = project / "providers" / "lists.py"
+    lists.write_text('EVIL = {"other"}\n')
+    bytecode = py_compile.compile(str(lists))
+    before = lists.stat()
+    lists.write_text('EVIL = {"otter"}\n')
+    os.utime(lists, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert bytecode is not None
+    one = loaded(project)
+    ask = [Invocation("a/0", "Content::Risk", (Constant("otter"),), (Call("above", (DecimalTerm("0.5"),)),))]
+    assert one.evaluate(ask, WHO, WHERE, CONTEXT) == {"a/0": True}
+
+
+def test_modules_import_each_other_also_from_folders(project: Path) -> None:
+    deep = project / "providers" / "deep" / "er"
+    deep.mkdir(parents=True)
+    (deep / "score.py").write_text("from ...strings import risk\nfrom ... import lists\n")
+    (project / "remit.toml").write_text(TOML.replace("strings:risk", "deep.er.score:risk"))
+    assert "deep.er.score:risk of providers/deep/er/score.py" in loaded(project).code
+
+
+def test_many_reloads_leave_few_modules(project: Path) -> None:
+    for _ in range(30):
+        loaded(project)
+    assert sum(name.startswith("_remit_providers_") for name in sys.modules) < 60
 
 
 @pytest.mark.parametrize(

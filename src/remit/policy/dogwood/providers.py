@@ -169,7 +169,10 @@ def load(settings: Sequence[ProviderSettings], root: Path) -> Providers:
     """
     if not settings:
         return NO_PROVIDERS
-    modules = Modules(root)
+    try:
+        modules = Modules(root)
+    except (OSError, ValueError) as error:
+        raise DocumentError(f"the code of the providers can't be read: {error}", path=FOLDER) from None
     declared: list[Provider] = []
     for number, setting in enumerate(settings):
         try:
@@ -180,11 +183,7 @@ def load(settings: Sequence[ProviderSettings], root: Path) -> Providers:
                 ("providers", number),
                 f"providers are functions of modules in `{FOLDER}/` or of installed packages",
             ) from None
-    try:
-        texts = modules.texts()
-    except (OSError, ValueError) as error:
-        raise DocumentError(f"the code of the providers can't be read: {error}", path=FOLDER) from None
-    return Providers(declared, texts, [f"{call} of {file}" for call, file in modules.loaded.items()])
+    return Providers(declared, modules.texts, [f"{call} of {file}" for call, file in modules.loaded.items()])
 
 
 def _provider(setting: ProviderSettings, modules: Modules) -> Provider:
