@@ -64,6 +64,7 @@ _EXTENSIONS: Final[Mapping[str, type]] = {
     "duration": Duration,
     "ipaddr": Ip,
 }
+_SMALL: Final = 2**30
 _PYTHON: Final[Mapping[str, str]] = {"string": "str", "bool": "bool", "long": "int"}
 
 
@@ -77,9 +78,9 @@ class _Writer:
         self.types = types
         self.lines: list[str] = []
         self.names: dict[str, Any] = {
-            "Misfit": Misfit, "Set": Set, "type": type, "dict": dict, "list": list, "str": str, "bool": bool,
-            "int": int, "len": len, "frozenset": frozenset, "joined": "".join, "extension": _extension,
-            "entity": _entity, "KeyError": KeyError, "TypeError": TypeError, "__builtins__": {},
+            "Misfit": Misfit, "Set": Set, "new": object.__new__, "type": type, "dict": dict, "list": list,
+            "str": str, "bool": bool, "int": int, "len": len, "frozenset": frozenset, "joined": "".join,
+            "extension": _extension, "entity": _entity, "KeyError": KeyError, "TypeError": TypeError, "__builtins__": {},
         }  # fmt: skip
         self.count = 0
 
@@ -115,7 +116,8 @@ class _Writer:
             if shape.of.kind == "string":
                 # Fails for anything but strings.
                 self.line(depth, f"joined({source})")
-                self.line(depth, f"{made} = Set({source}, frozenset({source}))")
+                self.line(depth, f"{made} = new(Set)")
+                self.line(depth, f"{made}.keys = {made}.items = frozenset({source})")
             else:
                 each = self.constant(self.compiled(shape.of, f"{path}[]"))
                 self.line(depth, f"{made} = Set([{each}(each) for each in {source}])")
@@ -172,7 +174,9 @@ class _Writer:
         if shape.kind != "long":
             return f"type({source}) is not {_PYTHON[shape.kind]}"
         number = self.fresh()
-        return f"type({number} := {source}) is not int or not {LONG_MIN} <= {number} <= {LONG_MAX}"
+        # Small ones are compared faster.
+        fits = f"(-{_SMALL} < {number} < {_SMALL} or {LONG_MIN} <= {number} <= {LONG_MAX})"
+        return f"type({number} := {source}) is not int or not {fits}"
 
     def refusal(self, path: str) -> str:
         return f"raise Misfit({f'`{path}` is not what the schema says'!r})"

@@ -19,6 +19,7 @@ from remit.policy.compiled.requests import Check, Checker, Misfit
 from remit.policy.compiled.values import Entity, Unsupported
 
 MANY: Final = 96  # policies at one place that facts narrow down faster than one function asks them all
+_KEPT: Final = 256  # principals and resources of one kind whose functions are kept at hand
 
 _Place = Entity | None  # what a scope names; None where it is open
 _Found = dict[_Place, dict[_Place, "_Policies"]]  # by principal and resource
@@ -98,7 +99,10 @@ class TypedIndex:
 class Kind:
     """The policies for one kind of request."""
 
-    __slots__ = ("_open", "_placed", "_scoped", "action", "check", "groups", "principal", "resource", "untyped")
+    __slots__ = (
+        *("action", "check", "groups", "principal", "resource", "untyped"),
+        *("_environment", "_found", "_functions", "_known", "_made"),
+    )
 
     def __init__(self, environment: Environment, check: Checker, found: Sequence[_Found], functions: Functions) -> None:
         self.principal = environment.principal
@@ -107,16 +111,11 @@ class Kind:
         self.check = check
         self.groups = environment.groups or frozenset()
         self.untyped: list[Entry] = []  # of those that were asked, what is evaluated dynamically
-        self._open: list[_Asked] = []
-        self._placed: dict[_Place, list[_Asked]] = {}
-        for by_principal in found:
-            for principal, by_resource in by_principal.items():
-                asked = _Asked(by_resource, environment, functions, self.untyped)
-                if principal is None:
-                    self._open.append(asked)
-                else:
-                    self._placed.setdefault(principal, []).append(asked)
-        self._scoped = frozenset(self._placed)
+        self._environment = environment
+        self._found = found
+        self._functions = functions
+        self._made: dict[int, Fused] = {}
+        self._known: dict[tuple[frozenset[Entity], frozenset[Entity]], tuple[Fused, ...]] = {}
 
     def ask(
         self, principal: Entity, resource: Entity, values: Mapping[str, Any], entities: Entities, outcome: Outcome
@@ -125,70 +124,41 @@ class Kind:
 
         `Unsupported` where the request meets a policy that can't be compiled.
         """
-        above_principal, above_resource = entities.above(principal), entities.above(resource)
-        request = (
-            *(principal, self.action, resource, values, entities, above_principal, self.groups, above_resource),
-            *(outcome.permits, outcome.forbids, outcome.failed),
-        )
-        for asked in self._open:
-            if asked.open is not None:
-                asked.open(*request)
-            if asked.placed:
-                for above in above_resource & asked.scoped:
-                    asked.placed[above](*request)
-        for each in above_principal & self._scoped:
-            for asked in self._placed[each]:
-                if asked.open is not None:
-                    asked.open(*request)
-                if asked.placed:
-                    for above in above_resource & asked.scoped:
-                        asked.placed[above](*request)
+        above = (entities.above(principal), entities.above(resource))
+        asked = self._known.get(above)
+        if asked is None:
+            asked = self._at(above)
+        permits, forbids, failed = outcome.permits, outcome.forbids, outcome.failed
+        action, groups = self.action, self.groups
+        for ask in asked:
+            ask(principal, action, resource, values, entities, above[0], groups, above[1], permits, forbids, failed)
 
+    def _at(self, above: tuple[frozenset[Entity], frozenset[Entity]]) -> tuple[Fused, ...]:
+        """What has to be asked about a principal and a resource with these ancestors."""
+        places = [
+            policies
+            for found in self._found
+            for principal, by_resource in found.items()
+            if principal is None or principal in above[0]
+            for resource, policies in by_resource.items()
+            if resource is None or resource in above[1]
+        ]
+        functions = tuple(self._function(policies) for policies in places)
+        if len(self._known) >= _KEPT:
+            self._known = {}
+        self._known[above] = functions
+        return functions
 
-class _Asked:
-    """Policies by resource; a function takes the place of what makes it on its first question."""
-
-    __slots__ = ("open", "placed", "scoped")
-
-    def __init__(
-        self,
-        found: Mapping[_Place, _Policies],
-        environment: Environment,
-        functions: Functions,
-        untyped: list[Entry],
-    ) -> None:
-        """Policies that can't be typed are added to `untyped` when they are first asked."""
-        self.open: Fused | None = None
-        self.placed: dict[_Place, Fused] = {}
-        for resource, policies in found.items():
-            self._put(resource, self._pending(resource, policies, environment, functions, untyped))
-        self.scoped = frozenset(self.placed)
-
-    def _put(self, resource: _Place, function: Fused) -> None:
-        if resource is None:
-            self.open = function
-        else:
-            self.placed[resource] = function
-
-    def _pending(
-        self,
-        resource: _Place,
-        policies: _Policies,
-        environment: Environment,
-        functions: Functions,
-        untyped: list[Entry],
-    ) -> Fused:
-        def ask(*given: Any) -> None:
-            made = None
+    def _function(self, policies: _Policies) -> Fused:
+        made = self._made.get(id(policies))
+        if made is None:
             if len(policies.entries) <= MANY:
-                made = functions.fuse(policies.entries, environment)
+                made = self._functions.fuse(policies.entries, self._environment)
             if made is None:
-                untyped.extend(policies.entries)
-            function = made or policies.narrowed
-            self._put(resource, function)
-            function(*given)
-
-        return ask
+                self.untyped.extend(policies.entries)
+                made = policies.narrowed
+            self._made[id(policies)] = made
+        return made
 
 
 def answer(outcome: Outcome) -> Answer:

@@ -14,13 +14,15 @@ their `key`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from sys import intern
 from typing import Any, Final
 
 from remit.policy.compiled.extensions import EXTENSIONS, Extension, made
 
 LONG_MAX: Final = 2**63 - 1
 LONG_MIN: Final = -(2**63)
+_SMALL: Final = 2**30  # Python compares with such integers faster than with larger ones
 
 
 class Unsupported(Exception):
@@ -44,7 +46,7 @@ class Set:
 
     def __init__(self, items: Iterable[Any], keys: frozenset[Hashable] | None = None) -> None:
         """With `keys` where they are at hand: exactly those of the items."""
-        self.items = tuple(items)
+        self.items: Collection[Any] = tuple(items)
         self.keys = frozenset(map(key, self.items)) if keys is None else keys
 
 
@@ -101,17 +103,21 @@ def value_of(form: Any) -> Any:
             return entity_of(form)
         if "__extn" in form:
             return _extension(form["__extn"])
-        # Most of a context: not worth a call for each.
-        return {
-            name: each if (of := type(each)) is str or of is bool else value_of(each) for name, each in form.items()
-        }
+        values: dict[str, Any] = {}
+        for name, each in form.items():
+            of = type(each)
+            # Most of a context: not worth a call for each.
+            is_plain = of is str or of is bool or (of is int and -_SMALL < each < _SMALL)
+            values[name] = each if is_plain else value_of(each)
+        return values
     raise Unsupported(kind.__name__)
 
 
 def entity_of(form: Mapping[str, Any]) -> Entity:
     """The entity that `{"type", "id"}` names, also within `__entity`."""
     inner = form.get("__entity", form)
-    return Entity((inner["type"], inner["id"]))
+    # Types are few: as one string each, they are compared without being looked at.
+    return Entity((intern(inner["type"]), inner["id"]))
 
 
 def _extension(form: Any) -> Any:
