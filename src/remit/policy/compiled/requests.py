@@ -80,7 +80,8 @@ class _Writer:
         self.names: dict[str, Any] = {
             "Misfit": Misfit, "Set": Set, "new": object.__new__, "type": type, "dict": dict, "list": list,
             "str": str, "bool": bool, "int": int, "len": len, "frozenset": frozenset, "joined": "".join,
-            "extension": _extension, "entity": _entity, "KeyError": KeyError, "TypeError": TypeError, "__builtins__": {},
+            "extension": _extension, "entity": _entity, "KeyError": KeyError, "TypeError": TypeError,
+            "__builtins__": {},
         }  # fmt: skip
         self.count = 0
 
