@@ -63,6 +63,10 @@ _ELSEWHERE: Final = frozenset(
         *("record_too_large", "record_too_deep", "record_invalid"),
     }
 )
+# Why the catalogue alone refuses, with arguments that are not recorded then.
+_OF_CATALOGUE: Final = frozenset(
+    {"action_unknown", "action_changed", "action_unreviewed", "arguments_invalid", "destination_unclear"}
+)
 _FINAL: Final = frozenset({"response", "error", "not_executed"})
 _TOO_MANY: Final = "its session was begun too many sessions before to be kept in memory"
 _NO_ANSWER: Final = frozenset({"engines_disagree", "provider_failed"})
@@ -155,6 +159,8 @@ class Replay:
             return
         if kind == "decision":
             self._decision(recording)
+        elif kind == "configuration":
+            self._judging.catalogues[body["config"]] = body.get("catalogue", "")
         elif kind == "denials":
             self._tally.repeated(body["decision"], body["count"])
         elif kind in ("outcome", "resolution"):
@@ -353,6 +359,7 @@ class Judging(Pipeline):
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
+        self.catalogues: dict[str, str] = {}  # of recorded configurations, by their digest
         self._recorded: Mapping[str, Any] = {}
         self._hidden: frozenset[tuple[str, ...]] = frozenset()
 
@@ -360,7 +367,7 @@ class Judging(Pipeline):
         """What would be said; a sentence where that can't be said; None where no configuration changes it."""
         body = recording.body
         code = body["reason"]["code"]
-        if body["effect"] == "deny" and code in _ELSEWHERE:
+        if body["effect"] == "deny" and (code in _ELSEWHERE or (code in _OF_CATALOGUE and self._is_known(body))):
             return None
         case = Case(_ask(body, world), recording.t, body["digest"])
         self._recorded, self._hidden = known(body["context"])
@@ -392,6 +399,10 @@ class Judging(Pipeline):
             message=reason.message,
             policies=tuple(ref.id for ref in reason.policies),
         )
+
+    def _is_known(self, body: Mapping[str, Any]) -> bool:
+        """Whether the catalogue is the one that the decision was made by."""
+        return self.catalogues.get(body["config"]) == self.configuration.catalogue.digest
 
     def start(self, body: Mapping[str, Any], world: World) -> Side | str:
         """What would be said to the start of a task; a sentence where that can't be said."""
