@@ -439,7 +439,9 @@ class _Maker:
                 other = Exists(again, inside) if rng.random() < 0.5 else Comparison(op, Count((again,), inside), few)
                 body = And(Formerly(window, first), And(other, Formerly(self._window(), second)))
             case _:
-                body = Formerly(window, And(first, Formerly(self._window(), second)))
+                # Windows within each other add up.
+                inner = window if rng.random() < 0.6 else self._window()
+                body = Formerly(window, And(first, Formerly(inner, second)))
         return Exists(shared, body)
 
     def _over(self, window: Window, of: str) -> Condition:

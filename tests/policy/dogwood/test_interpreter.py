@@ -85,8 +85,8 @@ def test_windows_are_measured_in_milliseconds() -> None:
 
 def test_windows_within_windows_add_up() -> None:
     nested = Formerly(HOUR, And(is_("B"), Formerly(HOUR, is_("C"))))
-    assert holds(nested, event("C"), event("B", 3600), event(at=7200))
-    assert not holds(nested, event("C"), event("B", 3601), event(at=7201))
+    assert holds(nested, event("C"), event("B", 3600), event("D", 7200), event(at=7200))
+    assert not holds(nested, event("C"), event("B", 3601), event("D", 7201), event(at=7201))
 
 
 def test_formerly_looks_at_the_decision_too_and_previous_does_not() -> None:
