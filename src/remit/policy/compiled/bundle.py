@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from remit.policy.compiled.compiler import Matches, compile_policy
@@ -19,6 +20,9 @@ from remit.policy.compiled.values import Entity, Failed, Unsupported, entity_of
 
 _KEPT: Final = 1_024  # sets of policies whose members are kept, of one bundle
 _MANY: Final = 8  # members of a set that is worth keeping
+
+
+Slot = tuple[Fact, int]  # a family: its fact, and how many conditions of a policy before have the same
 
 
 class Sizes(NamedTuple):
@@ -96,6 +100,8 @@ class Bundle:
                 by_name = self._exact if where == "==" else self._within
                 by_name[each] = by_name.get(each, 0) | bit
         self._families: tuple[Family, ...] | None = None
+        self._ordered: tuple[Family, ...] = ()  # each behind all that have conditions before its own
+        self._others: tuple[Family, ...] = ()
         self._whole = 0  # those whose conditions are all in families
         self._kept: dict[int, tuple[Entry, ...]] = {}
 
@@ -109,17 +115,26 @@ class Bundle:
             return
         alive, matched, left = start, 0, start
         if start.bit_count() > self._sizes.few:
-            families = self._families if self._families is not None else self.prepare()
+            if self._families is None:
+                self.prepare()
             uncertain = 0
-            for family in families:
-                if start & family.members:
+            # Where a policy is out here, a condition before its one in this family was false: whether that fails is
+            # not asked.
+            for family in self._ordered:
+                if members := alive & family.members:
                     possible = family.possible(request)
                     if possible == UNCERTAIN:
-                        uncertain |= family.members
+                        uncertain |= members
                     else:
                         alive &= possible
-            # SECURITY: whatever else is false of it, a policy that may fail is evaluated.
-            uncertain &= start
+            for family in self._others:
+                if members := start & family.members:
+                    possible = family.possible(request)
+                    if possible == UNCERTAIN:
+                        # SECURITY: it may come before what was false: such a policy is evaluated.
+                        uncertain |= members
+                    else:
+                        alive &= possible
             matched = alive & self._whole & ~uncertain
             left = (alive & ~self._whole) | uncertain
         while left:
@@ -144,7 +159,8 @@ class Bundle:
             for entry in self.entries
         ]
         worth = _worth([each for each in conditions if each is not None], self._sizes.shared)
-        members: dict[tuple[Fact, int], list[tuple[int, Condition]]] = {}
+        members: dict[Slot, list[tuple[int, Condition]]] = {}
+        before: dict[Slot, set[Slot]] = {}
         whole = 0
         for place, several in enumerate(conditions):
             if several is None:
@@ -152,12 +168,17 @@ class Bundle:
             leading = list(_leading(several, worth))
             for slot, condition in leading:
                 members.setdefault(slot, []).append((place, condition))
+            for (earlier, _), (slot, _) in pairwise(leading):
+                before.setdefault(slot, set()).add(earlier)
             if len(leading) == len(several):
                 whole |= 1 << place
         everything = (1 << len(self.entries)) - 1
-        families = tuple(Family(fact, each, everything) for (fact, _), each in members.items())
-        self._whole, self._families = whole, families
-        return families
+        families = {slot: Family(slot[0], each, everything) for slot, each in members.items()}
+        ordered = _in_order(families, before)
+        self._ordered = tuple(families[slot] for slot in ordered)
+        self._others = tuple(family for slot, family in families.items() if slot not in ordered)
+        self._whole, self._families = whole, tuple(families.values())
+        return self._families
 
     def _members(self, bits: int) -> tuple[Entry, ...]:
         """The entries of a set, in their order."""
@@ -200,7 +221,17 @@ def named(form: Mapping[str, Any], slots: Mapping[str, Entity] | None) -> tuple[
     return op, (slots[form["slot"]],)
 
 
-def _slots(conditions: Iterable[Condition]) -> Iterator[tuple[tuple[Fact, int], Condition]]:
+def _in_order(slots: Iterable[Slot], before: Mapping[Slot, set[Slot]]) -> dict[Slot, None]:
+    """The families, each behind all that have conditions before its own; without those for which there is no order."""
+    left = dict.fromkeys(slots)
+    ordered: dict[Slot, None] = {}
+    while found := [slot for slot in left if before.get(slot, set()) <= ordered.keys()]:
+        for slot in found:
+            ordered[slot] = left.pop(slot)
+    return ordered
+
+
+def _slots(conditions: Iterable[Condition]) -> Iterator[tuple[Slot, Condition]]:
     """Each condition with its family: its fact, and how many conditions before it have the same."""
     seen: Counter[Fact] = Counter()
     for condition in conditions:
@@ -208,15 +239,13 @@ def _slots(conditions: Iterable[Condition]) -> Iterator[tuple[tuple[Fact, int], 
         seen[condition.fact] += 1
 
 
-def _worth(several: Sequence[Sequence[Condition]], least: int) -> frozenset[tuple[Fact, int]]:
+def _worth(several: Sequence[Sequence[Condition]], least: int) -> frozenset[Slot]:
     """The families that enough policies share."""
     counted = Counter(slot for conditions in several for slot, _ in _slots(conditions))
     return frozenset(slot for slot, count in counted.items() if count >= least)
 
 
-def _leading(
-    conditions: Sequence[Condition], worth: frozenset[tuple[Fact, int]]
-) -> Iterator[tuple[tuple[Fact, int], Condition]]:
+def _leading(conditions: Sequence[Condition], worth: frozenset[Slot]) -> Iterator[tuple[Slot, Condition]]:
     """The conditions before the first that no family takes: what comes after one that may fail settles nothing."""
     for slot, condition in _slots(conditions):
         if slot not in worth:

@@ -227,11 +227,8 @@ class Family:
             for literal in set(condition.literals):
                 self._table[literal] = self._table.get(literal, 0) | 1 << place
         self._read = _reader(fact)
-        self._choose = self._chooser()
-
-    def possible(self, request: Request) -> int:
-        """The policies, of all, that this condition leaves; `UNCERTAIN` where it may fail."""
-        return self._choose(request)
+        self.possible = self._chooser()
+        """The policies, of all, that this condition leaves for a request; `UNCERTAIN` where it may fail."""
 
     def _chooser(self) -> Callable[[Request], int]:
         kind = self.fact.kind
@@ -330,13 +327,17 @@ class Family:
 
         def choose(request: Request) -> int:
             try:
-                if not all(guard(*request) for guard in guards):
-                    return others
                 return everything if holds(*request) is wanted else others
             except Failed:
                 return UNCERTAIN
 
-        return choose
+        def guarded(request: Request) -> int:
+            try:
+                return choose(request) if all(guard(*request) for guard in guards) else others
+            except Failed:
+                return UNCERTAIN
+
+        return guarded if guards else choose
 
 
 def function_of(form: Mapping[str, Any]) -> Matches:

@@ -115,18 +115,14 @@ class _Places(Generic[T]):
         self._exact = {entity: each for (how, entity), each in found.items() if how == "==" and entity is not None}
         self._within = {entity: each for (how, entity), each in found.items() if how == "in" and entity is not None}
 
-    def at(self, entity: Entity, above: Iterable[Entity]) -> Iterator[T]:
+    def at(self, entity: Entity, above: Iterable[Entity]) -> list[T]:
         """What could be about the entity, of which `above` are it and its ancestors."""
-        if self._open is not None:
-            yield self._open
-        exact = self._exact.get(entity)
-        if exact is not None:
-            yield exact
-        if within := self._within:
-            for each in above:
-                found = within.get(each)
-                if found is not None:
-                    yield found
+        found = [] if self._open is None else [self._open]
+        if self._exact and (exact := self._exact.get(entity)) is not None:
+            found.append(exact)
+        if self._within:
+            found += [self._within[each] for each in above if each in self._within]
+        return found
 
     def all(self) -> Iterator[T]:
         """Everything."""
