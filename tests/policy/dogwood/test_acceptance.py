@@ -165,13 +165,16 @@ def test_what_cannot_be_monitored_is_refused_at_its_place(text: str, message: st
 
 
 @settings(
-    max_examples=500 * int(os.environ.get("REMIT_FUZZ", "1")),
+    max_examples=300 * int(os.environ.get("REMIT_FUZZ", "1")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(chance.conditions())
 def test_the_reference_accepts_just_what_is_accepted_here(text: str) -> None:
-    assert (_own(text) == "") == (_reference(text) == ""), (_own(text), _reference(text))
+    own, theirs = _own(text), _reference(text)
+    if own == "" and theirs and _of_two_types(conditions.parse(text)):
+        return  # below
+    assert (own == "") == (theirs == ""), (own, theirs)
 
 
 def test_the_reference_refuses_one_name_of_two_types_and_accepts_the_rest() -> None:
