@@ -14,6 +14,7 @@ from cedarpy import _internal as cedar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from remit.policy.compiled.bundle import LOOKED_UP, SIZES
 from remit.policy.compiled.entities import EntityStore
 from remit.policy.compiled.index import Answer, Index
 from remit.policy.compiled.typed_index import answer as answer_of
@@ -61,14 +62,16 @@ def compare(
     known = cedar.Entities.from_json_str(json.dumps(entities), parsed)
     store = EntityStore(msgspec.json.decode(str(known)))
     entries = entries_in(policy_set)
-    index, typed = Index(entries), typed_index(entries, schema)
+    indices = [Index(entries, sizes=sizes) for sizes in (SIZES, LOOKED_UP)]
+    typed = typed_index(entries, schema)
     for request in requests:
         shown = "\n".join((schema, text, json.dumps(policy_set["templateLinks"]), json.dumps(request), str(known)))
         wanted = reference(request, policies, known, None)
         assert wanted is not None, shown
         principal, action, resource = (entity_of(request[name]) for name in ("principal", "action", "resource"))
-        mine = index.decide(principal, action, resource, value_of(request["context"]), store)
-        assert mine == wanted, f"{mine} {wanted}\n{shown}"
+        for index in indices:
+            mine = index.decide(principal, action, resource, value_of(request["context"]), store)
+            assert mine == wanted, f"{mine} {wanted}\n{shown}"
         Counted.requests += 1
         Counted.decided += bool(wanted.reasons)
         Counted.failed += bool(wanted.errors)
