@@ -191,6 +191,17 @@ async def test_what_needs_a_restart_is_named_and_the_rest_taken(stage: Stage) ->
 
 
 @staged(policies=rule(0))
+async def test_the_engine_is_changed_at_once_and_who_watches_is_not(stage: Stage) -> None:
+    file = stage.folder.root / "remit.toml"
+    text = file.read_text("utf-8")
+    file.write_text(text + '[policy]\nengine = "cedarpy"\n', "utf-8")
+    assert (await stage.governor.reload(ADMIN)).restart == ()
+    assert (await stage.authorize(await stage.start())).reason.code == "version_0"
+    file.write_text(text + "[policy]\nwatch = true\n", "utf-8")
+    assert (await stage.governor.reload(ADMIN)).restart == ("policy",)
+
+
+@staged(policies=rule(0))
 async def test_another_trust_domain_is_refused_whole(stage: Stage) -> None:
     before = stage.installation.configuration
     file = stage.folder.root / "remit.toml"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from remit.app import reloading
 from remit.app.publishing import GAUGES
 from remit.storage.address import Address
 from remit.storage.presence import Presence
@@ -28,7 +29,7 @@ def test_the_pages_name_the_metrics_of_a_real_service(tmp_path: Path) -> None:
                 assert response.status == 200
                 text = await response.text()
         shown = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
-        gauges = {*Presence(Address("", ""), lambda: ("", "")).gauges(), *Spent().gauges(), *GAUGES}
+        gauges = {*Presence(Address("", ""), lambda: ("", "")).gauges(), *Spent().gauges(), *GAUGES, *reloading.GAUGES}
         shared = {f"remit_{name}" for name in gauges}
         assert named("docs/reference/http.md") == shown | shared
         effect, reason = decision.effect, decision.reason.code

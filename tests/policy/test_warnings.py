@@ -115,7 +115,11 @@ def test_check_tells_warnings_and_is_strict_when_it_is_asked_to(tmp_path: Path) 
         command = [sys.executable, "-m", "remit", "check", *options]
         told[options] = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert [each.returncode for each in told.values()] == [0, 1, 0, 1]
-    assert told[()].stderr.startswith("warning: policies/a.cedar:1:1: policy `a` can never apply")
-    assert '\n  1 | @id("a")\n    | ^\n' in told[()].stderr
+    assert told[()].stderr.startswith("warning: policies/a.cedar:2:1: policy `a` can never apply")
+    assert f"\n  2 | forbid ({scope}) when {{ false }};\n    | ^^^^^^\n" in told[()].stderr
     [warning] = json.loads(told[("--json",)].stdout)["warnings"]
-    assert (warning["code"], warning["line"], warning["shown"]) == ("never_applies", 1, '@id("a")')
+    assert (warning["code"], warning["line"], warning["shown"]) == (
+        "never_applies",
+        2,
+        f"forbid ({scope}) when {{ false }};",
+    )

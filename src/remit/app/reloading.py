@@ -45,6 +45,7 @@ Progress = Callable[[float, str], None]
 Prepare = Callable[[Configuration, Progress], Awaitable[Made | None]]
 
 SWITCH_SECONDS: Final = 0.000_1  # how long another thread waits for Python while a configuration is read
+GAUGES: Final = ("reloads", "reload_failures", "reload_failing")
 IN_FLIGHT_SECONDS: Final = 1.0  # until nothing is decided any more by the configuration before
 AT_ONCE: Final = 100  # of its parts
 # Settings that decide, and are part of a configuration; identities are registered when they are read.
@@ -72,7 +73,7 @@ class Reloader:
         self._settings = settings  # as the service was started with, but for what is live
         self._governor = governor
         self._one_at_a_time = asyncio.Lock()
-        self._last: dict[str, float] = {"reloads": 0, "reload_failures": 0, "reload_failing": 0}
+        self._last = dict.fromkeys(GAUGES, 0.0)
         self._letting_go: asyncio.Task[None] | None = None
         self.prepare: Prepare = ready
 
@@ -161,6 +162,8 @@ async def _let_go(parts: list[object]) -> None:
 
 def needs_restart(before: Settings, now: Settings) -> tuple[str, ...]:
     """The tables of `remit.toml` that have changed and are read at the start alone."""
+    # How policies are evaluated is part of what is loaded; only who watches is not.
+    now = msgspec.structs.replace(now, policy=msgspec.structs.replace(before.policy, watch=now.policy.watch))
     return tuple(
         name for name in now.__struct_fields__ if name not in LIVE and getattr(before, name) != getattr(now, name)
     )

@@ -133,7 +133,8 @@ def _permits_everything(
         return None
     if policy.json["principal"]["op"] not in ("All", "is") or "in" in policy.json["principal"]:
         return None
-    for name, known in sorted(vocabulary.actions.items()):
+    # Of several, one that a person knows: a tool, and no request of the protocol.
+    for name, known in sorted(vocabulary.actions.items(), key=lambda each: ("/mcp:" in each[0], each[0])):
         if known.is_tool and not CONSEQUENTIAL.isdisjoint(known.groups) and validation.covers(policy, name, groups):
             return name
     return None
@@ -161,7 +162,10 @@ def _scripts(text: str) -> set[str]:
 
 
 def _warned(code: str, policy: Policy, message: str, step: str, at: int = -1, width: int = 0) -> Warned:
-    place = policy.start if at < 0 else at
+    effect = policy.end - len(policy.text)
+    place = effect if policy.source.text.startswith(policy.effect, max(effect, 0)) else policy.start
+    if at >= 0:
+        place = at
     line, column = cedar_text.position(policy.source.text, place)
     return Warned(
         code=code,
@@ -172,5 +176,5 @@ def _warned(code: str, policy: Policy, message: str, step: str, at: int = -1, wi
         message=message,
         next=step,
         shown=cedar_text.line_at(policy.source.text, line),
-        width=width or 1,
+        width=width or len(policy.effect),
     )
