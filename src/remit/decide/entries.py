@@ -275,11 +275,14 @@ def _conceal_facts(
         intent, facts = configuration.intents[task.intent], each["task"]
         at = "/context/task" if number == 0 else f"/above/{number - 1}"
         names = tuple(name for name, parameter in intent.params.items() if parameter.personal)
-        params, opened = conceal(facts["params"], names, _salt, at + "/params")
-        openings += opened
-        # SECURITY: a result field that was concealed in its outcome comes back here as a fact.
-        done, opened = conceal(facts["done"], _personal_steps(configuration, intent), _salt, at + "/done")
-        openings += opened
+        params, done = facts["params"], facts["done"]
+        if params:
+            params, opened = conceal(params, names, _salt, at + "/params")
+            openings += opened
+        if done:
+            # SECURITY: a result field that was concealed in its outcome comes back here as a fact.
+            done, opened = conceal(done, _personal_steps(configuration, intent), _salt, at + "/done")
+            openings += opened
         unchanged = params is facts["params"] and done is facts["done"]
         tasks.append(facts if unchanged else {**facts, "done": done, "params": params})
     if arguments is context["input"] and all(
