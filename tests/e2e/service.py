@@ -108,6 +108,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,  # without the terminal of whoever runs the tests
             )
         try:
             wait_served(folder, lambda: self.process.poll() is None)

@@ -166,6 +166,7 @@ def error_of(reply: Reply) -> RemitError:
             next_step=problem.next_step,
             code=problem.code,
             shown=problem.shown,
+            width=problem.width,
         )
         if problem.path
         else kind(problem.code, problem.detail, problem.next_step)

@@ -238,6 +238,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     line: int = 0
     column: int = 0
     shown: str = ""
+    width: int = 0  # how many characters of it are meant
 
 
 def reason_body(reason: Reason) -> ReasonBody:

@@ -43,6 +43,7 @@ def problem(error: RemitError, request_id: str = "", *, close: bool = False, bea
         line=error.line if isinstance(error, DocumentError) else 0,
         column=error.column if isinstance(error, DocumentError) else 0,
         shown=error.shown if isinstance(error, DocumentError) else "",
+        width=error.width if isinstance(error, DocumentError) else 0,
     )
     return Answer(error.status, _encode(body), tuple(headers))
 
