@@ -15,7 +15,7 @@ from remit.policy.dogwood.monitor import refusing
 from remit.policy.dogwood.monitor.forms import Replayed
 from remit.policy.dogwood.monitor.layout import Kept, Layout, LeafForm
 from remit.policy.dogwood.monitor.snapshots import VERSION
-from remit.policy.dogwood.monitor.watching import Watch
+from remit.policy.dogwood.monitor.watching import Shared, Watch
 
 BOUND: Final = 10_000
 
@@ -37,7 +37,7 @@ class Plan:
     def __init__(self, leaves: Iterable[Leaf], bound: int) -> None:
         layout = Layout()
         self._bound = bound
-        self._forms: dict[str, LeafForm] = {}
+        forms: dict[str, LeafForm] = {}
         self._bounds: dict[str, Bounds] = {}
         replayed: list[Leaf] = []
         for leaf in sorted(leaves, key=lambda each: (repr(each.condition), each.name)):
@@ -45,17 +45,16 @@ class Plan:
             reach, why = reach_of(leaf.condition), ""
             is_wide, kept = False, tuple[Kept, ...]()
             try:
-                form = self._forms[leaf.name] = layout.leaf(leaf)
+                form = forms[leaf.name] = layout.leaf(leaf)
                 is_wide = any(layout.bodies[number].is_wide for number in form.stores)
                 kept = form.kept
             except Replayed as error:
                 why = str(error)
                 replayed.append(leaf)
             self._bounds[leaf.name] = Bounds(reach, why, is_wide, kept, bound)
-        self._bodies = tuple(layout.bodies)
-        self._blank = tuple(body.store() for body in self._bodies)
         self._replayed = tuple(replayed)
-        self.digest = self._digest()
+        self.digest = _digest([body.key for body in layout.bodies], self._replayed)
+        self._shared = Shared(self.digest, tuple(layout.bodies), forms)
 
     def start(self) -> Monitor:
         """The state of a history in which nothing happened."""
@@ -73,13 +72,14 @@ class Plan:
 
     def _watch(self) -> Watch:
         replayed = Interpreter(self._replayed, self._bound) if self._replayed else None
-        return Watch(self.digest, self._bodies, self._forms, replayed, self._blank, self._bound)
-
-    def _digest(self) -> str:
-        told = repr((VERSION, [body.key for body in self._bodies], [leaf.condition for leaf in self._replayed]))
-        return hashlib.sha256(told.encode()).hexdigest()
+        return Watch(self._shared, replayed, self._bound)
 
 
 def plan(leaves: Iterable[Leaf], bound: int = BOUND) -> Plan:
     """The plan of these leaves, of which each history holds at most `bound` rows; `Mistake` for what is refused."""
     return Plan(leaves, bound)
+
+
+def _digest(bodies: Iterable[str], replayed: Iterable[Leaf]) -> str:
+    told = repr((VERSION, list(bodies), [leaf.condition for leaf in replayed]))
+    return hashlib.sha256(told.encode()).hexdigest()

@@ -18,44 +18,48 @@ from remit.policy.dogwood.timepoints import Signature
 WORK_BOUND: Final = 200_000  # rows that one question or one event looks at
 
 
+class Shared:
+    """What the monitors of a plan share."""
+
+    def __init__(self, digest: str, bodies: Sequence[StoredBody], leaves: Mapping[str, LeafForm]) -> None:
+        self.digest = digest
+        self.bodies = bodies
+        self.leaves = leaves
+        self.blank: Sequence[Store] = tuple(body.store() for body in bodies)
+        # Those that any event changes, if only by not being one of theirs; and by event, all that it changes.
+        self.always: dict[int, None] = {}
+        for number, body in enumerate(bodies):
+            if body.identity is None or body.about.kind != "latest":
+                self.always[number] = None
+        self.watching: dict[Signature, dict[int, None]] = {}
+        for number, body in enumerate(bodies):
+            if body.identity is not None and body.about.kind == "latest":
+                self.watching.setdefault(body.identity, dict(self.always))[number] = None
+
+
 class Watch:
     """A `Monitor` (`remit.policy.dogwood.history`). Not for use by several threads at once.
 
     `bound`: rows held by all stores, and events held by the interpreter. `steps`: rows looked at by the last call.
     """
 
-    def __init__(
-        self,
-        digest: str,
-        bodies: Sequence[StoredBody],
-        leaves: Mapping[str, LeafForm],
-        replayed: Interpreter | None,
-        blank: Sequence[Store],
-        bound: int,
-    ) -> None:
+    def __init__(self, shared: Shared, replayed: Interpreter | None, bound: int) -> None:
         self.steps = 0
-        self._digest = digest
-        self._bodies = bodies
-        self._leaves = leaves
+        self._digest = shared.digest
+        self._bodies = shared.bodies
+        self._leaves = shared.leaves
+        self._always = shared.always
+        self._watching = shared.watching
         self._replayed = replayed
         self._bound = bound
         self._number = 0
         self._at: int | None = None
         # A store that holds nothing is the one that all histories share: most hold little of what policies watch.
-        self._blank = blank
-        self._stores = list(blank)
+        self._blank = shared.blank
+        self._stores = list(shared.blank)
         self._held = 0
         self._looked_at: Moment | None = None  # a decision's own event is asked about, and then observed
         self._due: list[tuple[int, int]] = []  # a heap: until when nothing leaves the window of which store
-        # Those that any event changes, if only by not being one of theirs; and by event, all that it changes.
-        self._always: dict[int, None] = {}
-        for number, body in enumerate(bodies):
-            if body.identity is None or body.about.kind != "latest":
-                self._always[number] = None
-        self._watching: dict[Signature, dict[int, None]] = {}
-        for number, body in enumerate(bodies):
-            if body.identity is not None and body.about.kind == "latest":
-                self._watching.setdefault(body.identity, dict(self._always))[number] = None
 
     @property
     def size(self) -> int:
@@ -134,6 +138,8 @@ class Watch:
     def _commit(self, number: int, rows: Rows, stamp: Stamp) -> None:
         store = self._stores[number]
         before = store.size
+        if not rows and not before:
+            return  # what it held has just left the window
         if not before:
             store = self._stores[number] = self._bodies[number].store()
             if isinstance(store, Latest):
