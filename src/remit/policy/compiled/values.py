@@ -22,6 +22,7 @@ from remit.policy.compiled.extensions import EXTENSIONS, Extension, made
 
 LONG_MAX: Final = 2**63 - 1
 LONG_MIN: Final = -(2**63)
+_joined: Final = "".join
 _SMALL: Final = 2**30  # Python compares with such integers faster than with larger ones
 
 
@@ -95,9 +96,11 @@ def value_of(form: Any) -> Any:
             raise Unsupported("an integer of more than 64 bits")
         return form
     if kind is list or kind is tuple:
-        if form and set(map(type, form)) == {str}:
-            return Set(form, frozenset(form))
-        return Set(map(value_of, form))
+        try:
+            _joined(form)
+        except TypeError:  # not all of them are strings
+            return Set(map(value_of, form))
+        return Set(form, frozenset(form))
     if kind is dict:
         if "__entity" in form:
             return entity_of(form)
