@@ -73,6 +73,7 @@ class Cache:
         self._valid: set[bytes] = set()
         self._kept: _Kept | None = None
         self._used: dict[str, Parsed] = {}
+        self._raw: dict[str, tuple[bytes, memoryview]] = {}  # of these, as they stand in the file
         self._used_valid: set[bytes] = set()
         self._is_new = False  # something is known that the file does not say
         self._known: tuple[int, ...] | None = None  # the file that was read or written last
@@ -120,7 +121,7 @@ class Cache:
             self._is_new = True
 
     def _begin(self) -> None:
-        self._used, self._used_valid = {}, set()
+        self._used, self._used_valid, self._raw = {}, set(), {}
         if self._file is not None and (status := _status(self._file)) not in (None, self._known):
             self._known = status
             self._kept = _open(self._file, self._key)
@@ -132,18 +133,21 @@ class Cache:
             self._parsed, self._valid = dict(self._used), set(self._used_valid)
         self._kept = None
         if write and self._file is not None and self._is_new:
-            self._is_new = not _write(self._file, self._key, self._used, self._used_valid)
+            self._is_new = not _write(self._file, self._key, self._used, self._raw, self._used_valid)
             self._known = _status(self._file)
-        self._used, self._used_valid = {}, set()
+        self._used, self._used_valid, self._raw = {}, set(), {}
 
     def _read(self, text: str) -> Parsed | None:
         if self._kept is None:
             return None
-        data = self._kept.entries.get(hashlib.sha256(text.encode()).digest())
+        digest = hashlib.sha256(text.encode()).digest()
+        data = self._kept.entries.get(digest)
         if data is None:
             return None
         try:
-            return _decode(data)
+            found = _decode(data)
+            self._raw[text] = digest, data
+            return found
         except (msgspec.DecodeError, RecursionError):
             return None
 
@@ -228,17 +232,23 @@ def _contents(rest: memoryview) -> _Kept:
     return _Kept(entries, valid)
 
 
-def _write(file: Path, key: bytes, used: Mapping[str, Parsed], valid: Iterable[bytes]) -> bool:
+def _write(
+    file: Path,
+    key: bytes,
+    used: Mapping[str, Parsed],
+    raw: Mapping[str, tuple[bytes, memoryview]],
+    valid: Iterable[bytes],
+) -> bool:
     """Writes the file whole or not at all; False where that could not be done, which costs time and nothing else."""
-    parts: list[bytes] = [b""]
+    parts: list[bytes | memoryview] = [b""]
     size = len(_MAGIC) + _MAC + _COUNT.size
     count = 0
     for text, parsed in used.items():
-        data = _encode(parsed)
+        digest, data = raw.get(text) or (hashlib.sha256(text.encode()).digest(), _encode(parsed))
         size += _HEAD.size + len(data)
         if size > MOST_BYTES // 2 or count >= MOST_ENTRIES:
             break
-        parts += (_HEAD.pack(hashlib.sha256(text.encode()).digest(), len(data)), data)
+        parts += (_HEAD.pack(digest, len(data)), data)
         count += 1
     parts[0] = _COUNT.pack(count)
     parts += sorted(valid)[:MOST_ENTRIES]
