@@ -38,8 +38,8 @@ format: $(VENV)/.dev ## Format the code.
 	@$(BIN)/ruff format src tests bench examples tools
 	@$(BIN)/ruff check --fix src tests bench examples tools
 
-bench: $(VENV)/.dev ## Measure: decide, gateway, record, http, replicas, ledger, engine.
-	@for name in decide gateway record http replicas ledger engine; do $(BIN)/python -m bench $$name || exit 1; done
+bench: $(VENV)/.dev ## Measure: decide, gateway, record, http, replicas, ledger, engine, temporal, load.
+	@for name in decide gateway record http replicas ledger engine temporal load; do $(BIN)/python -m bench $$name || exit 1; done
 
 verifier: ## Build the verifier in one file, dist/remit-verify.pyz; prints its SHA-256.
 	@$(PYTHON) tools/standalone/build.py

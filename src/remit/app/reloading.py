@@ -51,7 +51,7 @@ AT_ONCE: Final = 100  # of its parts
 # Settings that decide, and are part of a configuration; identities are registered when they are read.
 LIVE: Final = frozenset({
     "limits", "mode", "destinations", "risk", "novelty", "denials", "retention", "authzen", "operator", "workload",
-    "workloads", "starters", "enforcement_points", "people",
+    "workloads", "starters", "enforcement_points", "people", "providers",
 })  # fmt: skip
 
 
