@@ -170,15 +170,15 @@ def test_watching_runs_again_after_a_change_what_is_affected_first(guarded: Path
         assert process.stdout is not None
         try:
             assert "ok" in _until(process, "2 passed")
-            _until(process, "watching")
+            _until(process, "watching /")
             time.sleep(0.3)
             (guarded / "policies" / "guards.cedar").write_text(GUARD.replace('"42"', '"43"'))
             again = _until(process, "1 failed")
             assert again.index("not closed") < again.index("looked at")
             assert "\x1b[" not in again
-            _until(process, "watching")
+            _until(process, "watching /")
             (guarded / "policies" / "guards.cedar").write_text("forbid (")
-            assert "guards.cedar:1" in _until(process, "watching")
+            assert "guards.cedar:1" in _until(process, "watching /")
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130

@@ -20,7 +20,8 @@ def fingerprint(root: Path) -> dict[str, str]:
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.suffix not in (".db-shm", ".db-wal", ".lock")
+        if path.is_file() and path.suffix not in (".db-shm", ".db-wal", ".lock") and "cache" not in path.parts[-2]
+        if path.name != "cache.key"
     }
 
 

@@ -155,7 +155,7 @@ def _watch(folder: Folder, pattern: str, *, covers: bool) -> None:
             _sum_up(console, results, found, cases)
         except RemitError as error:
             tell(error)
-        console.print(Text(f"watching {folder.root}; Ctrl-C ends it", style="dim"))
+        console.print(Text(f"watching {folder.root}; Ctrl-C ends it", style="dim"), soft_wrap=True)
         changed, known = changes(folder.root, known)
 
 

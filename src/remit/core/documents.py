@@ -32,6 +32,7 @@ class Document(msgspec.Struct, frozen=True):
     data: Any
     positions: Mapping[Path_, tuple[int, int]]
     text: str
+    is_quoted: bool = True  # whether errors may show its lines
 
     def error(self, message: str, at: Path_ = (), next_step: str = "", code: str = "document_invalid") -> DocumentError:
         """An error at `at`, or at the nearest node above it that has a position."""
@@ -44,7 +45,7 @@ class Document(msgspec.Struct, frozen=True):
             column=column,
             next_step=next_step,
             code=code,
-            shown=lines[line - 1] if line <= len(lines) else "",
+            shown=lines[line - 1] if self.is_quoted and line <= len(lines) else "",
         )
 
     def position(self, at: Path_) -> tuple[int, int]:
@@ -116,7 +117,8 @@ def parse_toml(text: str, path: Path) -> Document:
         line, column = (int(match[1]), int(match[2])) if match else (1, 1)
         message = _lower(str(error).split(" (at ")[0])
         raise DocumentError(message, path=path, line=line, column=column) from None
-    return Document(path, data, _toml_positions(text), text)
+    # SECURITY: settings may hold what must not be shown, such as a password where none may stand.
+    return Document(path, data, _toml_positions(text), text, is_quoted=False)
 
 
 def _check_events(text: str, path: Path) -> None:

@@ -20,6 +20,8 @@ OTHERWISE = {
     "test_temporal": (
         "test_a_failed_commit_leaves_nothing_in_a_history",
         "test_a_change_that_can_not_be_recorded_changes_nothing",
+        "test_a_start_goes_on_from_a_dump_of_a_history",
+        "test_a_damaged_dump_permits_nothing_more",
     ),
     "test_sweep": (
         "test_what_is_due_is_known_again_after_a_restart",
