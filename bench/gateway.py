@@ -29,7 +29,7 @@ from remit.catalogue.review import mark_reviewed
 from remit.core.clock import system_clock
 from remit.sdk.grant import VARIABLE
 
-ECHO = [sys.executable, str(Path(__file__).with_name("echo_server.py"))]
+ECHO = [sys.executable, "-P", str(Path(__file__).with_name("echo_server.py"))]
 BLOCK = 50
 _SETTINGS = """
 trust_domain = "bench.internal"
