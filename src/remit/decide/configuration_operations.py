@@ -11,10 +11,11 @@ stands too. Where 1 or 2 fails, nothing has changed.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from remit.core.errors import Conflict
+from remit.core.errors import Conflict, RemitError
 from remit.core.identities import Identity
 from remit.core.reloading import Reloaded
 from remit.decide.configuration import Configuration
@@ -25,6 +26,8 @@ from remit.decide.world import ADMINISTRATION, World, identity_stream, workload_
 
 Reload = Callable[[], Awaitable[Reloaded]]
 
+BACK_ATTEMPTS: Final = 100  # after a change that could not be recorded
+BACK_SECONDS: Final = 0.05
 TEXT_AT_ONCE: Final = 256 * 1024  # characters of texts that one commit takes
 
 
@@ -75,8 +78,19 @@ class ConfigurationOperations(Operations):
             await self._run(swap, needs)
         except BaseException:
             if self.configuration is not before:
-                await self._run(back, Needs(records=False))
+                await self._back(back)
             raise
+
+    async def _back(self, back: Callable[[World, int], Step[None]]) -> None:
+        """Has the configuration before decide again, as soon as its histories can be read."""
+        for attempt in range(BACK_ATTEMPTS):
+            try:
+                await self._run(back, Needs(records=False))
+                return
+            except RemitError:
+                if attempt == BACK_ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(BACK_SECONDS)
 
     def _take(self, configuration: Configuration, made: Made | None) -> None:
         """Every holder takes it, without a point in between at which another work could run."""
