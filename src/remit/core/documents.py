@@ -22,6 +22,7 @@ T = TypeVar("T")
 Path_ = tuple[str | int, ...]
 
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`")
+_PRIVATE = re.compile(r"://[^/\s]*@|password|secret", re.IGNORECASE)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
 
 
@@ -32,7 +33,6 @@ class Document(msgspec.Struct, frozen=True):
     data: Any
     positions: Mapping[Path_, tuple[int, int]]
     text: str
-    is_quoted: bool = True  # whether errors may show its lines
 
     def error(self, message: str, at: Path_ = (), next_step: str = "", code: str = "document_invalid") -> DocumentError:
         """An error at `at`, or at the nearest node above it that has a position."""
@@ -45,7 +45,8 @@ class Document(msgspec.Struct, frozen=True):
             column=column,
             next_step=next_step,
             code=code,
-            shown=lines[line - 1] if self.is_quoted and line <= len(lines) else "",
+            # SECURITY: a line may hold what must not be shown, such as a password where none may stand.
+            shown="" if line > len(lines) or _PRIVATE.search(lines[line - 1]) else lines[line - 1],
         )
 
     def position(self, at: Path_) -> tuple[int, int]:
@@ -117,8 +118,7 @@ def parse_toml(text: str, path: Path) -> Document:
         line, column = (int(match[1]), int(match[2])) if match else (1, 1)
         message = _lower(str(error).split(" (at ")[0])
         raise DocumentError(message, path=path, line=line, column=column) from None
-    # SECURITY: settings may hold what must not be shown, such as a password where none may stand.
-    return Document(path, data, _toml_positions(text), text, is_quoted=False)
+    return Document(path, data, _toml_positions(text), text)
 
 
 def _check_events(text: str, path: Path) -> None:
