@@ -124,7 +124,10 @@ def the_same(made: Publishing, *numbers: int) -> None:
             assert (made.log_of(number) / path).read_bytes() == (made.log_of(numbers[0]) / path).read_bytes()
         report = verify_log(FolderSource(made.log_of(number)), made.key)
         assert not report.findings, told(report)
-    assert sorted(entries(made.log_of(numbers[0]), size)) == sorted(made.records())
+    # What a workload practised may be recorded since; all that there was then is published, each record once.
+    published = entries(made.log_of(numbers[0]), size)
+    assert len(set(published)) == size
+    assert set(published) <= set(made.records())
 
 
 def test_all_publish_the_same_log_and_another_goes_on_when_the_elected_one_is_killed(made: Publishing) -> None:

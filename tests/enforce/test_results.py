@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remit.enforce.results import Unreadable, ending, read_result, select, shape, url_elicitations
@@ -219,6 +219,20 @@ def test_attack_a_redacted_element_of_a_wrapped_list_stands_in_a_text() -> None:
         redact(json.dumps(result).encode(), ("result",))
 
 
+def test_attack_elements_of_a_text_have_a_field_of_the_wrapper_s_name() -> None:
+    value = [{"result": {"email": SECRET}}, {"result": [{"email": SECRET}, {"email": SECRET}]}]
+    result = json.dumps({"content": [text(value)], "structuredContent": {"result": []}}).encode()
+    assert SECRET not in json.dumps(redact(result, ("result.email",)))
+    left = shape(result, Shaping(items={"result": 1}))
+    assert left is not None
+    assert json.loads(left["content"][0]["text"]) == [{"result": {"email": SECRET}}]
+    other = json.dumps({"content": [text([{"result": [1, 2]}])], "structuredContent": {"result": []}}).encode()
+    left = shape(other, Shaping(items={"result": 1}))
+    assert left is not None
+    assert json.loads(left["content"][0]["text"]) == [{"result": [1]}]
+
+
+@example([{"a": None, "b": None, "result": [None, None]}], "result", 1)
 @given(_json, st.sampled_from(["a", "a.b", "", "result"]), st.integers(1, 2))
 def test_no_list_is_longer_than_its_limit(value: Any, path: str, most: int) -> None:
     result = {"content": [text(value)], "structuredContent": value}

@@ -194,8 +194,10 @@ def _json_of(block: Any) -> Any:
 def _shape_block(block: Any, steps: list[list[str]], limits: list[tuple[list[str], int]]) -> dict[str, Any]:
     value = _json_of(block)
     if not (isinstance(value, dict) and _WRAPPER in value):
-        # SECURITY: a text may hold the elements of what the structured content wraps.
-        steps = [_unwrapped(path) for path in steps]
+        # SECURITY: a text may hold the elements of what the structured content wraps, with fields of that name in them.
+        for path, most in limits:
+            value = _cut_found(value, path, most)
+        steps = steps + [_unwrapped(path) for path in steps if path[:1] == [_WRAPPER]]
         limits = [(_unwrapped(path), most) for path, most in limits]
     # SECURITY: written anew even when no field was there: of two equal keys the text could keep the hidden one.
     return {**block, "text": msgspec.json.encode(_limited(_without(value, steps), limits)).decode()}
@@ -246,6 +248,15 @@ def _cut(value: Any, path: list[str], most: int) -> Any:
         raise Unreadable("result_not_json", "a value stands where an object with a limited list was expected")
     if path[0] in value:
         value[path[0]] = _cut(value[path[0]], path[1:], most)
+    return value
+
+
+def _cut_found(value: Any, path: list[str], most: int) -> Any:
+    """`value` with at most so many elements in the lists that stand at the path, whatever else stands there."""
+    if isinstance(value, list):
+        return [_cut_found(item, path, most) for item in value] if path else value[:most]
+    if path and isinstance(value, dict) and path[0] in value:
+        value[path[0]] = _cut_found(value[path[0]], path[1:], most)
     return value
 
 
